@@ -1,0 +1,79 @@
+/* image.h - a picture to tiles: grid, exact resize, padding
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Bit for bit what transformers' LlavaNextImageProcessor and
+ * CLIPImageProcessor give, in the torchvision or the Pillow variant.
+ */
+#pragma once
+
+#include <glib.h>
+#include "engine/model.h"
+#include "kernels/ops.h"
+
+G_BEGIN_DECLS
+
+/* Whose 8-bit bicubic antialiased resize is reproduced. */
+typedef enum {
+  VLM_RESAMPLING_TORCHVISION,
+  VLM_RESAMPLING_PILLOW, /* Pillow 13's order of passes */
+} VlmResampling;
+
+/* Where the tiles lie. Tile 0 is the whole image squeezed to a square; tile
+ * 1 + r*cols + c is part (r,c) of the image fitted, centred and padded. */
+typedef struct {
+  int side, tile_px;        /* patches (g) and pixels (T) per tile side */
+  int rows, cols;           /* 0, 0: one tile only */
+  int img_h, img_w;         /* the picture */
+  int fit_h, fit_w;         /* resized with its aspect kept */
+  int pad_y, pad_x;         /* padding above and left of it */
+  gboolean unpad;           /* packing drops the padding */
+} VlmTileGeometry;
+
+/* An 8-bit RGB picture in host memory, borrowed. pixel_aspect_n/d: width to
+ * height of one pixel (1/1: square); the grid is chosen as if it were square.
+ */
+typedef struct {
+  const guint8 *data;
+  int width, height;
+  gsize stride;
+  int pixel_aspect_n, pixel_aspect_d;
+} VlmPicture;
+
+static inline int
+vlm_tile_count (const VlmTileGeometry *g)
+{
+  return 1 + g->rows * g->cols;
+}
+
+/* Chooses the grid (transformers' select_best_resolution) and lays out the
+ * tiles of a width x height picture. Fails with VLM_ERROR_REQUEST on sizes
+ * that leave no pixel (a 1x5000 picture may). */
+gboolean vlm_tile_geometry (VlmTileGeometry *geometry, const VlmConfig *config,
+    int width, int height, GError **error);
+
+/* Rows and columns of the canvas (rows*side x cols*side) that packing keeps:
+ * unpadding as in modeling_llava_next.py's unpad_image. */
+void vlm_tile_kept (const VlmTileGeometry *g, int *first_row, int *n_rows,
+    int *first_col, int *n_cols);
+
+/* Image tokens of the undropped picture, newlines included. */
+int vlm_tile_image_tokens (const VlmTileGeometry *g, const VlmConfig *config);
+
+typedef struct VlmTiler VlmTiler; /* caches tables and scratch of one device */
+
+VlmTiler *vlm_tiler_new (
+    Device *dev, const VlmConfig *config, VlmResampling resampling);
+void vlm_tiler_free (VlmTiler *tiler);
+
+/* Makes the tiles [t,T,T,3] of a picture in device memory owned by the tiler,
+ * valid until the next call. Grows its scratch when sizes change, never
+ * otherwise. */
+const guint8 *vlm_tiler_run (VlmTiler *tiler, const VlmPicture *picture,
+    const VlmTileGeometry *geometry, GError **error);
+
+/* The byte -> normalised float table [3,256] (device memory). */
+const float *vlm_tiler_lut (const VlmTiler *tiler);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmTiler, vlm_tiler_free)
+
+G_END_DECLS

@@ -1,0 +1,72 @@
+/* device.h - a processor that runs ops: open, allocate, copy, first failure
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One thread at a time uses a Device. Ops return nothing: a backend keeps its
+ * first failure here and device_sync reports it, once per step.
+ * Compiles as C and as C++.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum DeviceCode {
+  DEVICE_OK,
+  DEVICE_UNAVAILABLE,  /* no such device, driver missing or too old */
+  DEVICE_NO_MEMORY,    /* an allocation did not fit */
+  DEVICE_LOST,         /* a kernel failed or the device went away */
+} DeviceCode;
+
+typedef struct DeviceStatus {
+  DeviceCode code;
+  char message[240]; /* one sentence for people */
+} DeviceStatus;
+
+struct Ops;
+
+typedef struct Device {
+  const struct Ops *op;
+  int n_threads;       /* workers of the CPU backend, at least 1 */
+  size_t act_bytes;    /* bytes of one activation: 4 on the CPU */
+  bool has_bf16;       /* multiplies bf16 natively */
+  char name[64];       /* "cpu (avx512, 8 threads)", "cuda:0 (...)" */
+  DeviceStatus status; /* first failure since open */
+  void *backend;       /* the backend's own */
+} Device;
+
+/* Opens "cpu", "cuda", "cuda:N" or "auto" (cuda if there is one, else cpu).
+ * n_threads 0 means one per processor available. NULL on failure, with the
+ * reason in *status. */
+Device *device_open (const char *name, int n_threads, DeviceStatus *status);
+
+/* Accepts NULL. Everything allocated on it must have been freed. */
+void device_close (Device *dev);
+
+/* Device memory aligned to 64 bytes, contents undefined. NULL if it does not
+ * fit; that is recorded as DEVICE_NO_MEMORY. */
+void *device_alloc (Device *dev, size_t bytes);
+void device_free (Device *dev, void *ptr);
+
+/* Bytes that device_alloc can still be expected to serve. */
+size_t device_memory_free (Device *dev);
+
+/* Host to device and back, ordered with the ops around them. Upload may
+ * return before the copy is done only if it has read src; download returns
+ * with dst complete. */
+void device_upload (Device *dev, void *dst, const void *src, size_t bytes);
+void device_download (Device *dev, void *dst, const void *src, size_t bytes);
+
+/* Waits for everything submitted; false and *status if something failed. */
+bool device_sync (Device *dev, DeviceStatus *status);
+
+/* Records a failure unless there is one already. For backends. */
+void device_fail (Device *dev, DeviceCode code, const char *format, ...)
+    __attribute__ ((format (printf, 3, 4)));
+
+#ifdef __cplusplus
+}
+#endif

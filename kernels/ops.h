@@ -1,0 +1,224 @@
+/* ops.h - every operation the networks are made of, one slot each
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A backend fills the table: plain C (kernels/cpu/, the reference), faster
+ * variants over it, CUDA. Letters: n tokens, t tiles, d width, f hidden, h
+ * heads, k key/value heads, c head width, v vocabulary, N patches of a tile.
+ * Shapes stand in brackets, row-major. Unless said otherwise every pointer is
+ * device memory, outputs do not alias inputs, sums accumulate in f32, and an
+ * op allocates nothing that outlives it.
+ * Compiles as C and as C++.
+ */
+#pragma once
+
+#include "kernels/device.h"
+#include "kernels/mat.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* An array of activations: float on the CPU, bf16 on CUDA;
+ * Device.act_bytes each. */
+typedef void Act;
+
+static inline Act *
+act_at (const Device *dev, const Act *x, size_t index)
+{
+  return (char *) x + index * dev->act_bytes;
+}
+
+/* What matmul does with p = W x + bias. */
+typedef enum Epilogue {
+  EPILOGUE_SET,        /* y = p */
+  EPILOGUE_ADD,        /* y += p: the residual sum */
+  EPILOGUE_GELU,       /* y = p Phi(p), erf form */
+  EPILOGUE_QUICK_GELU, /* y = p sigmoid(1.702 p) */
+} Epilogue;
+
+/* Keys and values a page holds. */
+#define KV_PAGE_TOKENS 64
+
+/* The paged cache of one decoder layer: n_pages pages of KV_PAGE_TOKENS
+ * tokens, k heads, c wide. How a page is laid out inside is the backend's. */
+typedef struct KvLayer {
+  Act *k; /* n_pages * k * KV_PAGE_TOKENS * c */
+  Act *v; /* the same */
+  int n_pages;
+} KvLayer;
+
+/* One decoder step over tokens of several sequences, sequence after sequence
+ * (a ragged batch). Tokens of sequence s are rows q_start[s] ..
+ * q_start[s+1]-1; they are the last of its kv_len[s] tokens. */
+typedef struct PagedBatch {
+  int n;                 /* tokens in this step */
+  int n_seqs;
+  int max_kv_len;        /* largest of kv_len, known on the host */
+  int max_q_len;         /* most tokens of one sequence, on the host */
+  const int *q_start;    /* [n_seqs+1] */
+  const int *kv_len;     /* [n_seqs] cached tokens, this step's included */
+  const int *page_start; /* [n_seqs+1] where its page list begins */
+  const int *pages;      /* page ids, sequence after sequence */
+  const int *slots;      /* [n] page * KV_PAGE_TOKENS + place, per token */
+} PagedBatch;
+
+/* How logits become an id; neutral values in brackets. */
+typedef struct SampleParams {
+  float repetition_penalty; /* [1] */
+  float temperature;        /* [0] = greedy: the first largest logit */
+  int top_k;                /* [0] = all */
+  float top_p;              /* [1] */
+  float draw;               /* uniform in [0,1), used if temperature > 0 */
+  const int *seen;          /* distinct ids the penalty applies to */
+  int n_seen;
+} SampleParams;
+
+/* One axis of a separable 8-bit resize: output i is the sum over taps
+ * first[i] .. first[i]+n_taps[i]-1 of pixel * weight, as fixed point. */
+typedef struct ResizeAxis {
+  int n_in, n_out;
+  int max_taps;
+  const int *first;      /* [n_out] */
+  const int *n_taps;     /* [n_out] */
+  const int32_t *weight; /* [n_out,max_taps], zero past n_taps */
+  int precision;         /* fractional bits */
+  int narrow;            /* all weights fit int16 (torchvision's variant) */
+} ResizeAxis;
+
+typedef struct Ops {
+  /* ---- memory: see device.h, whose functions call these ---- */
+  void *(*alloc) (Device *dev, size_t bytes);
+  void (*free) (Device *dev, void *ptr);
+  size_t (*memory_free) (Device *dev);
+  void (*upload) (Device *dev, void *dst, const void *src, size_t bytes);
+  void (*download) (Device *dev, void *dst, const void *src, size_t bytes);
+  void (*sync) (Device *dev);
+  void (*close) (Device *dev);
+
+  /* ---- matmul ---- */
+
+  /* Makes W[rows,cols] from host memory src (src_type), stored as `want`, with
+   * bias[rows] (host f32) or NULL. src may be used in place and must outlive
+   * the Mat. On failure the Mat is empty and the device has the reason. */
+  void (*mat_init) (Device *dev, Mat *w, DataType want, const void *src,
+      DataType src_type, int rows, int cols, const float *bias);
+  void (*mat_clear) (Device *dev, Mat *w);
+
+  /* Bytes of device memory that mat_init takes for such a matrix. */
+  size_t (*mat_bytes) (Device *dev, DataType want, DataType src_type, int rows,
+      int cols);
+
+  /* y[n,rows] from x[n,cols]. With EPILOGUE_ADD y is read and written. */
+  void (*matmul) (Device *dev, Act *y, const Act *x, const Mat *w, int n,
+      Epilogue epilogue);
+
+  /* y[n,rows] = x[n,cols] W^T in f32: the language model's head. */
+  void (*logits) (Device *dev, float *y, const Act *x, const Mat *w, int n);
+
+  /* ---- norm ---- */
+
+  /* y = (x - mean) / sqrt(var + eps) * w + b, biased variance; y may be x. */
+  void (*layer_norm) (Device *dev, Act *y, const Act *x, const float *w,
+      const float *b, int n, int d, float eps);
+
+  /* y = x / sqrt(mean(x^2) + eps) * w; y may be x. (Zhang, Sennrich 2019) */
+  void (*rms_norm) (Device *dev, Act *y, const Act *x, const float *w, int n,
+      int d, float eps);
+
+  /* ---- elementwise ---- */
+
+  /* y[i] = table[ids[i]], i < n; ids are valid rows. */
+  void (*embed) (
+      Device *dev, Act *y, const Mat *table, const int *ids, int n);
+
+  /* y[i,:] = x[rows[i],:], i < n. */
+  void (*gather_rows) (
+      Device *dev, Act *y, const Act *x, const int *rows, int n, int d);
+
+  /* y[rows[i],:] = x[i,:], i < n; rows are distinct. */
+  void (*scatter_rows) (
+      Device *dev, Act *y, const Act *x, const int *rows, int n, int d);
+
+  /* y[rows[i],:] = x[:], i < n: the newline vector. x is f32. */
+  void (*fill_rows) (
+      Device *dev, Act *y, const float *x, const int *rows, int n, int d);
+
+  /* y[i, at .. at+d-1] of rows of width stride = x[i,:], i < n: features of
+   * several layers side by side. */
+  void (*copy_columns) (
+      Device *dev, Act *y, const Act *x, int n, int d, int stride, int at);
+
+  /* gate[i] = silu(gate[i]) * up[i] over count values, in place. */
+  void (*swiglu) (Device *dev, Act *gate, const Act *up, size_t count);
+
+  /* x[t,N+1,d]: row 0 = cls + pos[0], row 1+j = patch[t,j] + pos[1+j].
+   * cls[d] and pos[N+1,d] are f32. */
+  void (*embed_patches) (Device *dev, Act *x, const Act *patch,
+      const float *cls, const float *pos, int t, int N, int d);
+
+  /* ---- attention ---- */
+
+  /* Encoder: each tile's queries see all n_keys keys of that tile. q rows
+   * q_start[i] .. q_start[i+1]-1 (device, [t+1]) belong to tile i; n_q rows in
+   * all. q, y [n_q,h*c]; k, v [t,n_keys,h*c]; softmax(scale q k^T) v. */
+  void (*attention_tiles) (Device *dev, Act *y, const Act *q, const Act *k,
+      const Act *v, const int *q_start, int n_q, int t, int n_keys, int h,
+      int c, float scale);
+
+  /* HiRED's score: q[t,h*c] is the class token's query, k[t,N+1,h*c] with
+   * the class token's key first. score[t,N] = softmax over all N+1 keys per
+   * head, summed over heads in ascending order, class column dropped. f32. */
+  void (*cls_attention) (Device *dev, float *score, const Act *q,
+      const Act *k, int t, int N, int h, int c, float scale);
+
+  /* Writes this step's k, v [n,k*c] at batch->slots. */
+  void (*kv_write) (Device *dev, const KvLayer *kv, const Act *k,
+      const Act *v, const PagedBatch *batch, int n_kv_heads, int c);
+
+  /* Causal attention over the cache; query head i reads key head i / (h/k).
+   * q, y [n,h*c]. window > 0: key j is seen by the query at position p iff
+   * p - window < j <= p. */
+  void (*attention_paged) (Device *dev, Act *y, const Act *q,
+      const KvLayer *kv, const PagedBatch *batch, int h, int n_kv_heads,
+      int c, float scale, int window);
+
+  /* ---- rope ---- */
+
+  /* table[n,c]: cos (first c/2) and sin of pos[i] * inv_freq[c/2], product
+   * in f32, both times scale (YaRN's attention factor, else 1). */
+  void (*rope_table) (Device *dev, float *table, const int *pos,
+      const float *inv_freq, int n, int c, float scale);
+
+  /* Rotates x[n,h*c] in place, halves paired: (i, i + c/2). (Su 2021) */
+  void (*rope) (Device *dev, Act *x, const float *table, int n, int h, int c);
+
+  /* ---- sample ---- */
+
+  /* *id (device) from logits[v], which is overwritten. Order of processing as
+   * transformers: repetition penalty, temperature, top-k, top-p, draw. */
+  void (*sample) (Device *dev, int *id, float *logits, int v,
+      const SampleParams *params);
+
+  /* ---- image ---- */
+
+  /* One pass of a separable resize over interleaved 8-bit RGB, fixed point
+   * with rounding, clamped to 0..255. src has n rows (src_stride bytes apart)
+   * of axis->n_in pixels; dst [n,n_out,3]. Integers: exact on any backend. */
+  void (*resize_rows) (Device *dev, uint8_t *dst, const uint8_t *src,
+      size_t src_stride, int n, const ResizeAxis *axis);
+
+  /* The same down the columns: src has axis->n_in rows of width pixels, dst
+   * [n_out,width,3]. */
+  void (*resize_columns) (Device *dev, uint8_t *dst, const uint8_t *src,
+      size_t src_stride, int width, const ResizeAxis *axis);
+
+  /* Tiles to the patch embedding's input: y[t*g*g, 3*p*p], g = side / p, each
+   * patch in (channel, y, x) order; tiles[t,side,side,3] 8-bit RGB;
+   * lut[3,256] normalises a byte of a channel. */
+  void (*patches) (Device *dev, Act *y, const uint8_t *tiles,
+      const float *lut, int t, int side, int p);
+} Ops;
+
+#ifdef __cplusplus
+}
+#endif
