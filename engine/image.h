@@ -21,12 +21,12 @@ typedef enum {
 /* Where the tiles lie. Tile 0 is the whole image squeezed to a square; tile
  * 1 + r*cols + c is part (r,c) of the image fitted, centred and padded. */
 typedef struct {
-  int side, tile_px;        /* patches (g) and pixels (T) per tile side */
-  int rows, cols;           /* 0, 0: one tile only */
-  int img_h, img_w;         /* the picture */
-  int fit_h, fit_w;         /* resized with its aspect kept */
-  int pad_y, pad_x;         /* padding above and left of it */
-  gboolean unpad;           /* packing drops the padding */
+  int side, tile_px; /* patches (g) and pixels (T) per tile side */
+  int rows, cols;    /* 0, 0: one tile only */
+  int img_h, img_w;  /* the picture */
+  int fit_h, fit_w;  /* resized with its aspect kept */
+  int pad_y, pad_x;  /* padding above and left of it */
+  gboolean unpad;    /* packing drops the padding */
 } VlmTileGeometry;
 
 /* An 8-bit RGB picture in host memory, borrowed. pixel_aspect_n/d: width to

@@ -55,9 +55,9 @@ typedef struct {
 
 typedef struct {
   VlmTextKind kind;
-  int vocab;     /* rows of the embedding table */
-  int width;     /* D */
-  int hidden;    /* I */
+  int vocab;  /* rows of the embedding table */
+  int width;  /* D */
+  int hidden; /* I */
   int layers, heads, kv_heads, head_width;
   float eps;
   VlmRope rope;
@@ -117,8 +117,8 @@ struct VlmFamily {
 extern const VlmFamily *const vlm_families[];
 
 typedef struct {
-  char *folder;         /* canonical path */
-  char *name;           /* last part of it */
+  char *folder; /* canonical path */
+  char *name;   /* last part of it */
   VlmConfig config;
   VlmWeights *weights;
   char *chat_template;  /* Jinja source, or NULL if the folder has none */
@@ -138,8 +138,7 @@ void vlm_model_free (VlmModel *model);
  * fuzzing: touches no file. Clear with vlm_config_clear. */
 gboolean vlm_config_parse (VlmConfig *config, const char *name,
     const char *config_json, const char *generation_json,
-    const char *preprocessor_json, const char *processor_json,
-    GError **error);
+    const char *preprocessor_json, const char *processor_json, GError **error);
 void vlm_config_clear (VlmConfig *config);
 
 /* Inverse frequencies [head_width/2] of a sequence that is `length` tokens

@@ -33,13 +33,12 @@ VlmWeights *vlm_weights_open (const char *folder, GError **error);
 void vlm_weights_free (VlmWeights *weights);
 
 /* NULL if there is none. */
-const VlmTensor *vlm_weights_find (
-    const VlmWeights *weights, const char *name);
+const VlmTensor *vlm_weights_find (const VlmWeights *weights, const char *name);
 
 /* As find, but checks the shape (n_dims integers follow) and reports a
  * missing or misshapen tensor by file, name, expected and found. */
-const VlmTensor *vlm_weights_require (const VlmWeights *weights,
-    GError **error, const char *name, int n_dims, ...);
+const VlmTensor *vlm_weights_require (const VlmWeights *weights, GError **error,
+    const char *name, int n_dims, ...);
 
 /* Bytes of all tensors. */
 guint64 vlm_weights_bytes (const VlmWeights *weights);
@@ -47,8 +46,8 @@ guint64 vlm_weights_bytes (const VlmWeights *weights);
 /* The tensors of one safetensors file in memory, `file` for messages, raw
  * names. Parses only: for tests and fuzzing. Elements VlmTensor, data inside
  * the given bytes. */
-GPtrArray *vlm_safetensors_parse (const guint8 *bytes, gsize length,
-    const char *file, GError **error);
+GPtrArray *vlm_safetensors_parse (
+    const guint8 *bytes, gsize length, const char *file, GError **error);
 
 /* Copies a tensor's values as f32 to out[], whatever its type. */
 void vlm_tensor_to_f32 (const VlmTensor *tensor, float *out);

@@ -16,9 +16,9 @@ extern "C" {
 
 typedef enum DeviceCode {
   DEVICE_OK,
-  DEVICE_UNAVAILABLE,  /* no such device, driver missing or too old */
-  DEVICE_NO_MEMORY,    /* an allocation did not fit */
-  DEVICE_LOST,         /* a kernel failed or the device went away */
+  DEVICE_UNAVAILABLE, /* no such device, driver missing or too old */
+  DEVICE_NO_MEMORY,   /* an allocation did not fit */
+  DEVICE_LOST,        /* a kernel failed or the device went away */
 } DeviceCode;
 
 typedef struct DeviceStatus {

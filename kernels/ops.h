@@ -51,7 +51,7 @@ typedef struct KvLayer {
  * (a ragged batch). Tokens of sequence s are rows q_start[s] ..
  * q_start[s+1]-1; they are the last of its kv_len[s] tokens. */
 typedef struct PagedBatch {
-  int n;                 /* tokens in this step */
+  int n; /* tokens in this step */
   int n_seqs;
   int max_kv_len;        /* largest of kv_len, known on the host */
   int max_q_len;         /* most tokens of one sequence, on the host */
@@ -105,8 +105,8 @@ typedef struct Ops {
   void (*mat_clear) (Device *dev, Mat *w);
 
   /* Bytes of device memory that mat_init takes for such a matrix. */
-  size_t (*mat_bytes) (Device *dev, DataType want, DataType src_type, int rows,
-      int cols);
+  size_t (*mat_bytes) (
+      Device *dev, DataType want, DataType src_type, int rows, int cols);
 
   /* y[n,rows] from x[n,cols]. With EPILOGUE_ADD y is read and written. */
   void (*matmul) (Device *dev, Act *y, const Act *x, const Mat *w, int n,
@@ -128,8 +128,7 @@ typedef struct Ops {
   /* ---- elementwise ---- */
 
   /* y[i] = table[ids[i]], i < n; ids are valid rows. */
-  void (*embed) (
-      Device *dev, Act *y, const Mat *table, const int *ids, int n);
+  void (*embed) (Device *dev, Act *y, const Mat *table, const int *ids, int n);
 
   /* y[i,:] = x[rows[i],:], i < n. */
   void (*gather_rows) (
@@ -168,19 +167,19 @@ typedef struct Ops {
   /* HiRED's score: q[t,h*c] is the class token's query, k[t,N+1,h*c] with
    * the class token's key first. score[t,N] = softmax over all N+1 keys per
    * head, summed over heads in ascending order, class column dropped. f32. */
-  void (*cls_attention) (Device *dev, float *score, const Act *q,
-      const Act *k, int t, int N, int h, int c, float scale);
+  void (*cls_attention) (Device *dev, float *score, const Act *q, const Act *k,
+      int t, int N, int h, int c, float scale);
 
   /* Writes this step's k, v [n,k*c] at batch->slots. */
-  void (*kv_write) (Device *dev, const KvLayer *kv, const Act *k,
-      const Act *v, const PagedBatch *batch, int n_kv_heads, int c);
+  void (*kv_write) (Device *dev, const KvLayer *kv, const Act *k, const Act *v,
+      const PagedBatch *batch, int n_kv_heads, int c);
 
   /* Causal attention over the cache; query head i reads key head i / (h/k).
    * q, y [n,h*c]. window > 0: key j is seen by the query at position p iff
    * p - window < j <= p. */
-  void (*attention_paged) (Device *dev, Act *y, const Act *q,
-      const KvLayer *kv, const PagedBatch *batch, int h, int n_kv_heads,
-      int c, float scale, int window);
+  void (*attention_paged) (Device *dev, Act *y, const Act *q, const KvLayer *kv,
+      const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
+      int window);
 
   /* ---- rope ---- */
 
@@ -196,8 +195,8 @@ typedef struct Ops {
 
   /* *id (device) from logits[v], which is overwritten. Order of processing as
    * transformers: repetition penalty, temperature, top-k, top-p, draw. */
-  void (*sample) (Device *dev, int *id, float *logits, int v,
-      const SampleParams *params);
+  void (*sample) (
+      Device *dev, int *id, float *logits, int v, const SampleParams *params);
 
   /* ---- image ---- */
 
@@ -215,8 +214,8 @@ typedef struct Ops {
   /* Tiles to the patch embedding's input: y[t*g*g, 3*p*p], g = side / p, each
    * patch in (channel, y, x) order; tiles[t,side,side,3] 8-bit RGB;
    * lut[3,256] normalises a byte of a channel. */
-  void (*patches) (Device *dev, Act *y, const uint8_t *tiles,
-      const float *lut, int t, int side, int p);
+  void (*patches) (Device *dev, Act *y, const uint8_t *tiles, const float *lut,
+      int t, int side, int p);
 } Ops;
 
 #ifdef __cplusplus

@@ -1,0 +1,47 @@
+/* kvcache.h - paged keys and values: a pool of pages, sequences of pages
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One page id holds KV_PAGE_TOKENS tokens in every layer. Pages of the pool
+ * are shared out to sequences; memory is taken once, when the pool is made.
+ */
+#pragma once
+
+#include "engine/model.h"
+#include "kernels/ops.h"
+
+G_BEGIN_DECLS
+
+typedef struct VlmKvPool VlmKvPool;
+
+/* Keys and values of one sequence. Embed it; zero is an empty sequence. */
+typedef struct {
+  VlmKvPool *pool;
+  int length; /* tokens cached */
+  int n_pages;
+  int *pages; /* [capacity] page ids, owned */
+  int capacity;
+} VlmSequence;
+
+VlmKvPool *vlm_kv_pool_new (
+    Device *dev, const VlmTextConfig *text, int n_pages, GError **error);
+void vlm_kv_pool_free (VlmKvPool *pool);
+
+/* Device bytes of one page over all layers. */
+guint64 vlm_kv_page_bytes (const Device *dev, const VlmTextConfig *text);
+
+int vlm_kv_pool_free_pages (const VlmKvPool *pool);
+const KvLayer *vlm_kv_pool_layer (const VlmKvPool *pool, int layer);
+
+void vlm_sequence_init (VlmSequence *seq, VlmKvPool *pool);
+void vlm_sequence_clear (VlmSequence *seq); /* gives its pages back */
+
+/* Makes room for `length` tokens in all; FALSE (nothing taken) if the pool
+ * has too few free pages. */
+gboolean vlm_sequence_reserve (VlmSequence *seq, int length);
+
+/* Forgets tokens past `length`; pages no longer needed go back. */
+void vlm_sequence_truncate (VlmSequence *seq, int length);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmKvPool, vlm_kv_pool_free)
+
+G_END_DECLS

@@ -1,0 +1,37 @@
+/* projector.h - kept features to text width, packed and spliced into a prompt
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Source: transformers' modeling_llava_next.py, multi_modal_projector and
+ * pack_image_features.
+ */
+#pragma once
+
+#include "engine/model.h"
+#include "engine/policy.h"
+#include "kernels/ops.h"
+
+G_BEGIN_DECLS
+
+typedef struct VlmProjector VlmProjector;
+
+/* max_tokens: most image tokens of one picture, newlines not counted. */
+VlmProjector *vlm_projector_new (Device *dev, const VlmModel *model,
+    DataType type, int max_tokens, GError **error);
+void vlm_projector_free (VlmProjector *projector);
+guint64 vlm_projector_bytes (
+    Device *dev, const VlmModel *model, DataType type, int max_tokens);
+
+/* Image rows the selection takes in the sequence: n, plus one newline per
+ * kept canvas row when it is packed and the family has newlines. */
+int vlm_projector_rows (const VlmProjector *projector,
+    const VlmSelection *selection, const VlmTileGeometry *geometry);
+
+/* Projects features [n, C*layers] and writes image rows into x at rows
+ * first .. first + vlm_projector_rows - 1 of x [*,D]. */
+void vlm_projector_run (VlmProjector *projector, const Act *features,
+    const VlmSelection *selection, const VlmTileGeometry *geometry, Act *x,
+    int first);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmProjector, vlm_projector_free)
+
+G_END_DECLS

@@ -1,0 +1,50 @@
+/* vision.h - the CLIP image encoder, with the attention taps policies read
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One forward pass over all tiles of a picture, which does only what the kept
+ * tokens need: the layers after the deepest feature layer never run; scores
+ * come from the class token's query alone; tiles without budget stop after
+ * the plan; in the last layer, once its keys are known the kept tokens are
+ * known, so the rest of that layer runs for them only. None of this changes
+ * a value. Source: transformers' modeling_clip.py; the HiRED paper, 4.2.
+ */
+#pragma once
+
+#include "engine/model.h"
+#include "engine/policy.h"
+#include "kernels/ops.h"
+
+G_BEGIN_DECLS
+
+typedef struct VlmVision VlmVision;
+
+/* Loads the layers that run as `type` and plans scratch for max_tiles. */
+VlmVision *vlm_vision_new (Device *dev, const VlmModel *model, DataType type,
+    int max_tiles, GError **error);
+void vlm_vision_free (VlmVision *vision);
+
+/* Device bytes that vlm_vision_new takes: weights and scratch. */
+guint64 vlm_vision_bytes (
+    Device *dev, const VlmModel *model, DataType type, int max_tiles);
+
+typedef struct {
+  const guint8 *tiles; /* device [P,T,T,3] */
+  const float *lut;    /* device [3,256] */
+  const VlmPolicy *policy;
+  VlmPolicyInput input;  /* geometry, budget, params; the taps are filled in */
+  const gint *cancelled; /* polled once per layer; or NULL */
+} VlmVisionJob;
+
+/* Encodes, selects, and leaves the features of the kept tokens, in sequence
+ * order, in *features [selection->n, C * n_feature_layers] (the encoder's
+ * memory, valid until the next run). selection's arrays are the caller's,
+ * sized by vlm_policy_bound. job->input.cls_first/_last point to host copies
+ * of the taps afterwards. policy_us, if not NULL, receives the time spent
+ * deciding. */
+gboolean vlm_vision_run (VlmVision *vision, VlmVisionJob *job,
+    VlmSelection *selection, const Act **features, gint64 *policy_us,
+    GError **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmVision, vlm_vision_free)
+
+G_END_DECLS
