@@ -1,0 +1,97 @@
+/* convert.h - half-precision numbers to f32 and back, in plain C
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Back means to nearest, ties to even, as the processors' own instructions.
+ */
+#pragma once
+
+#include "kernels/mat.h"
+
+#include <string.h>
+
+static inline float
+f32_of_bits (uint32_t bits)
+{
+  float x;
+  memcpy (&x, &bits, sizeof x);
+  return x;
+}
+
+static inline uint32_t
+bits_of_f32 (float x)
+{
+  uint32_t bits;
+  memcpy (&bits, &x, sizeof bits);
+  return bits;
+}
+
+static inline float
+f32_of_bf16 (uint16_t x)
+{
+  return f32_of_bits ((uint32_t) x << 16);
+}
+
+static inline uint16_t
+bf16_of_f32 (float x)
+{
+  uint32_t bits = bits_of_f32 (x);
+  if ((bits & 0x7fffffff) > 0x7f800000)
+    return (uint16_t) (bits >> 16 | 0x40); /* NaN stays NaN, made quiet */
+  return (uint16_t) ((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float
+f32_of_f16 (uint16_t x)
+{
+  uint32_t sign = (uint32_t) (x & 0x8000) << 16;
+  uint32_t exponent = x >> 10 & 31, fraction = x & 1023;
+  if (exponent == 31)
+    return f32_of_bits (
+        sign | 0x7f800000 | (fraction ? 0x400000 : 0) | fraction << 13);
+  if (exponent == 0) { /* zero or subnormal: fraction * 2^-24 */
+    float magnitude = (float) fraction * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  return f32_of_bits (sign | (exponent + 112) << 23 | fraction << 13);
+}
+
+static inline uint16_t
+f16_of_f32 (float x)
+{
+  uint32_t bits = bits_of_f32 (x);
+  uint16_t sign = (uint16_t) (bits >> 16 & 0x8000);
+  uint32_t magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000)
+    return (uint16_t) (sign | 0x7e00 | (magnitude >> 13 & 0x1ff));
+  if (magnitude >= 0x477ff000) /* 65520 and up round to infinity */
+    return (uint16_t) (sign | 0x7c00);
+  if (magnitude < 0x38800000) { /* below 2^-14: adding 0.5 does the rounding */
+    float sum = f32_of_bits (magnitude) + 0.5f;
+    return (uint16_t) (sign | (bits_of_f32 (sum) - 0x3f000000));
+  }
+  uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+  return (uint16_t) (sign | (rounded - (112u << 23)) >> 13);
+}
+
+static inline float
+f32_of_type (const void *x, DataType type, size_t i)
+{
+  if (type == TYPE_F32) {
+    float value; /* mapped files promise no alignment */
+    memcpy (&value, (const char *) x + 4 * i, sizeof value);
+    return value;
+  }
+  uint16_t half;
+  memcpy (&half, (const char *) x + 2 * i, sizeof half);
+  return type == TYPE_BF16 ? f32_of_bf16 (half) : f32_of_f16 (half);
+}
+
+static inline void
+f32_to_type (void *x, DataType type, size_t i, float value)
+{
+  if (type == TYPE_F32)
+    ((float *) x)[i] = value;
+  else
+    ((uint16_t *) x)[i] =
+        type == TYPE_BF16 ? bf16_of_f32 (value) : f16_of_f32 (value);
+}

@@ -1,0 +1,75 @@
+/* cpu.h - what the files of the CPU backend share
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Every family file has one init that sets its own slots. cpu_open calls the
+ * plain C ones first, which together fill all of Ops, and then those of each
+ * level up to the processor's, which overwrite what they do better.
+ */
+#pragma once
+
+#include "kernels/ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Instruction sets with variants of their own, each containing the former. */
+typedef enum CpuLevel {
+  CPU_LEVEL_PLAIN,  /* the compiler's baseline */
+  CPU_LEVEL_AVX2,   /* with FMA and F16C */
+  CPU_LEVEL_AVX512, /* F, BW, DQ, VL */
+  CPU_N_LEVELS,
+  CPU_LEVEL_BEST = CPU_N_LEVELS, /* the highest the processor has */
+} CpuLevel;
+
+/* Device.backend */
+typedef struct Cpu {
+  struct Ops op; /* Device.op points here */
+  CpuLevel level;
+  void *scratch; /* see cpu_scratch */
+  size_t scratch_bytes;
+} Cpu;
+
+/* Opens the processor, held down to `level` (device names "cpu:plain",
+ * "cpu:avx2", "cpu:avx512"). NULL with the reason in *status if the processor
+ * lacks it. n_threads 0: one per processor available. */
+Device *cpu_open (CpuLevel level, int n_threads, DeviceStatus *status);
+
+/* "plain", "avx2", "avx512" */
+const char *cpu_level_name (int level);
+
+/* The highest level this processor runs, and whether it multiplies bf16. */
+CpuLevel cpu_level_probe (bool *has_bf16);
+
+/* At least `bytes` of working memory, 64-byte aligned, undefined contents,
+ * valid until the next call. It only grows, so that steady work allocates
+ * nothing. NULL if it does not fit, which the device then reports. */
+void *cpu_scratch (Device *dev, size_t bytes);
+
+/* Aligned memory as device_alloc gives it, zeroed where asked for. NULL if it
+ * does not fit, without reporting it. Released with free(). */
+void *cpu_bytes_new (size_t bytes);
+
+/* Where a page of KvLayer keeps the keys and values of one head: keys lie
+ * [c,KV_PAGE_TOKENS], so that one channel of 64 keys is one run of memory and
+ * scores need no sums across lanes; values lie [KV_PAGE_TOKENS,c]. */
+static inline size_t
+cpu_kv_offset (int page, int head, int n_kv_heads, int c)
+{
+  return ((size_t) page * n_kv_heads + head) * KV_PAGE_TOKENS * c;
+}
+
+/* plain C */
+void cpu_init_memory (Ops *op);
+void cpu_init_matmul (Ops *op);
+void cpu_init_norm (Ops *op);
+void cpu_init_elementwise (Ops *op);
+void cpu_init_attention (Ops *op);
+void cpu_init_rope (Ops *op);
+void cpu_init_sample (Ops *op);
+/* Picks its own variants. */
+void cpu_init_image (Ops *op, CpuLevel level);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,168 @@
+/* device.c - the processor as a device: open, memory, scratch
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "kernels/cpu/cpu.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ALIGNMENT 64
+#define HUGE_PAGE ((size_t) 2 << 20)
+
+void *
+cpu_bytes_new (size_t bytes)
+{
+  /* Large arrays on large pages: streaming weights is bound by memory, and
+   * misses of the translation cache cost a good part of it. */
+  size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
+  if (bytes > SIZE_MAX - alignment)
+    return NULL;
+  size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void *ptr = aligned_alloc (alignment, rounded ? rounded : alignment);
+  if (ptr && alignment == HUGE_PAGE)
+    madvise (ptr, rounded, MADV_HUGEPAGE);
+  return ptr;
+}
+
+static void *
+cpu_alloc (Device *dev, size_t bytes)
+{
+  void *ptr = cpu_bytes_new (bytes);
+  if (!ptr)
+    device_fail (dev, DEVICE_NO_MEMORY, "%s: %zu bytes needed, %zu bytes free",
+        dev->name, bytes, device_memory_free (dev));
+  return ptr;
+}
+
+static void
+cpu_free (Device *dev, void *ptr)
+{
+  free (ptr);
+}
+
+void *
+cpu_scratch (Device *dev, size_t bytes)
+{
+  Cpu *cpu = dev->backend;
+  if (bytes <= cpu->scratch_bytes)
+    return cpu->scratch;
+  free (cpu->scratch);
+  cpu->scratch = cpu_alloc (dev, bytes);
+  cpu->scratch_bytes = cpu->scratch ? bytes : 0;
+  return cpu->scratch;
+}
+
+/* A number out of a small file of the kernel's, or SIZE_MAX. */
+static size_t
+read_size (const char *path, const char *key)
+{
+  FILE *file = fopen (path, "r");
+  if (!file)
+    return SIZE_MAX;
+  size_t value = SIZE_MAX;
+  char line[128];
+  while (value == SIZE_MAX && fgets (line, sizeof line, file))
+    if (!strncmp (line, key, strlen (key)) &&
+        sscanf (line + strlen (key), "%zu", &value) != 1)
+      break;
+  fclose (file);
+  return value;
+}
+
+static size_t
+memory_free (Device *dev)
+{
+  size_t kib = read_size ("/proc/meminfo", "MemAvailable:");
+  size_t system = kib == SIZE_MAX ? SIZE_MAX : kib * 1024;
+  size_t limit = read_size ("/sys/fs/cgroup/memory.max", "");
+  size_t used = read_size ("/sys/fs/cgroup/memory.current", "");
+  if (limit == SIZE_MAX || used == SIZE_MAX)
+    return system;
+  size_t group = limit > used ? limit - used : 0;
+  return group < system ? group : system;
+}
+
+static void
+copy (Device *dev, void *dst, const void *src, size_t bytes)
+{
+  if (bytes)
+    memcpy (dst, src, bytes);
+}
+
+static void
+sync_nothing (Device *dev)
+{
+}
+
+static void
+cpu_close (Device *dev)
+{
+  Cpu *cpu = dev->backend;
+  free (cpu->scratch);
+  free (cpu);
+  free (dev);
+}
+
+void
+cpu_init_memory (Ops *op)
+{
+  op->alloc = cpu_alloc;
+  op->free = cpu_free;
+  op->memory_free = memory_free;
+  op->upload = copy;
+  op->download = copy;
+  op->sync = sync_nothing;
+  op->close = cpu_close;
+}
+
+static void
+fill_ops (Ops *op, CpuLevel level)
+{
+  cpu_init_memory (op);
+  cpu_init_matmul (op);
+  cpu_init_norm (op);
+  cpu_init_elementwise (op);
+  cpu_init_attention (op);
+  cpu_init_rope (op);
+  cpu_init_sample (op);
+}
+
+static Device *
+refuse (DeviceStatus *status, DeviceCode code, const char *reason)
+{
+  status->code = code;
+  snprintf (status->message, sizeof status->message, "%s", reason);
+  return NULL;
+}
+
+Device *
+cpu_open (CpuLevel level, int n_threads, DeviceStatus *status)
+{
+  bool has_bf16;
+  CpuLevel best = cpu_level_probe (&has_bf16);
+  if (level == CPU_LEVEL_BEST)
+    level = best;
+  if (level > best)
+    return refuse (status, DEVICE_UNAVAILABLE,
+        "this processor lacks the instructions that the device asks for");
+  Device *dev = calloc (1, sizeof *dev);
+  Cpu *cpu = calloc (1, sizeof *cpu);
+  if (!dev || !cpu) {
+    free (dev);
+    free (cpu);
+    return refuse (status, DEVICE_NO_MEMORY, "out of memory");
+  }
+  fill_ops (&cpu->op, level);
+  cpu->level = level;
+  dev->op = &cpu->op;
+  dev->backend = cpu;
+  dev->n_threads = n_threads > 0 ? n_threads : omp_get_num_procs ();
+  dev->act_bytes = sizeof (float);
+  dev->has_bf16 = has_bf16 && level == CPU_LEVEL_AVX512;
+  snprintf (dev->name, sizeof dev->name, "cpu (%s, %d thread%s)",
+      cpu_level_name (level), dev->n_threads, dev->n_threads > 1 ? "s" : "");
+  return dev;
+}
