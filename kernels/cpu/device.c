@@ -128,6 +128,7 @@ fill_ops (Ops *op, CpuLevel level)
   cpu_init_attention (op);
   cpu_init_rope (op);
   cpu_init_sample (op);
+  cpu_init_image (op, level);
 }
 
 static Device *

@@ -1,0 +1,17 @@
+/* resize.h - what the variants of the CPU resize share
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+#include "kernels/ops.h"
+
+/* One row of resize_rows: outputs from .. to-1 of axis. */
+void cpu_resize_row (
+    uint8_t *dst, const uint8_t *src, const ResizeAxis *axis, int from, int to);
+
+/* Bytes from .. to-1 of row i of resize_columns; dst is that row. */
+void cpu_resize_column (uint8_t *dst, const uint8_t *src, size_t src_stride,
+    int from, int to, const ResizeAxis *axis, int i);
+
+/* Fill the two resize slots. */
+void cpu_init_resize (Ops *op);
