@@ -18,20 +18,28 @@ typedef enum {
   VLM_RESAMPLING_PILLOW, /* Pillow 13's order of passes */
 } VlmResampling;
 
+/* Longest picture side that is taken. */
+#define VLM_MAX_PICTURE_SIDE 32768
+
+/* Most tiles of a picture, the whole one included. Published lists reach 37
+ * (LLaVA-OneVision, 6x6). */
+#define VLM_MAX_TILES 64
+
 /* Where the tiles lie. Tile 0 is the whole image squeezed to a square; tile
- * 1 + r*cols + c is part (r,c) of the image fitted, centred and padded. */
+ * 1 + r*cols + c is part (r,c) of the image fitted, centred and padded.
+ * Models of one tile (LLaVA-1.5) have rows = cols = 0; when they crop, fit is
+ * what the crop is taken from and pad is negative. */
 typedef struct {
   int side, tile_px; /* patches (g) and pixels (T) per tile side */
   int rows, cols;    /* 0, 0: one tile only */
-  int img_h, img_w;  /* the picture */
+  int img_h, img_w;  /* the picture, in square pixels */
   int fit_h, fit_w;  /* resized with its aspect kept */
   int pad_y, pad_x;  /* padding above and left of it */
   gboolean unpad;    /* packing drops the padding */
 } VlmTileGeometry;
 
 /* An 8-bit RGB picture in host memory, borrowed. pixel_aspect_n/d: width to
- * height of one pixel (1/1: square); the grid is chosen as if it were square.
- */
+ * height of one pixel (1/1: square). stride: bytes from row to row. */
 typedef struct {
   const guint8 *data;
   int width, height;
@@ -45,18 +53,27 @@ vlm_tile_count (const VlmTileGeometry *g)
   return 1 + g->rows * g->cols;
 }
 
+/* Size the picture would have with square pixels, the height kept: what
+ * vlm_tile_geometry wants. Fails with VLM_ERROR_REQUEST on a size or aspect
+ * that is not positive. */
+gboolean vlm_picture_square_size (
+    const VlmPicture *picture, int *width, int *height, GError **error);
+
 /* Chooses the grid (transformers' select_best_resolution) and lays out the
- * tiles of a width x height picture. Fails with VLM_ERROR_REQUEST on sizes
- * that leave no pixel (a 1x5000 picture may). */
+ * tiles of a picture of width x height square pixels. Fails with
+ * VLM_ERROR_REQUEST on sides outside 1..VLM_MAX_PICTURE_SIDE and on grids of
+ * more than VLM_MAX_TILES. */
 gboolean vlm_tile_geometry (VlmTileGeometry *geometry, const VlmConfig *config,
     int width, int height, GError **error);
 
 /* Rows and columns of the canvas (rows*side x cols*side) that packing keeps:
- * unpadding as in modeling_llava_next.py's unpad_image. */
+ * unpadding as in modeling_llava_next.py's unpad_image, in integers. Nothing
+ * may be left of one axis (1x5000): packing then has newlines only. */
 void vlm_tile_kept (const VlmTileGeometry *g, int *first_row, int *n_rows,
     int *first_col, int *n_cols);
 
-/* Image tokens of the undropped picture, newlines included. */
+/* Image tokens of the undropped picture: base tile, class token if the model
+ * keeps it, canvas, a newline per row of it if the model has one. */
 int vlm_tile_image_tokens (const VlmTileGeometry *g, const VlmConfig *config);
 
 typedef struct VlmTiler VlmTiler; /* caches tables and scratch of one device */
@@ -66,12 +83,16 @@ VlmTiler *vlm_tiler_new (
 void vlm_tiler_free (VlmTiler *tiler);
 
 /* Makes the tiles [t,T,T,3] of a picture in device memory owned by the tiler,
- * valid until the next call. Grows its scratch when sizes change, never
- * otherwise. */
+ * valid until the next call; `geometry` is that of the picture's square size.
+ * The resize goes from the real pixels to the fitted size in one step. Grows
+ * its scratch and tables when sizes change, never otherwise. Fails with
+ * VLM_ERROR_REQUEST on a picture that is not one (no data, stride shorter
+ * than a row), VLM_ERROR_NO_MEMORY when scratch does not fit. */
 const guint8 *vlm_tiler_run (VlmTiler *tiler, const VlmPicture *picture,
     const VlmTileGeometry *geometry, GError **error);
 
-/* The byte -> normalised float table [3,256] (device memory). */
+/* The byte -> normalised float table [3,256] (device memory): float32 steps
+ * in the order the chosen processor takes them. */
 const float *vlm_tiler_lut (const VlmTiler *tiler);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmTiler, vlm_tiler_free)

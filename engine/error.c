@@ -1,0 +1,6 @@
+/* error.c - the engine's error domain
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/error.h"
+
+G_DEFINE_QUARK (vlm - error - quark, vlm_error)
