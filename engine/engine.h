@@ -61,13 +61,15 @@ char *vlm_engine_default_model (void);
 typedef void (*VlmLoadFunc) (
     VlmEngine *engine, int percent, const GError *error, gpointer user_data);
 
-/* Starts loading on the worker unless loading has begun or is done; `func`
- * (may be NULL) is called as it proceeds, at least once. It joins a load under
- * way. Returns an id for vlm_engine_load_leave. */
+/* Starts loading on the worker unless loading has begun or is done (after a
+ * failure it tries again); `func` (may be NULL) is called as it proceeds, at
+ * least once, and not after the end. It joins a load under way. Returns an id
+ * for vlm_engine_load_leave. */
 guint vlm_engine_load (VlmEngine *engine, VlmLoadFunc func, gpointer user_data);
 
 /* After it returns, func is not called again. When the last one leaves a load
- * under way, the load is cancelled and may be started anew. */
+ * under way and no request waits for it, the load is cancelled and may be
+ * started anew. */
 void vlm_engine_load_leave (VlmEngine *engine, guint id);
 
 VlmEngineState vlm_engine_state (VlmEngine *engine);
@@ -75,7 +77,7 @@ VlmEngineState vlm_engine_state (VlmEngine *engine);
 typedef struct {
   const char *model, *device, *weights; /* names; the engine's, constant */
   guint64 weight_bytes, cache_bytes;
-  int sharers; /* references held by open */
+  int sharers; /* references, those of streams not counted */
   int context; /* tokens a sequence may have */
   int batch;   /* sequences that decode together */
 } VlmEngineInfo;
@@ -145,7 +147,9 @@ typedef struct {
   void (*release) (gpointer user_data);
   /* More text; at most once per token. May be NULL. */
   void (*text) (const VlmResult *so_far, gpointer user_data);
-  /* The end, exactly once: a result, or an error and NULL. */
+  /* The end, exactly once: a result, or an error and NULL. A request that is
+   * cancelled ends with what it has if it has text (reason "cancelled"), else
+   * with VLM_ERROR_CANCELLED. */
   void (*done) (
       const VlmResult *result, const GError *error, gpointer user_data);
 } VlmRequestFuncs;

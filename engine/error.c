@@ -3,4 +3,4 @@
  */
 #include "engine/error.h"
 
-G_DEFINE_QUARK (vlm - error - quark, vlm_error)
+G_DEFINE_QUARK (vlm-error-quark, vlm_error)

@@ -1,0 +1,26 @@
+/* settings.c - what a description is asked for, with its defaults
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/engine.h"
+
+void
+vlm_settings_init (VlmSettings *settings)
+{
+  *settings = (VlmSettings){
+    .policy = vlm_policies[0],
+    .token_budget = 0.2,
+    .max_tokens = 128,
+    .sampling = { .temperature = 0, .top_p = 1, .repetition_penalty = 1 },
+    .resampling = VLM_RESAMPLING_TORCHVISION,
+  };
+  for (int i = 0; i < settings->policy->n_params; i++)
+    settings->policy_param[i] = settings->policy->params[i].fallback;
+}
+
+void
+vlm_settings_clear (VlmSettings *settings)
+{
+  g_clear_pointer (&settings->prompt, g_free);
+  g_clear_pointer (&settings->system_prompt, g_free);
+  g_clear_pointer (&settings->stop, g_strfreev);
+}
