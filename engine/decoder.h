@@ -16,7 +16,8 @@ G_BEGIN_DECLS
 
 typedef struct VlmDecoder VlmDecoder;
 
-/* max_tokens: most tokens of one step; max_logits: most rows of logits. */
+/* max_tokens: most tokens of one step; max_logits: most rows of logits. The
+ * model must outlive it: weights may be used in their mapping. */
 VlmDecoder *vlm_decoder_new (Device *dev, const VlmModel *model, DataType type,
     int max_tokens, int max_logits, GError **error);
 void vlm_decoder_free (VlmDecoder *decoder);
@@ -39,7 +40,9 @@ typedef struct {
 } VlmStepInput;
 
 /* Runs one step. *logits (device, valid until the next step) has the rows
- * wanted, [sum of n_logits, V], inputs in order. */
+ * wanted, [sum of n_logits, V], inputs in order; logits may be NULL. All
+ * sequences are of one pool. Tokens whose logits are not wanted skip the last
+ * layer but for their keys and values. */
 gboolean vlm_decoder_step (VlmDecoder *decoder, const VlmStepInput *inputs,
     int n_inputs, float **logits, GError **error);
 

@@ -32,6 +32,14 @@ guint64 vlm_kv_page_bytes (const Device *dev, const VlmTextConfig *text);
 int vlm_kv_pool_free_pages (const VlmKvPool *pool);
 const KvLayer *vlm_kv_pool_layer (const VlmKvPool *pool, int layer);
 
+/* Room for the page ids of one step, [n_pages] each: a page belongs to one
+ * sequence, so that the sequences of a step never name more. */
+typedef struct {
+  int *host, *device;
+} VlmPageList;
+
+const VlmPageList *vlm_kv_pool_list (const VlmKvPool *pool);
+
 void vlm_sequence_init (VlmSequence *seq, VlmKvPool *pool);
 void vlm_sequence_clear (VlmSequence *seq); /* gives its pages back */
 

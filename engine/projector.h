@@ -14,7 +14,8 @@ G_BEGIN_DECLS
 
 typedef struct VlmProjector VlmProjector;
 
-/* max_tokens: most image tokens of one picture, newlines not counted. */
+/* max_tokens: most image tokens of one picture, newlines and class token not
+ * counted. The model must outlive it. */
 VlmProjector *vlm_projector_new (Device *dev, const VlmModel *model,
     DataType type, int max_tokens, GError **error);
 void vlm_projector_free (VlmProjector *projector);
@@ -22,12 +23,13 @@ guint64 vlm_projector_bytes (
     Device *dev, const VlmModel *model, DataType type, int max_tokens);
 
 /* Image rows the selection takes in the sequence: n, plus one newline per
- * kept canvas row when it is packed and the family has newlines. */
+ * kept canvas row when it is packed and the family has newlines, plus the
+ * class token where the select strategy is "full". */
 int vlm_projector_rows (const VlmProjector *projector,
     const VlmSelection *selection, const VlmTileGeometry *geometry);
 
-/* Projects features [n, C*layers] and writes image rows into x at rows
- * first .. first + vlm_projector_rows - 1 of x [*,D]. */
+/* Projects features [n, C*layers] (vision.h's) and writes image rows into x at
+ * rows first .. first + vlm_projector_rows - 1 of x [*,D]. */
 void vlm_projector_run (VlmProjector *projector, const Act *features,
     const VlmSelection *selection, const VlmTileGeometry *geometry, Act *x,
     int first);

@@ -18,7 +18,8 @@ G_BEGIN_DECLS
 
 typedef struct VlmVision VlmVision;
 
-/* Loads the layers that run as `type` and plans scratch for max_tiles. */
+/* Loads the layers that run as `type` and plans scratch for max_tiles. The
+ * model must outlive it: weights may be used in their mapping. */
 VlmVision *vlm_vision_new (Device *dev, const VlmModel *model, DataType type,
     int max_tiles, GError **error);
 void vlm_vision_free (VlmVision *vision);
@@ -37,7 +38,9 @@ typedef struct {
 
 /* Encodes, selects, and leaves the features of the kept tokens, in sequence
  * order, in *features [selection->n, C * n_feature_layers] (the encoder's
- * memory, valid until the next run). selection's arrays are the caller's,
+ * memory, valid until the next run). Where the checkpoint's select strategy
+ * is "full", one row more comes first: tile 0's class token, which no policy
+ * counts. selection's arrays are the caller's,
  * sized by vlm_policy_bound. job->input.cls_first/_last point to host copies
  * of the taps afterwards. policy_us, if not NULL, receives the time spent
  * deciding. */

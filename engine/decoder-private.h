@@ -1,0 +1,85 @@
+/* decoder-private.h - what the decoder's files share
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Letters: n tokens of the step, D width, I hidden, h heads, k key/value
+ * heads, c head width, V vocabulary.
+ */
+#pragma once
+
+#include "engine/decoder.h"
+#include "engine/params.h"
+#include "engine/scratch.h"
+
+G_BEGIN_DECLS
+
+typedef struct {
+  float *attn_norm, *mlp_norm; /* [D] */
+  Mat q;                       /* [h*c,D] */
+  Mat k, v;                    /* [k*c,D] */
+  Mat o;                       /* [D,h*c] */
+  Mat gate, up;                /* [I,D] */
+  Mat down;                    /* [D,I] */
+} DecoderLayer;
+
+/* One array of the step's integers: the same place in the host's block and
+ * in the device's. */
+typedef struct {
+  int *host, *device;
+} IntArray;
+
+/* The step as the ops see it, built on the host and uploaded in one piece.
+ * Arrays are sized for max_tokens, a sequence having at least one token. */
+typedef struct {
+  gsize bytes; /* of the block */
+  int *host, *device;
+  IntArray ids;         /* [n] or unused rows of it */
+  IntArray pos;         /* [n] */
+  IntArray slots;       /* [n] */
+  IntArray q_start;     /* [n_seqs+1] */
+  IntArray kv_len;      /* [n_seqs] */
+  IntArray page_start;  /* [n_seqs+1] */
+  IntArray out_rows;    /* [n_out] tokens whose logits are wanted */
+  IntArray out_pos;     /* [n_out] */
+  IntArray out_q_start; /* [n_seqs+1] */
+  PagedBatch all;       /* every token */
+  PagedBatch out;       /* the same sequences, wanted tokens only */
+} DecoderBatch;
+
+struct VlmDecoder {
+  Device *dev;
+  VlmTextConfig text; /* window is a copy */
+  int max_tokens, max_logits;
+  VlmParams *params;
+
+  Mat embedding; /* [V,D] */
+  Mat head;      /* [V,D] unless tied */
+  const Mat *logits_mat;
+  float *norm; /* [D] */
+  DecoderLayer *layers;
+
+  VlmArena arena;
+  DecoderBatch batch;
+  Act *x, *xb;            /* [n,D] */
+  Act *q, *attn;          /* [n,h*c] */
+  Act *k, *v;             /* [n,k*c] */
+  Act *gate, *up;         /* [n,I] */
+  Act *out_x, *out_xb;    /* [n_out,D] rows that go on after the last keys */
+  float *rope, *out_rope; /* [n,c] and [n_out,c] */
+  float *inv_freq;        /* [1,c/2], or [n_seqs,c/2] if it varies */
+  float *host_inv_freq;   /* the same */
+  float rope_scale;
+  float *logits; /* [max_logits,V] */
+};
+
+/* Lays the arrays out in `arena` (device) and, once that has memory, in a
+ * host block of its own. */
+void vlm_decoder_batch_layout (
+    DecoderBatch *batch, VlmArena *arena, int max_tokens);
+void vlm_decoder_batch_clear (DecoderBatch *batch);
+
+/* Fills and uploads the arrays for these inputs; their sequences' lengths are
+ * still those before the step. */
+void vlm_decoder_batch_build (
+    DecoderBatch *batch, Device *dev, const VlmStepInput *inputs, int n_inputs);
+
+G_END_DECLS

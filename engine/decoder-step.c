@@ -1,0 +1,207 @@
+/* decoder-step.c - the language model's forward pass
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The last layer's keys and values are made for every token; its queries,
+ * and all that follows them, only for tokens whose logits are wanted.
+ */
+#include "engine/decoder-private.h"
+
+#include <math.h>
+
+#include "engine/error.h"
+
+void
+vlm_decoder_embed (VlmDecoder *d, Act *x, int first, const int *ids, int n)
+{
+  const Ops *op = d->dev->op;
+  int D = d->text.width;
+
+  for (int done = 0; done < n; done += d->max_tokens) {
+    int count = MIN (n - done, d->max_tokens);
+
+    device_upload (
+        d->dev, d->batch.ids.device, ids + done, count * sizeof (int));
+    op->embed (d->dev, act_at (d->dev, x, (gsize) (first + done) * D),
+        &d->embedding, d->batch.ids.device, count);
+  }
+}
+
+static void
+fill_x (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
+{
+  int D = d->text.width;
+  int row = 0;
+
+  for (int s = 0; s < n_inputs; s++) {
+    const VlmStepInput *in = &inputs[s];
+    Act *x = act_at (d->dev, d->x, (gsize) row * D);
+
+    if (in->ids)
+      d->dev->op->embed (
+          d->dev, x, &d->embedding, d->batch.ids.device + row, in->n);
+    else
+      vlm_copy_rows (d->dev, x, in->rows, in->n, D);
+    row += in->n;
+  }
+}
+
+/* Cosines and sines of rows whose sequences begin at q_start. */
+static void
+rope_rows (VlmDecoder *d, float *table, const IntArray *pos,
+    const IntArray *q_start, int n_inputs)
+{
+  int c = d->text.head_width;
+
+  for (int s = 0; s < n_inputs; s++) {
+    int first = q_start->host[s], n = q_start->host[s + 1] - first;
+
+    if (n > 0)
+      d->dev->op->rope_table (d->dev, table + (gsize) first * c,
+          pos->device + first, d->inv_freq + (gsize) s * (c / 2), n, c,
+          d->rope_scale);
+  }
+}
+
+static void
+fill_varying_rope (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
+{
+  int half = d->text.head_width / 2;
+
+  for (int s = 0; s < n_inputs; s++)
+    vlm_rope_frequencies (&d->text, inputs[s].rope_length,
+        d->host_inv_freq + (gsize) s * half, &d->rope_scale);
+  device_upload (d->dev, d->inv_freq, d->host_inv_freq,
+      (gsize) n_inputs * half * sizeof (float));
+  rope_rows (d, d->rope, &d->batch.pos, &d->batch.q_start, n_inputs);
+  rope_rows (
+      d, d->out_rope, &d->batch.out_pos, &d->batch.out_q_start, n_inputs);
+}
+
+static void
+fill_rope (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
+{
+  const Ops *op = d->dev->op;
+  const DecoderBatch *b = &d->batch;
+  int c = d->text.head_width;
+
+  if (d->text.rope.kind == VLM_ROPE_DYNAMIC) {
+    fill_varying_rope (d, inputs, n_inputs);
+    return;
+  }
+  op->rope_table (
+      d->dev, d->rope, b->pos.device, d->inv_freq, b->all.n, c, d->rope_scale);
+  if (b->out.n > 0)
+    op->rope_table (d->dev, d->out_rope, b->out_pos.device, d->inv_freq,
+        b->out.n, c, d->rope_scale);
+}
+
+/* Keys and values of all tokens into the cache; xb is left normed. */
+static void
+run_keys (VlmDecoder *d, const DecoderLayer *l, const KvLayer *kv)
+{
+  const Ops *op = d->dev->op;
+  const VlmTextConfig *t = &d->text;
+  int n = d->batch.all.n;
+
+  op->rms_norm (d->dev, d->xb, d->x, l->attn_norm, n, t->width, t->eps);
+  op->matmul (d->dev, d->k, d->xb, &l->k, n, EPILOGUE_SET);
+  op->matmul (d->dev, d->v, d->xb, &l->v, n, EPILOGUE_SET);
+  op->rope (d->dev, d->k, d->rope, n, t->kv_heads, t->head_width);
+  op->kv_write (
+      d->dev, kv, d->k, d->v, &d->batch.all, t->kv_heads, t->head_width);
+}
+
+/* The rest of a layer for the rows of `batch`: x[n,D] becomes the layer's
+ * output, xb[n,D] is its norm and is overwritten. */
+static void
+run_rows (VlmDecoder *d, const DecoderLayer *l, int layer, const KvLayer *kv,
+    const PagedBatch *batch, Act *x, Act *xb, const float *rope)
+{
+  const Ops *op = d->dev->op;
+  const VlmTextConfig *t = &d->text;
+  int n = batch->n, D = t->width, h = t->heads, c = t->head_width;
+
+  op->matmul (d->dev, d->q, xb, &l->q, n, EPILOGUE_SET);
+  op->rope (d->dev, d->q, rope, n, h, c);
+  op->attention_paged (d->dev, d->attn, d->q, kv, batch, h, t->kv_heads, c,
+      1 / sqrtf (c), t->window ? t->window[layer] : 0);
+  op->matmul (d->dev, x, d->attn, &l->o, n, EPILOGUE_ADD);
+
+  op->rms_norm (d->dev, xb, x, l->mlp_norm, n, D, t->eps);
+  op->matmul (d->dev, d->gate, xb, &l->gate, n, EPILOGUE_SET);
+  op->matmul (d->dev, d->up, xb, &l->up, n, EPILOGUE_SET);
+  op->swiglu (d->dev, d->gate, d->up, (gsize) n * t->hidden);
+  op->matmul (d->dev, x, d->gate, &l->down, n, EPILOGUE_ADD);
+}
+
+static void
+run_layers (VlmDecoder *d, const VlmKvPool *pool)
+{
+  const Ops *op = d->dev->op;
+  const DecoderBatch *b = &d->batch;
+  int D = d->text.width, last = d->text.layers - 1;
+
+  for (int i = 0; i < last; i++) {
+    const KvLayer *kv = vlm_kv_pool_layer (pool, i);
+
+    run_keys (d, &d->layers[i], kv);
+    run_rows (d, &d->layers[i], i, kv, &b->all, d->x, d->xb, d->rope);
+  }
+
+  run_keys (d, &d->layers[last], vlm_kv_pool_layer (pool, last));
+  if (b->out.n == 0)
+    return;
+  op->gather_rows (d->dev, d->out_x, d->x, b->out_rows.device, b->out.n, D);
+  op->gather_rows (d->dev, d->out_xb, d->xb, b->out_rows.device, b->out.n, D);
+  run_rows (d, &d->layers[last], last, vlm_kv_pool_layer (pool, last), &b->out,
+      d->out_x, d->out_xb, d->out_rope);
+}
+
+static void
+run_head (VlmDecoder *d)
+{
+  const Ops *op = d->dev->op;
+  int n = d->batch.out.n;
+
+  if (n == 0)
+    return;
+  op->rms_norm (
+      d->dev, d->out_xb, d->out_x, d->norm, n, d->text.width, d->text.eps);
+  op->logits (d->dev, d->logits, d->out_xb, d->logits_mat, n);
+}
+
+static void
+check_inputs (const VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
+{
+  int n = 0, n_logits = 0;
+
+  for (int s = 0; s < n_inputs; s++) {
+    const VlmStepInput *in = &inputs[s];
+
+    g_assert (in->n >= 1 && in->n_logits >= 0 && in->n_logits <= in->n);
+    g_assert (in->seq->n_pages * KV_PAGE_TOKENS >= in->seq->length + in->n);
+    g_assert (in->seq->pool == inputs[0].seq->pool);
+    n += in->n;
+    n_logits += in->n_logits;
+  }
+  g_assert (n >= 1 && n <= d->max_tokens && n_logits <= d->max_logits);
+}
+
+gboolean
+vlm_decoder_step (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs,
+    float **logits, GError **error)
+{
+  check_inputs (d, inputs, n_inputs);
+  vlm_decoder_batch_build (&d->batch, d->dev, inputs, n_inputs);
+  fill_x (d, inputs, n_inputs);
+  fill_rope (d, inputs, n_inputs);
+  run_layers (d, inputs[0].seq->pool);
+  run_head (d);
+  if (!vlm_device_check (d->dev, error))
+    return FALSE;
+  for (int s = 0; s < n_inputs; s++)
+    inputs[s].seq->length += inputs[s].n;
+  if (logits)
+    *logits = d->logits;
+  return TRUE;
+}

@@ -1,0 +1,202 @@
+/* projector.c - kept features to text width, packed and spliced
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/projector.h"
+
+#include "engine/params.h"
+#include "engine/scratch.h"
+
+#define BLOCK 512 /* rows projected at once: working memory stays small */
+
+struct VlmProjector {
+  Device *dev;
+  int width_in, width; /* C * layers, D */
+  Epilogue activation;
+  gboolean newlines;  /* the family puts one after each canvas row */
+  int n_class_tokens; /* features before the selection's: 0 or 1 */
+  int max_tokens;
+  VlmParams *params;
+  Mat linear_1, linear_2; /* [D,C*layers], [D,D] */
+  float *newline;         /* [D] */
+
+  VlmArena arena;
+  Act *hidden, *out;  /* [BLOCK,D] */
+  int *dev_rows;      /* [max_tokens] where each feature goes in x */
+  int *dev_newlines;  /* [max_tokens+1] rows of newlines in x */
+  int *rows, *breaks; /* the same on the host */
+};
+
+static void
+list_weights (VlmProjector *p, const VlmConfig *config)
+{
+  gboolean bias = config->projector_bias;
+
+  vlm_params_mat (p->params, &p->linear_1, p->width, p->width_in, bias,
+      "multi_modal_projector.linear_1");
+  vlm_params_mat (p->params, &p->linear_2, p->width, p->width, bias,
+      "multi_modal_projector.linear_2");
+  if (config->newline)
+    vlm_params_vector (p->params, &p->newline, p->width, "image_newline");
+}
+
+static void
+lay_out (VlmProjector *p)
+{
+  gsize act = p->dev->act_bytes;
+
+  p->hidden = vlm_arena_take (&p->arena, (gsize) BLOCK * p->width, act);
+  p->out = vlm_arena_take (&p->arena, (gsize) BLOCK * p->width, act);
+  p->dev_rows = vlm_arena_take (&p->arena, p->max_tokens, sizeof (int));
+  p->dev_newlines = vlm_arena_take (&p->arena, p->max_tokens + 1, sizeof (int));
+}
+
+static VlmProjector *
+projector_new_empty (Device *dev, const VlmConfig *config, int max_tokens)
+{
+  VlmProjector *p = g_new0 (VlmProjector, 1);
+
+  p->dev = dev;
+  p->width_in = config->vision.width * config->n_feature_layers;
+  p->width = config->text.width;
+  p->activation = config->projector_activation == VLM_ACT_QUICK_GELU
+                      ? EPILOGUE_QUICK_GELU
+                      : EPILOGUE_GELU;
+  p->newlines = config->newline;
+  p->n_class_tokens = config->keep_class_token ? 1 : 0;
+  p->max_tokens = max_tokens + p->n_class_tokens;
+  return p;
+}
+
+VlmProjector *
+vlm_projector_new (Device *dev, const VlmModel *model, DataType type,
+    int max_tokens, GError **error)
+{
+  g_autoptr (VlmProjector) p =
+      projector_new_empty (dev, &model->config, max_tokens);
+
+  p->params = vlm_params_new (dev, model->weights, type);
+  list_weights (p, &model->config);
+  if (!vlm_params_check (p->params, error))
+    return NULL;
+  lay_out (p);
+  if (!vlm_arena_allocate (&p->arena, dev, "projector", error))
+    return NULL;
+  lay_out (p);
+  p->rows = g_new (int, p->max_tokens);
+  p->breaks = g_new (int, p->max_tokens + 1);
+  if (!vlm_device_check (dev, error))
+    return NULL;
+  return g_steal_pointer (&p);
+}
+
+guint64
+vlm_projector_bytes (
+    Device *dev, const VlmModel *model, DataType type, int max_tokens)
+{
+  g_autoptr (VlmProjector) p =
+      projector_new_empty (dev, &model->config, max_tokens);
+
+  p->params = vlm_params_new_measuring (dev, model->weights, type);
+  list_weights (p, &model->config);
+  lay_out (p);
+  return vlm_params_bytes (p->params) + p->arena.used;
+}
+
+void
+vlm_projector_free (VlmProjector *p)
+{
+  if (!p)
+    return;
+  vlm_params_free (p->params);
+  device_free (p->dev, p->arena.base);
+  g_free (p->rows);
+  g_free (p->breaks);
+  g_free (p);
+}
+
+/* Kept rows of the canvas and their cells; a lone tile is one row. */
+static void
+kept_canvas (const VlmTileGeometry *g, int *n_rows, int *n_cols)
+{
+  int first_row, first_col;
+
+  *n_rows = 1;
+  *n_cols = 0;
+  if (g->rows * g->cols > 0)
+    vlm_tile_kept (g, &first_row, n_rows, &first_col, n_cols);
+}
+
+int
+vlm_projector_rows (const VlmProjector *p, const VlmSelection *selection,
+    const VlmTileGeometry *geometry)
+{
+  int n_rows, n_cols;
+  int n = selection->n + p->n_class_tokens;
+
+  if (!selection->packed || !p->newlines)
+    return n;
+  kept_canvas (geometry, &n_rows, &n_cols);
+  return n + n_rows;
+}
+
+/* Feature i goes to row rows[i] of x: base tile first, then row after row of
+ * the canvas, each closed by a newline. Returns the number of newlines. */
+static int
+pack (VlmProjector *p, int n, const VlmTileGeometry *geometry, int first)
+{
+  int n_rows, n_cols, done = 0;
+  int row = first;
+
+  kept_canvas (geometry, &n_rows, &n_cols);
+  for (int n_base = n - n_rows * n_cols; done < n_base; done++)
+    p->rows[done] = row++;
+  for (int y = 0; y < n_rows; y++) {
+    for (int x = 0; x < n_cols; x++)
+      p->rows[done++] = row++;
+    p->breaks[y] = row++;
+  }
+  return n_rows;
+}
+
+static void
+project (VlmProjector *p, Act *y, const Act *features, int n)
+{
+  const Ops *op = p->dev->op;
+
+  op->matmul (p->dev, p->hidden, features, &p->linear_1, n, p->activation);
+  op->matmul (p->dev, y, p->hidden, &p->linear_2, n, EPILOGUE_SET);
+}
+
+static void
+run_packed (VlmProjector *p, const Act *features, int n, Act *x, int n_newlines)
+{
+  const Ops *op = p->dev->op;
+
+  device_upload (p->dev, p->dev_rows, p->rows, n * sizeof (int));
+  device_upload (p->dev, p->dev_newlines, p->breaks, n_newlines * sizeof (int));
+  for (int i = 0; i < n; i += BLOCK) {
+    int count = MIN (BLOCK, n - i);
+
+    project (
+        p, p->out, act_at (p->dev, features, (gsize) i * p->width_in), count);
+    op->scatter_rows (p->dev, x, p->out, p->dev_rows + i, count, p->width);
+  }
+  op->fill_rows (p->dev, x, p->newline, p->dev_newlines, n_newlines, p->width);
+}
+
+void
+vlm_projector_run (VlmProjector *p, const Act *features,
+    const VlmSelection *selection, const VlmTileGeometry *geometry, Act *x,
+    int first)
+{
+  int n = selection->n + p->n_class_tokens;
+
+  g_assert (n <= p->max_tokens);
+  if (selection->packed && p->newlines) {
+    run_packed (p, features, n, x, pack (p, n, geometry, first));
+    return;
+  }
+  for (int i = 0; i < n; i += BLOCK)
+    project (p, act_at (p->dev, x, (gsize) (first + i) * p->width),
+        act_at (p->dev, features, (gsize) i * p->width_in), MIN (BLOCK, n - i));
+}

@@ -1,0 +1,66 @@
+/* scratch.c - working memory of a network, and a device's failure
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/scratch.h"
+
+#include "engine/error.h"
+
+#define ALIGNMENT 64
+
+gpointer
+vlm_arena_take (VlmArena *arena, gsize count, gsize size)
+{
+  gsize start = arena->used;
+  gsize bytes = count * size;
+
+  arena->used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  return arena->base ? arena->base + start : NULL;
+}
+
+gboolean
+vlm_arena_allocate (
+    VlmArena *arena, Device *dev, const char *what, GError **error)
+{
+  gsize bytes = MAX (arena->used, ALIGNMENT);
+
+  arena->base = device_alloc (dev, bytes);
+  arena->used = 0;
+  if (arena->base)
+    return TRUE;
+  g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
+      "The working memory of the %s does not fit on %s: %" G_GSIZE_FORMAT
+      " bytes are needed and %" G_GSIZE_FORMAT " are free.",
+      what, dev->name, bytes, device_memory_free (dev));
+  return FALSE;
+}
+
+static VlmError
+error_of_code (DeviceCode code)
+{
+  switch (code) {
+  case DEVICE_UNAVAILABLE:
+    return VLM_ERROR_DEVICE;
+  case DEVICE_NO_MEMORY:
+    return VLM_ERROR_NO_MEMORY;
+  default:
+    return VLM_ERROR_LOST;
+  }
+}
+
+gboolean
+vlm_device_check (Device *dev, GError **error)
+{
+  DeviceStatus status;
+
+  if (device_sync (dev, &status))
+    return TRUE;
+  g_set_error_literal (
+      error, VLM_ERROR, error_of_code (status.code), status.message);
+  return FALSE;
+}
+
+void
+vlm_copy_rows (Device *dev, Act *dst, const Act *src, int n, int d)
+{
+  dev->op->copy_columns (dev, dst, src, n, d, d, 0);
+}
