@@ -1,0 +1,153 @@
+/* kernels-image.c - cases of the 8-bit resize and of patches
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Integers and table look-ups: every backend must give the same bits. That
+ * they are torchvision's and Pillow's bits is tested in image.c.
+ */
+#include "tests/kernels.h"
+
+#include <string.h>
+
+/* A triangle filter's taps with small negative lobes, as fixed point. */
+typedef struct Axis {
+  ResizeAxis host;
+  KtBuf first, n_taps, weight;
+} Axis;
+
+static Axis
+axis_new (Kt *kt, int n_in, int n_out, int narrow)
+{
+  int max_taps = n_in < 7 ? n_in : 7;
+  int *first = kt_bytes (kt, sizeof *first * n_out);
+  int *n_taps = kt_bytes (kt, sizeof *n_taps * n_out);
+  int32_t *weight = kt_bytes (kt, sizeof *weight * n_out * max_taps);
+  Axis axis = { { n_in, n_out, max_taps, first, n_taps, weight,
+      narrow ? 14 : 22, narrow } };
+  int unit = 1 << axis.host.precision;
+  for (int i = 0; i < n_out; i++) {
+    n_taps[i] = 1 + kt_below (kt, max_taps);
+    first[i] = kt_below (kt, n_in - n_taps[i] + 1);
+    for (int j = 0, left = unit; j < n_taps[i]; j++) {
+      int part = kt_below (kt, unit / 2) - unit / 8;
+      weight[i * max_taps + j] = j == n_taps[i] - 1 ? left : part;
+      if (narrow && weight[i * max_taps + j] > 32767)
+        weight[i * max_taps + j] = 32767;
+      left -= part;
+    }
+  }
+  axis.first = kt_array (kt, first, sizeof *first * n_out);
+  axis.n_taps = kt_array (kt, n_taps, sizeof *n_taps * n_out);
+  axis.weight = kt_array (kt, weight, sizeof *weight * n_out * max_taps);
+  return axis;
+}
+
+static ResizeAxis
+axis_on (const Axis *axis, int on)
+{
+  ResizeAxis device = axis->host;
+  device.first = axis->first.on[on];
+  device.n_taps = axis->n_taps.on[on];
+  device.weight = axis->weight.on[on];
+  return device;
+}
+
+static uint8_t *
+random_bytes (Kt *kt, size_t count)
+{
+  uint8_t *x = kt_bytes (kt, count);
+  for (size_t i = 0; i < count; i++)
+    x[i] = kt_below (kt, 5) ? kt_below (kt, 256) : kt_below (kt, 2) * 255;
+  return x;
+}
+
+static uint8_t
+resized (const ResizeAxis *axis, const uint8_t *src, size_t step, int i)
+{
+  int64_t sum = (int64_t) 1 << (axis->precision - 1);
+  for (int j = 0; j < axis->n_taps[i]; j++)
+    sum += (int64_t) axis->weight[i * axis->max_taps + j] *
+           src[(axis->first[i] + j) * step];
+  sum >>= axis->precision;
+  return sum < 0 ? 0 : sum > 255 ? 255 : (uint8_t) sum;
+}
+
+static void
+resize_rows (Kt *kt, const int *size)
+{
+  int n = size[0], n_in = size[1], n_out = size[2], stride = 3 * n_in + 5;
+  Axis axis = axis_new (kt, n_in, n_out, size[3]);
+  const uint8_t *src = random_bytes (kt, (size_t) n * stride);
+  uint8_t *want = kt_bytes (kt, (size_t) n * n_out * 3);
+  for (int i = 0; i < n * n_out * 3; i++)
+    want[i] = resized (
+        &axis.host, src + i / (n_out * 3) * stride + i % 3, 3, i / 3 % n_out);
+  KtBuf S = kt_array (kt, src, (size_t) n * stride),
+        D = kt_array (kt, NULL, (size_t) n * n_out * 3);
+  kt_work (kt, 3.0 * n * (n_in + n_out), 6.0 * n * n_out * 7);
+  KT_EACH (kt, dev, on)
+  {
+    ResizeAxis a = axis_on (&axis, on);
+    dev->op->resize_rows (dev, D.on[on], S.on[on], stride, n, &a);
+  }
+  kt_expect_same (kt, &D, want);
+}
+
+static void
+resize_columns (Kt *kt, const int *size)
+{
+  int width = size[0], n_in = size[1], n_out = size[2];
+  int stride = 3 * width + 5, row = 3 * width;
+  Axis axis = axis_new (kt, n_in, n_out, size[3]);
+  const uint8_t *src = random_bytes (kt, (size_t) n_in * stride);
+  uint8_t *want = kt_bytes (kt, (size_t) n_out * row);
+  for (int i = 0; i < n_out * row; i++)
+    want[i] = resized (&axis.host, src + i % row, stride, i / row);
+  KtBuf S = kt_array (kt, src, (size_t) n_in * stride),
+        D = kt_array (kt, NULL, (size_t) n_out * row);
+  kt_work (kt, 3.0 * width * (n_in + n_out), 6.0 * width * n_out * 7);
+  KT_EACH (kt, dev, on)
+  {
+    ResizeAxis a = axis_on (&axis, on);
+    dev->op->resize_columns (dev, D.on[on], S.on[on], stride, width, &a);
+  }
+  kt_expect_same (kt, &D, want);
+}
+
+static void
+patches (Kt *kt, const int *size)
+{
+  int t = size[0], g = size[1], p = size[2], side = g * p;
+  size_t count = (size_t) t * side * side * 3;
+  const uint8_t *tiles = random_bytes (kt, count);
+  const float *lut =
+      kt_rounded (kt, TYPE_BF16, kt_uniform (kt, 3 * 256, 2), 3 * 256);
+  float *want = kt_bytes (kt, count * sizeof *want), *to = want;
+  for (int at = 0; at < t * g * g; at++)
+    for (int i = 0; i < 3 * p * p; i++) {
+      int y = at / g % g * p + i / p % p, x = at % g * p + i % p;
+      int channel = i / (p * p), tile = at / (g * g);
+      *to++ = lut[256 * channel +
+                  tiles[(((size_t) tile * side + y) * side + x) * 3 + channel]];
+    }
+  KtBuf T = kt_array (kt, tiles, count), Y = kt_acts (kt, NULL, count),
+        L = kt_array (kt, lut, sizeof *lut * 3 * 256);
+  kt_work (kt, 5.0 * count, 0);
+  KT_EACH (kt, dev, on)
+  dev->op->patches (dev, Y.on[on], T.on[on], L.on[on], t, side, p);
+  kt_expect_same (kt, &Y, want);
+}
+
+#define RESIZES                                                                \
+  .sizes = { { 1, 1, 1 }, { 5, 33, 17 }, { 17, 100, 65, 1 },                   \
+    { 3, 577, 336, 1 }, { 40, 64, 130 } },                                     \
+  .benches = { { 1080, 1920, 672, 1 }, { 672, 1080, 672, 1 },                  \
+    { 1080, 1920, 672 } }
+
+const KtCase kt_cases_image[] = {
+  { KT_SLOT (resize_rows), resize_rows, RESIZES },
+  { KT_SLOT (resize_columns), resize_columns, RESIZES },
+  { KT_SLOT (patches), patches,
+      .sizes = { { 1, 1, 1 }, { 2, 8, 8 }, { 1, 3, 14 }, { 5, 2, 7 } },
+      .benches = { { 5, 24, 14 }, { 5, 8, 8 } } },
+  { NULL },
+};

@@ -1,0 +1,200 @@
+/* kernels-matmul.c - cases of weight matrices and their products
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "tests/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Sums of up to 4096 products in f32. Where the device multiplies bf16, x is
+ * rounded to 8 bits as well. */
+static double
+tolerance_of (Kt *kt, DataType type)
+{
+  bool rounds = kt_device (kt, 0)->has_bf16 && type == TYPE_BF16;
+  return rounds ? 5e-3 : 1e-5;
+}
+
+static double
+apply (Epilogue epilogue, double y, double p)
+{
+  switch (epilogue) {
+  case EPILOGUE_ADD:
+    return y + p;
+  case EPILOGUE_GELU:
+    return p * 0.5 * erfc (-p * sqrt (0.5));
+  case EPILOGUE_QUICK_GELU:
+    return p / (1 + exp (-1.702 * p));
+  default:
+    return p;
+  }
+}
+
+/* y[n,rows] */
+static double *
+matmul_twin (Kt *kt, const float *y, const float *x, const float *w,
+    const float *bias, int n, int rows, int cols, Epilogue epilogue)
+{
+  double *out = kt_bytes (kt, sizeof *out * n * rows);
+  for (int i = 0; i < n; i++)
+    for (int row = 0; row < rows; row++) {
+      double sum = bias ? bias[row] : 0;
+      for (int j = 0; j < cols; j++)
+        sum += (double) w[(size_t) row * cols + j] * x[(size_t) i * cols + j];
+      size_t at = (size_t) i * rows + row;
+      out[at] = apply (epilogue, y[at], sum);
+    }
+  return out;
+}
+
+typedef struct Product {
+  int n, rows, cols;
+  DataType type;
+  const float *x, *w, *bias;
+  KtMat *mat;
+  KtBuf X;
+} Product;
+
+static Product
+product_of (Kt *kt, const int *size, DataType type, bool has_bias)
+{
+  Product p = { size[0], size[1], size[2], type };
+  size_t count = (size_t) p.rows * p.cols;
+  p.x = kt_values (kt, (size_t) p.n * p.cols);
+  p.w = kt_uniform (kt, count, 1);
+  p.bias = has_bias ? kt_uniform (kt, p.rows, 1) : NULL;
+  p.mat = kt_mat (kt, type, type, p.w, p.rows, p.cols, p.bias);
+  p.w = kt_rounded (kt, type, p.w, count);
+  p.X = kt_acts (kt, p.x, (size_t) p.n * p.cols);
+  kt_work (kt, (double) count * data_type_bytes (type), 2.0 * p.n * count);
+  return p;
+}
+
+static void
+check_epilogue (Kt *kt, const Product *p, Epilogue epilogue)
+{
+  size_t count = (size_t) p->n * p->rows;
+  const float *y = kt_uniform (kt, count, 1);
+  KtBuf Y = kt_acts (kt, y, count);
+  KT_EACH (kt, dev, on)
+  dev->op->matmul (dev, Y.on[on], p->X.on[on], &p->mat->on[on], p->n, epilogue);
+  if (kt_timing (kt))
+    return;
+  double *want = NULL;
+  if (kt_n_devices (kt) == 1)
+    want = matmul_twin (
+        kt, y, p->x, p->w, p->bias, p->n, p->rows, p->cols, epilogue);
+  kt_expect (kt, &Y, want, p->n, p->rows, tolerance_of (kt, p->type));
+}
+
+/* A token's result is the same bits whatever else is in the batch. */
+static void
+check_alone (Kt *kt, const Product *p)
+{
+  Device *dev = kt_device (kt, 0);
+  KtBuf all = kt_acts (kt, NULL, (size_t) p->n * p->rows),
+        one = kt_acts (kt, NULL, p->rows);
+  dev->op->matmul (
+      dev, all.on[0], p->X.on[0], &p->mat->on[0], p->n, EPILOGUE_SET);
+  for (int i = 0; i < p->n; i += p->n / 4 + 1) {
+    const Act *x = act_at (dev, p->X.on[0], (size_t) i * p->cols);
+    dev->op->matmul (dev, one.on[0], x, &p->mat->on[0], 1, EPILOGUE_SET);
+    const float *got = kt_read (kt, &one, 0);
+    const float *want = kt_read (kt, &all, 0) + (size_t) i * p->rows;
+    if (memcmp (got, want, sizeof *got * p->rows))
+      kt_fail (kt, "row %d of %d differs from the same row alone", i, p->n);
+  }
+}
+
+static void
+matmul (Kt *kt, const int *size)
+{
+  if (kt_timing (kt)) {
+    Product p = product_of (kt, size, (DataType) size[3], false);
+    check_epilogue (kt, &p, EPILOGUE_SET);
+    return;
+  }
+  for (int type = TYPE_F32; type <= TYPE_F16; type++) {
+    Product p = product_of (kt, size, (DataType) type, type != TYPE_BF16);
+    for (int e = EPILOGUE_SET; e <= EPILOGUE_QUICK_GELU; e++)
+      check_epilogue (kt, &p, (Epilogue) e);
+    check_alone (kt, &p);
+  }
+}
+
+static void
+logits (Kt *kt, const int *size)
+{
+  Product p = product_of (kt, size, TYPE_BF16, false);
+  size_t count = (size_t) p.n * p.rows;
+  KtBuf Y = kt_array (kt, NULL, sizeof (float) * count);
+  KT_EACH (kt, dev, on)
+  dev->op->logits (dev, Y.on[on], p.X.on[on], &p.mat->on[on], p.n);
+  if (kt_timing (kt))
+    return;
+  double *want = NULL;
+  if (kt_n_devices (kt) == 1)
+    want = matmul_twin (kt, kt_bytes (kt, sizeof (float) * count), p.x, p.w,
+        NULL, p.n, p.rows, p.cols, EPILOGUE_SET);
+  kt_expect (kt, &Y, want, p.n, p.rows, tolerance_of (kt, TYPE_BF16));
+}
+
+/* Every pair of types, read back through embed; bytes are honest. */
+static void
+mat_init (Kt *kt, const int *size)
+{
+  int rows = size[0], cols = size[1];
+  const float *w = kt_uniform (kt, (size_t) rows * cols, 2);
+  int *ids = kt_bytes (kt, sizeof *ids * rows);
+  for (int i = 0; i < rows; i++)
+    ids[i] = i;
+  KtBuf I = kt_array (kt, ids, sizeof *ids * rows);
+  for (int pair = 0; pair < 9; pair++) {
+    DataType want = (DataType) (pair / 3), src = (DataType) (pair % 3);
+    KtMat *mat = kt_mat (kt, want, src, w, rows, cols, NULL);
+    const float *rounded = kt_rounded (kt, want,
+        kt_rounded (kt, src, w, (size_t) rows * cols), (size_t) rows * cols);
+    KtBuf Y = kt_acts (kt, NULL, (size_t) rows * cols);
+    double *exact = kt_bytes (kt, sizeof *exact * rows * cols);
+    for (int i = 0; i < rows * cols; i++)
+      exact[i] = rounded[i];
+    KT_EACH (kt, dev, on)
+    dev->op->embed (dev, Y.on[on], &mat->on[on], I.on[on], rows);
+    Device *dev = kt_device (kt, 0);
+    kt_expect (kt, &Y, exact, rows, cols, dev->act_bytes == 4 ? 0 : 4e-3);
+    size_t stored = data_type_bytes (want) * rows * cols;
+    if (want != src && dev->op->mat_bytes (dev, want, src, rows, cols) < stored)
+      kt_fail (kt, "mat_bytes is less than the numbers stored");
+  }
+}
+
+static void
+mat_clear (Kt *kt, const int *size)
+{
+  Device *dev = kt_device (kt, 0);
+  Mat empty = { .type = TYPE_F32 };
+  dev->op->mat_clear (dev, &empty);
+  dev->op->mat_clear (dev, &empty);
+}
+
+#define SHAPES                                                                 \
+  { 1, 1, 1 }, { 1, 577, 65 }, { 2, 16, 64 }, { 5, 33, 577 }, { 8, 100, 130 }, \
+      { 13, 48, 1 }, { 70, 97, 40 }, { 577, 40, 129 },                         \
+  {                                                                            \
+    19, 300, 1100                                                              \
+  }
+
+const KtCase kt_cases_matmul[] = {
+  { KT_SLOT (mat_init), mat_init,
+      .sizes = { { 1, 1 }, { 3, 7 }, { 16, 32 }, { 37, 577 } } },
+  { KT_SLOT (mat_clear), mat_clear, .sizes = { { 1 } } },
+  { KT_SLOT (mat_bytes), mat_init, .sizes = { { 5, 3 } } },
+  { KT_SLOT (matmul), matmul, true, .sizes = { SHAPES },
+      .benches = { { 1, 4096, 4096, TYPE_BF16 }, { 4, 4096, 4096, TYPE_BF16 },
+          { 8, 4096, 4096, TYPE_F32 }, { 600, 4096, 4096, TYPE_F32 },
+          { 600, 4096, 4096, TYPE_BF16 }, { 2885, 1024, 4096, TYPE_F32 } } },
+  { KT_SLOT (logits), logits, true,
+      .sizes = { { 1, 1, 1 }, { 1, 577, 64 }, { 3, 1000, 65 } },
+      .benches = { { 1, 32000, 4096 } } },
+  { NULL },
+};
