@@ -8,7 +8,8 @@
  * same tokens for the same scores.
  *
  * Token ids: patch j = y*side + x of tile t is t*N + j; the class token of
- * tile t is P*N + t (P tiles of N patches).
+ * tile t is P*N + t (P tiles of N patches). Policies choose among patches;
+ * whoever packs adds newlines and class tokens where `packed` says so.
  */
 #pragma once
 
@@ -34,9 +35,11 @@ typedef struct {
 /* What the encoder recorded and the caller asks for. */
 typedef struct {
   VlmTileGeometry geometry;
-  const float *cls_first; /* [N] */
-  const float *cls_last;  /* [P,N]; rows of tiles without budget unset */
-  double budget;          /* <= 1: share of P*N; > 1: a number of tokens */
+  const float *cls_first; /* [N]; read by plan alone */
+  const float *cls_last;  /* [P,N]; read by select alone, and only rows of
+                           * tiles that keep some tokens; NULL when all is
+                           * kept */
+  double budget;          /* 0 to 1: share of P*N; > 1: a number of tokens */
   double param[VLM_POLICY_MAX_PARAMS]; /* in the descriptor's order */
 } VlmPolicyInput;
 
@@ -46,7 +49,7 @@ typedef struct {
   int n;           /* tokens kept */
   gboolean packed; /* nothing dropped: stock packing, newlines included */
   int *order;      /* [bound] token ids */
-  int *per_tile;   /* [P] tokens taken from each tile */
+  int *per_tile;   /* [P] the plan; hired-reference may pack fewer */
 } VlmSelection;
 
 typedef struct {
@@ -59,11 +62,15 @@ typedef struct {
 
   /* How many tokens each tile may keep, from cls_first alone, so that tiles
    * without budget need no encoding: per_tile[P]. TRUE in *all when nothing
-   * will be dropped. */
+   * will be dropped: stock packing, no score needed. Fails with
+   * VLM_ERROR_SETTINGS on a budget below 0 or not a number, and with
+   * VLM_ERROR_REQUEST on a score that is not a number. */
   gboolean (*plan) (const VlmPolicyInput *input, int *per_tile, gboolean *all,
       GError **error);
 
-  /* The tokens themselves, for the plan given in selection->per_tile. */
+  /* The tokens themselves, for the plan given in selection->per_tile, which
+   * select leaves as it is. Fails with VLM_ERROR_REQUEST on a score that is
+   * not a number. */
   gboolean (*select) (
       const VlmPolicyInput *input, VlmSelection *selection, GError **error);
 } VlmPolicy;

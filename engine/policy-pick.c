@@ -1,0 +1,175 @@
+/* policy-pick.c - what policies share: best tokens of a tile, packing order
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/policy-pick.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/error.h"
+
+/* Unsigned integers in the order of the floats; both zeros are one. */
+static guint32
+key_of (float score)
+{
+  guint32 bits;
+
+  score += 0.0f;
+  memcpy (&bits, &score, sizeof bits);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+/* How many keys of the rectangle that agree with `prefix` above `shift` + 8
+ * have each value of the byte at `shift`. */
+static void
+count_bytes (const float *score, int side, const VlmPatchRect *rect,
+    guint32 prefix, int shift, int count[256])
+{
+  guint64 above = (guint64) prefix >> (shift + 8);
+
+  memset (count, 0, 256 * sizeof *count);
+  for (int y = rect->y0; y < rect->y1; y++)
+    for (int x = rect->x0; x < rect->x1; x++) {
+      guint64 key = key_of (score[y * side + x]);
+
+      if (key >> (shift + 8) == above)
+        count[(key >> shift) & 255]++;
+    }
+}
+
+static gboolean
+all_numbers (
+    const float *score, int side, const VlmPatchRect *rect, GError **error)
+{
+  for (int y = rect->y0; y < rect->y1; y++)
+    for (int x = rect->x0; x < rect->x1; x++)
+      if (isnan (score[y * side + x])) {
+        g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+            "The attention score of patch %d of row %d is not a number.", x, y);
+        return FALSE;
+      }
+  return TRUE;
+}
+
+gboolean
+vlm_pick_init (VlmPick *pick, const float *score, int side,
+    const VlmPatchRect *rect, int n, GError **error)
+{
+  g_return_val_if_fail (n >= 0 && n <= vlm_patch_count (rect), FALSE);
+
+  *pick = (VlmPick){ G_MAXUINT32, 0 };
+  if (n == 0)
+    return TRUE;
+  if (!all_numbers (score, side, rect, error))
+    return FALSE;
+
+  pick->threshold = 0;
+  pick->ties = n;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    int count[256], byte = 255;
+
+    count_bytes (score, side, rect, pick->threshold, shift, count);
+    while (pick->ties > count[byte])
+      pick->ties -= count[byte--];
+    pick->threshold |= (guint32) byte << shift;
+  }
+  return TRUE;
+}
+
+gboolean
+vlm_pick_tile (VlmPick *pick, const VlmPolicyInput *input, int t,
+    const VlmPatchRect *rect, int n, GError **error)
+{
+  int S = input->geometry.side;
+
+  if (vlm_pick_init (pick, input->cls_last + t * S * S, S, rect, n, error))
+    return TRUE;
+  g_prefix_error (error, "Tile %d, last layer: ", t);
+  return FALSE;
+}
+
+gboolean
+vlm_pick_takes (VlmPick *pick, float score)
+{
+  guint32 key = key_of (score);
+
+  return key > pick->threshold || (key == pick->threshold && pick->ties-- > 0);
+}
+
+VlmCanvas
+vlm_canvas_stock (const VlmTileGeometry *g)
+{
+  VlmCanvas canvas = { .across = g->cols };
+  int y, x, h, w;
+
+  vlm_tile_kept (g, &y, &h, &x, &w);
+  canvas.used = (VlmPatchRect){ y, y + h, x, x + w };
+  return canvas;
+}
+
+/* The part of [from,to) that lies in the at-th run of n, counted from it. */
+static void
+clip (int from, int to, int at, int n, int *lo, int *hi)
+{
+  *lo = CLAMP (from - at * n, 0, n);
+  *hi = CLAMP (to - at * n, *lo, n);
+}
+
+VlmPatchRect
+vlm_canvas_tile (const VlmCanvas *canvas, const VlmTileGeometry *g, int t)
+{
+  VlmPatchRect rect = { 0, g->side, 0, g->side };
+  const VlmPatchRect *used = &canvas->used;
+
+  if (t > 0) {
+    int r = (t - 1) / canvas->across, c = (t - 1) % canvas->across;
+
+    clip (used->y0, used->y1, r, g->side, &rect.y0, &rect.y1);
+    clip (used->x0, used->x1, c, g->side, &rect.x0, &rect.x1);
+  }
+  return rect;
+}
+
+static void
+consider (const VlmPolicyInput *input, VlmPick *pick, int token, int N,
+    VlmSelection *selection)
+{
+  if (!pick || vlm_pick_takes (&pick[token / N], input->cls_last[token]))
+    selection->order[selection->n++] = token;
+}
+
+void
+vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
+    VlmPick *pick, VlmSelection *selection)
+{
+  const VlmPatchRect *used = &canvas->used;
+  int S = input->geometry.side, N = S * S;
+
+  selection->n = 0;
+  for (int j = 0; j < N; j++)
+    consider (input, pick, j, N, selection);
+  for (int y = used->y0; y < used->y1; y++)
+    for (int x = used->x0; x < used->x1; x++) {
+      int tile = 1 + y / S * canvas->across + x / S;
+
+      consider (input, pick, tile * N + y % S * S + x % S, N, selection);
+    }
+}
+
+gboolean
+vlm_budget_tokens (const VlmPolicyInput *input, double slack, int limit,
+    int *tokens, GError **error)
+{
+  double budget = input->budget;
+  double all = vlm_policy_bound (&input->geometry);
+
+  if (!(budget >= 0)) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+        "The token budget is %g, expected a share from 0 to 1 or a number of "
+        "tokens above 1.",
+        budget);
+    return FALSE;
+  }
+  *tokens = (int) MIN ((budget <= 1 ? all * budget : budget) + slack, limit);
+  return TRUE;
+}

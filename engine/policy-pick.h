@@ -1,0 +1,70 @@
+/* policy-pick.h - what policies share: best tokens of a tile, packing order
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Nothing here allocates; ties go to the lower index.
+ */
+#pragma once
+
+#include <glib.h>
+#include "engine/policy.h"
+
+G_BEGIN_DECLS
+
+/* Patches y0 <= y < y1, x0 <= x < x1 of a tile. */
+typedef struct {
+  int y0, y1, x0, x1;
+} VlmPatchRect;
+
+/* The tokens of a rectangle that are its n best: those above a threshold and
+ * the first few equal to it. */
+typedef struct {
+  guint32 threshold; /* order-preserving image of a float */
+  int ties;          /* equal ones still to take */
+} VlmPick;
+
+/* score[side*side]; 0 <= n <= patches of the rectangle. FALSE and an error
+ * if a score in it is not a number; none is read when n is 0. */
+gboolean vlm_pick_init (VlmPick *pick, const float *score, int side,
+    const VlmPatchRect *rect, int n, GError **error);
+
+/* The same over the last layer's scores of tile t. */
+gboolean vlm_pick_tile (VlmPick *pick, const VlmPolicyInput *input, int t,
+    const VlmPatchRect *rect, int n, GError **error);
+
+/* Whether the pick takes this token. Ask once per token, in ascending order,
+ * for every token of the rectangle. */
+gboolean vlm_pick_takes (VlmPick *pick, float score);
+
+/* Tiles stitched side by side, `across` in a row, and what is used of them,
+ * in patches. */
+typedef struct {
+  int across;
+  VlmPatchRect used;
+} VlmCanvas;
+
+/* What stock packing uses: the grid, unpadded. */
+VlmCanvas vlm_canvas_stock (const VlmTileGeometry *g);
+
+/* The part of tile t in use: all of tile 0, else its share of the canvas,
+ * which may be empty. */
+VlmPatchRect vlm_canvas_tile (
+    const VlmCanvas *canvas, const VlmTileGeometry *g, int t);
+
+static inline int
+vlm_patch_count (const VlmPatchRect *rect)
+{
+  return (rect->y1 - rect->y0) * (rect->x1 - rect->x0);
+}
+
+/* Fills n and order: tile 0 ascending, then the canvas in raster order. pick
+ * [P] says which; NULL takes every token and reads no score. */
+void vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
+    VlmPick *pick, VlmSelection *selection);
+
+/* The budget in tokens: floor of a share of P*N, or the number given, at most
+ * `limit`. `slack` is added before rounding down. FALSE and an error if it is
+ * negative or not a number. */
+gboolean vlm_budget_tokens (const VlmPolicyInput *input, double slack,
+    int limit, int *tokens, GError **error);
+
+G_END_DECLS
