@@ -17,8 +17,10 @@ G_BEGIN_DECLS
 #define VLM_MAX_DIMS 8
 
 typedef struct {
-  char *name; /* canonical */
-  char *file; /* base name, for messages */
+  char *name;        /* canonical */
+  char *file;        /* its path, for messages */
+  char *dtype;       /* as the file spells it */
+  gboolean readable; /* dtype is F32, BF16 or F16; else `type` says nothing */
   DataType type;
   int n_dims;
   gint64 shape[VLM_MAX_DIMS];
@@ -32,7 +34,7 @@ typedef struct VlmWeights VlmWeights;
 VlmWeights *vlm_weights_open (const char *folder, GError **error);
 void vlm_weights_free (VlmWeights *weights);
 
-/* NULL if there is none. */
+/* NULL if there is none that DataType can express. */
 const VlmTensor *vlm_weights_find (const VlmWeights *weights, const char *name);
 
 /* As find, but checks the shape (n_dims integers follow) and reports a
@@ -43,9 +45,20 @@ const VlmTensor *vlm_weights_require (const VlmWeights *weights, GError **error,
 /* Bytes of all tensors. */
 guint64 vlm_weights_bytes (const VlmWeights *weights);
 
+/* The canonical form of a tensor name, owned, or NULL for one that no forward
+ * pass reads (rotary tables, position ids, the encoder's closing norm).
+ *   [model.]vision_tower.[vision_model.]X        vision.X
+ *   [model.]language_model.[model.]X             text.X
+ *   [model.][language_model.]lm_head.X           lm_head.X
+ *   [model.]multi_modal_projector.X              multi_modal_projector.X
+ *   [model.]image_newline                        image_newline */
+char *vlm_weights_canonical_name (const char *name);
+
 /* The tensors of one safetensors file in memory, `file` for messages, raw
  * names. Parses only: for tests and fuzzing. Elements VlmTensor, data inside
- * the given bytes. */
+ * the given bytes. Refuses a header that does not fit its file, ranges that
+ * leave the file, overlap or disagree with shape and dtype, and a name given
+ * twice. */
 GPtrArray *vlm_safetensors_parse (
     const guint8 *bytes, gsize length, const char *file, GError **error);
 

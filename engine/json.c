@@ -1,0 +1,367 @@
+/* json.c - typed reading of JSON whose failures are sentences
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/json.h"
+
+#include <glib/gstdio.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/error.h"
+
+gboolean
+vlm_read_text (const char *path, gsize limit, char **text, gsize *length,
+    GError **error)
+{
+  g_autoptr (GError) reason = NULL;
+  GStatBuf info;
+
+  if (g_stat (path, &info) != 0 || !S_ISREG (info.st_mode)) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
+        "%s: a file was expected, but there is none.", path);
+    return FALSE;
+  }
+  if ((guint64) info.st_size > limit) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+        "%s: at most %" G_GSIZE_FORMAT
+        " bytes were expected, but the file has %" G_GUINT64_FORMAT ".",
+        path, limit, (guint64) info.st_size);
+    return FALSE;
+  }
+  if (!g_file_get_contents (path, text, length, &reason)) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_OPEN,
+        "%s: a readable file was expected, but reading it failed (%s).", path,
+        reason->message);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* The index after the string that opens at text[i], or length. */
+static gsize
+skip_string (const char *text, gsize length, gsize i)
+{
+  for (i++; i < length && text[i] != '"'; i++)
+    if (text[i] == '\\')
+      i++;
+  return i < length ? i + 1 : length;
+}
+
+/* What json-glib would swallow or drown in, or NULL: it recurses without
+ * bound, skips comments and reads several values in a row. */
+static const char *
+find_oddity (const char *text, gsize length)
+{
+  int depth = 0;
+  gboolean closed = FALSE;
+  gsize i = 0;
+
+  while (i < length) {
+    char c = text[i++];
+
+    if (strchr (" \t\r\n", c) && c)
+      continue;
+    if (closed)
+      return "something follows the end of the value";
+    if (c == '"')
+      i = skip_string (text, length, i - 1);
+    else if (c == '{' || c == '[')
+      depth++;
+    else if (c == '}' || c == ']')
+      closed = --depth <= 0;
+    else if (!c || !strchr ("+-.0123456789eEtrufalsn:,", c))
+      return "a character stands where none may";
+    if (depth > VLM_JSON_MAX_DEPTH)
+      return "it is nested too deeply";
+  }
+  return closed ? NULL : "it ends too early";
+}
+
+typedef struct {
+  GHashTable *seen; /* "object address, name" */
+  char *twice;      /* the first name met again, owned */
+} Members;
+
+static void
+note_member (
+    JsonParser *parser, JsonObject *object, const char *name, Members *members)
+{
+  char *key = g_strdup_printf ("%p %s", (void *) object, name);
+
+  if (!g_hash_table_add (members->seen, key) && !members->twice)
+    members->twice = g_strdup (name);
+}
+
+static gboolean
+load (JsonParser *parser, const char *text, gsize length, const char *file,
+    GError **error)
+{
+  g_autoptr (GError) reason = NULL;
+  const char *odd;
+
+  if (!g_utf8_validate (text, length, NULL)) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+        "%s: JSON in UTF-8 was expected, but bytes that are not UTF-8 were "
+        "found.",
+        file);
+    return FALSE;
+  }
+  odd = find_oddity (text, length);
+  if (odd) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+        "%s: a JSON object was expected, but %s.", file, odd);
+    return FALSE;
+  }
+  if (!json_parser_load_from_data (parser, text, length, &reason)) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+        "%s: a JSON object was expected, but the text is broken (%s).", file,
+        reason->message);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+JsonNode *
+vlm_json_parse (const char *text, gsize length, const char *file,
+    gboolean unique_keys, GError **error)
+{
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_autoptr (GHashTable) seen =
+      g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  Members members = { seen, NULL };
+  g_autofree char *twice = NULL;
+  gboolean loaded;
+
+  if (unique_keys)
+    g_signal_connect (
+        parser, "object-member", G_CALLBACK (note_member), &members);
+  loaded = load (parser, text, length, file, error);
+  twice = members.twice;
+  if (!loaded)
+    return NULL;
+  if (twice) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+        "%s: each name was expected once, but \"%s\" occurs twice.", file,
+        twice);
+    return NULL;
+  }
+  if (!JSON_NODE_HOLDS_OBJECT (json_parser_get_root (parser))) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+        "%s: a JSON object was expected, but a list or a single value was "
+        "found.",
+        file);
+    return NULL;
+  }
+  return json_parser_steal_root (parser);
+}
+
+VlmJson
+vlm_json_root (JsonNode *node, const char *file)
+{
+  VlmJson json = { .file = file };
+
+  json.object = node ? json_node_get_object (node) : NULL;
+  return json;
+}
+
+JsonNode *
+vlm_json_member (const VlmJson *json, const char *key)
+{
+  return json->object ? json_object_get_member (json->object, key) : NULL;
+}
+
+gboolean
+vlm_json_has (const VlmJson *json, const char *key)
+{
+  JsonNode *node = vlm_json_member (json, key);
+
+  return node && !JSON_NODE_HOLDS_NULL (node);
+}
+
+gboolean
+vlm_json_is_null (const VlmJson *json, const char *key)
+{
+  JsonNode *node = vlm_json_member (json, key);
+
+  return node && JSON_NODE_HOLDS_NULL (node);
+}
+
+static char *
+describe (JsonNode *node)
+{
+  g_autofree char *text = json_to_string (node, FALSE);
+  char *cut;
+
+  if (strlen (text) <= 60)
+    return g_steal_pointer (&text);
+  cut = g_utf8_find_prev_char (text, text + 58);
+  return g_strdup_printf ("%.*s...", (int) (cut - text), text);
+}
+
+gboolean
+vlm_json_fail (const VlmJson *json, const char *key, int code,
+    const char *expected, GError **error)
+{
+  JsonNode *node = vlm_json_member (json, key);
+  g_autofree char *found = node ? describe (node) : g_strdup ("missing");
+
+  g_set_error (error, VLM_ERROR, code,
+      "%s: %s%s is %s, but %s was expected.", json->file, json->path, key,
+      found, expected);
+  return FALSE;
+}
+
+gboolean
+vlm_json_node_int64 (JsonNode *node, gint64 *value)
+{
+  GType type;
+  double number;
+
+  if (!JSON_NODE_HOLDS_VALUE (node))
+    return FALSE;
+  type = json_node_get_value_type (node);
+  if (type == G_TYPE_INT64) {
+    *value = json_node_get_int (node);
+    return TRUE;
+  }
+  if (type != G_TYPE_DOUBLE)
+    return FALSE;
+  number = json_node_get_double (node);
+  if (!(fabs (number) <= 9007199254740992.0) || number != floor (number))
+    return FALSE;
+  *value = (gint64) number;
+  return TRUE;
+}
+
+gboolean
+vlm_json_node_int (JsonNode *node, int *value)
+{
+  gint64 number;
+
+  if (!vlm_json_node_int64 (node, &number) || number < G_MININT ||
+      number > G_MAXINT)
+    return FALSE;
+  *value = (int) number;
+  return TRUE;
+}
+
+gboolean
+vlm_json_get_int (const VlmJson *json, const char *key, int minimum,
+    int maximum, int *value, GError **error)
+{
+  g_autofree char *expected = NULL;
+  int number;
+
+  if (!vlm_json_has (json, key))
+    return TRUE;
+  if (vlm_json_node_int (vlm_json_member (json, key), &number) &&
+      number >= minimum && number <= maximum) {
+    *value = number;
+    return TRUE;
+  }
+  expected =
+      g_strdup_printf ("a whole number from %d to %d", minimum, maximum);
+  return vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
+}
+
+gboolean
+vlm_json_get_double (const VlmJson *json, const char *key, double minimum,
+    double maximum, double *value, GError **error)
+{
+  g_autofree char *expected = NULL;
+  JsonNode *node = vlm_json_member (json, key);
+  GType type;
+
+  if (!vlm_json_has (json, key))
+    return TRUE;
+  type = JSON_NODE_HOLDS_VALUE (node) ? json_node_get_value_type (node)
+                                      : G_TYPE_INVALID;
+  if (type == G_TYPE_INT64 || type == G_TYPE_DOUBLE) {
+    double number = type == G_TYPE_INT64 ? (double) json_node_get_int (node)
+                                         : json_node_get_double (node);
+
+    if (number >= minimum && number <= maximum) {
+      *value = number;
+      return TRUE;
+    }
+  }
+  expected = g_strdup_printf ("a number from %g to %g", minimum, maximum);
+  return vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
+}
+
+static gboolean
+holds (JsonNode *node, GType type)
+{
+  return JSON_NODE_HOLDS_VALUE (node) &&
+      json_node_get_value_type (node) == type;
+}
+
+gboolean
+vlm_json_get_boolean (
+    const VlmJson *json, const char *key, gboolean *value, GError **error)
+{
+  if (!vlm_json_has (json, key))
+    return TRUE;
+  if (!holds (vlm_json_member (json, key), G_TYPE_BOOLEAN))
+    return vlm_json_fail (json, key, VLM_ERROR_DATA, "true or false", error);
+  *value = json_node_get_boolean (vlm_json_member (json, key));
+  return TRUE;
+}
+
+gboolean
+vlm_json_get_string (
+    const VlmJson *json, const char *key, const char **value, GError **error)
+{
+  if (!vlm_json_has (json, key))
+    return TRUE;
+  if (!holds (vlm_json_member (json, key), G_TYPE_STRING))
+    return vlm_json_fail (json, key, VLM_ERROR_DATA, "a string", error);
+  *value = json_node_get_string (vlm_json_member (json, key));
+  return TRUE;
+}
+
+gboolean
+vlm_json_get_object (
+    const VlmJson *json, const char *key, VlmJson *value, GError **error)
+{
+  const char *end;
+
+  *value = (VlmJson){ .file = json->file };
+  g_snprintf (value->path, sizeof value->path, "%s%s.", json->path, key);
+  if (!g_utf8_validate (value->path, -1, &end))
+    value->path[end - value->path] = '\0';
+  if (!vlm_json_has (json, key))
+    return TRUE;
+  if (!JSON_NODE_HOLDS_OBJECT (vlm_json_member (json, key)))
+    return vlm_json_fail (json, key, VLM_ERROR_DATA, "an object", error);
+  value->object = json_node_get_object (vlm_json_member (json, key));
+  return TRUE;
+}
+
+gboolean
+vlm_json_get_ints (const VlmJson *json, const char *key, int minimum,
+    int maximum, int *values, int room, int *n, GError **error)
+{
+  g_autofree char *expected = g_strdup_printf (
+      "a whole number from %d to %d or a list of at most %d of them", minimum,
+      maximum, room);
+  JsonNode *node = vlm_json_member (json, key);
+  JsonArray *array;
+  int count;
+
+  if (!vlm_json_has (json, key))
+    return TRUE;
+  array = JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
+  count = array ? (int) json_array_get_length (array) : 1;
+  if (count > room)
+    return vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
+  for (int i = 0; i < count; i++) {
+    JsonNode *item = array ? json_array_get_element (array, i) : node;
+
+    if (!vlm_json_node_int (item, &values[i]) || values[i] < minimum ||
+        values[i] > maximum)
+      return vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
+  }
+  *n = count;
+  return TRUE;
+}

@@ -1,0 +1,309 @@
+/* weights.c - the tensors of a folder, mapped and found by name
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/weights.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "engine/error.h"
+#include "engine/json.h"
+
+#define SINGLE "model.safetensors"
+#define INDEX "model.safetensors.index.json"
+#define MAX_INDEX_BYTES (64 << 20)
+
+struct VlmWeights {
+  char *folder;
+  GPtrArray *files;   /* GMappedFile */
+  GPtrArray *lists;   /* GPtrArray of VlmTensor, one a file; they own */
+  GHashTable *tensor; /* canonical name to VlmTensor, borrowed */
+  guint64 bytes;
+};
+
+void
+vlm_weights_free (VlmWeights *weights)
+{
+  if (!weights)
+    return;
+  g_clear_pointer (&weights->tensor, g_hash_table_unref);
+  g_clear_pointer (&weights->lists, g_ptr_array_unref);
+  g_clear_pointer (&weights->files, g_ptr_array_unref);
+  g_free (weights->folder);
+  g_free (weights);
+}
+
+static gboolean
+is_file (const char *path)
+{
+  return g_file_test (path, G_FILE_TEST_IS_REGULAR);
+}
+
+/* Enters a parsed file's tensors under their canonical names. */
+static gboolean
+add_tensors (VlmWeights *weights, GPtrArray *list, GError **error)
+{
+  for (guint i = 0; i < list->len; i++) {
+    VlmTensor *tensor = list->pdata[i], *other;
+    g_autofree char *canonical = vlm_weights_canonical_name (tensor->name);
+
+    if (!canonical)
+      continue;
+    other = g_hash_table_lookup (weights->tensor, canonical);
+    if (other) {
+      g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+          "%s: each tensor was expected once, but %s, as %s, is also in %s.",
+          tensor->file, tensor->name, canonical, other->file);
+      return FALSE;
+    }
+    g_free (tensor->name);
+    tensor->name = g_steal_pointer (&canonical);
+    g_hash_table_insert (weights->tensor, tensor->name, tensor);
+    weights->bytes += tensor->bytes;
+  }
+  return TRUE;
+}
+
+/* Maps and parses one file of the folder; the list belongs to weights. */
+static GPtrArray *
+map_file (VlmWeights *weights, const char *name, GError **error)
+{
+  g_autofree char *path = g_build_filename (weights->folder, name, NULL);
+  g_autoptr (GError) reason = NULL;
+  GMappedFile *file;
+  GPtrArray *list;
+
+  if (!is_file (path)) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
+        "%s: a file was expected, but there is none.", path);
+    return NULL;
+  }
+  file = g_mapped_file_new (path, FALSE, &reason);
+  if (!file) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_OPEN,
+        "%s: a readable file was expected, but opening it failed (%s).", path,
+        reason->message);
+    return NULL;
+  }
+  g_ptr_array_add (weights->files, file);
+  list = vlm_safetensors_parse (
+      (const guint8 *) g_mapped_file_get_contents (file),
+      g_mapped_file_get_length (file), path, error);
+  if (list)
+    g_ptr_array_add (weights->lists, list);
+  return list;
+}
+
+static gboolean
+add_file (VlmWeights *weights, const char *name, GError **error)
+{
+  GPtrArray *list = map_file (weights, name, error);
+
+  return list && add_tensors (weights, list, error);
+}
+
+static GHashTable *
+names_of (GPtrArray *list)
+{
+  GHashTable *names = g_hash_table_new (g_str_hash, g_str_equal);
+
+  for (guint i = 0; i < list->len; i++)
+    g_hash_table_add (names, ((VlmTensor *) list->pdata[i])->name);
+  return names;
+}
+
+static gboolean
+is_plain_name (const char *name)
+{
+  return *name && *name != '.' && !strpbrk (name, "/\\");
+}
+
+/* Groups the index's weight_map: file name to list of tensor names. */
+static GHashTable *
+group_by_file (const VlmJson *index, GError **error)
+{
+  g_autoptr (GHashTable) groups = g_hash_table_new_full (
+      g_str_hash, g_str_equal, NULL, (GDestroyNotify) g_ptr_array_unref);
+  JsonObjectIter iter;
+  const char *tensor;
+  VlmJson map;
+
+  if (!vlm_json_get_object (index, "weight_map", &map, error))
+    return NULL;
+  if (!map.object || !json_object_get_size (map.object)) {
+    vlm_json_fail (index, "weight_map", VLM_ERROR_DATA,
+        "an object of tensor and file names", error);
+    return NULL;
+  }
+  json_object_iter_init (&iter, map.object);
+  while (json_object_iter_next (&iter, &tensor, NULL)) {
+    const char *file = "";
+    GPtrArray *names;
+
+    if (!vlm_json_get_string (&map, tensor, &file, error))
+      return NULL;
+    if (!is_plain_name (file)) {
+      vlm_json_fail (&map, tensor, VLM_ERROR_DATA,
+          "the name of a file inside the folder", error);
+      return NULL;
+    }
+    names = g_hash_table_lookup (groups, file);
+    if (!names) {
+      names = g_ptr_array_new ();
+      g_hash_table_insert (groups, (gpointer) file, names);
+    }
+    g_ptr_array_add (names, (gpointer) tensor);
+  }
+  return g_steal_pointer (&groups);
+}
+
+static gboolean
+add_shard (VlmWeights *weights, const char *file, GPtrArray *names,
+    GError **error)
+{
+  GPtrArray *list = map_file (weights, file, error);
+  g_autoptr (GHashTable) present = NULL;
+
+  if (!list)
+    return FALSE;
+  present = names_of (list);
+  for (guint i = 0; i < names->len; i++) {
+    if (g_hash_table_contains (present, names->pdata[i]))
+      continue;
+    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+        "%s/%s: tensor %s was expected, as " INDEX " says, but it is not "
+        "there.",
+        weights->folder, file, (const char *) names->pdata[i]);
+    return FALSE;
+  }
+  return add_tensors (weights, list, error);
+}
+
+static gboolean
+add_shards (VlmWeights *weights, const char *path, GError **error)
+{
+  g_autoptr (GHashTable) groups = NULL;
+  g_autoptr (GList) files = NULL;
+  g_autoptr (JsonNode) root = NULL;
+  g_autofree char *text = NULL;
+  gsize length;
+  VlmJson index;
+
+  if (!vlm_read_text (path, MAX_INDEX_BYTES, &text, &length, error))
+    return FALSE;
+  root = vlm_json_parse (text, length, path, TRUE, error);
+  if (!root)
+    return FALSE;
+  index = vlm_json_root (root, path);
+  groups = group_by_file (&index, error);
+  if (!groups)
+    return FALSE;
+  files = g_list_sort (
+      g_hash_table_get_keys (groups), (GCompareFunc) g_strcmp0);
+  for (GList *file = files; file; file = file->next)
+    if (!add_shard (weights, file->data,
+            g_hash_table_lookup (groups, file->data), error))
+      return FALSE;
+  return TRUE;
+}
+
+VlmWeights *
+vlm_weights_open (const char *folder, GError **error)
+{
+  g_autoptr (VlmWeights) weights = g_new0 (VlmWeights, 1);
+  g_autofree char *single = g_build_filename (folder, SINGLE, NULL);
+  g_autofree char *index = g_build_filename (folder, INDEX, NULL);
+  gboolean added;
+
+  weights->folder = g_strdup (folder);
+  weights->files =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) g_mapped_file_unref);
+  weights->lists =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) g_ptr_array_unref);
+  weights->tensor = g_hash_table_new (g_str_hash, g_str_equal);
+  if (is_file (single))
+    added = add_file (weights, SINGLE, error);
+  else if (is_file (index))
+    added = add_shards (weights, index, error);
+  else {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
+        "%s: " SINGLE " or " INDEX " was expected, but neither is there.",
+        folder);
+    added = FALSE;
+  }
+  return added ? g_steal_pointer (&weights) : NULL;
+}
+
+const VlmTensor *
+vlm_weights_find (const VlmWeights *weights, const char *name)
+{
+  const VlmTensor *tensor = g_hash_table_lookup (weights->tensor, name);
+
+  return tensor && tensor->readable ? tensor : NULL;
+}
+
+static char *
+shape_text (const gint64 *shape, int n_dims)
+{
+  GString *text = g_string_new ("[");
+
+  for (int i = 0; i < n_dims; i++)
+    g_string_append_printf (
+        text, "%s%" G_GINT64_FORMAT, i ? "," : "", shape[i]);
+  return g_string_free (g_string_append_c (text, ']'), FALSE);
+}
+
+static gboolean
+check_shape (const VlmTensor *tensor, const gint64 *shape, int n_dims,
+    GError **error)
+{
+  g_autofree char *expected = NULL, *found = NULL;
+
+  if (tensor->n_dims == n_dims &&
+      !memcmp (tensor->shape, shape, sizeof *shape * (gsize) n_dims))
+    return TRUE;
+  expected = shape_text (shape, n_dims);
+  found = shape_text (tensor->shape, tensor->n_dims);
+  g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+      "%s: tensor %s has shape %s, but %s was expected.", tensor->file,
+      tensor->name, found, expected);
+  return FALSE;
+}
+
+const VlmTensor *
+vlm_weights_require (const VlmWeights *weights, GError **error,
+    const char *name, int n_dims, ...)
+{
+  const VlmTensor *tensor = g_hash_table_lookup (weights->tensor, name);
+  gint64 shape[VLM_MAX_DIMS];
+  va_list sizes;
+
+  g_return_val_if_fail (n_dims <= VLM_MAX_DIMS, NULL);
+  va_start (sizes, n_dims);
+  for (int i = 0; i < n_dims; i++)
+    shape[i] = va_arg (sizes, int);
+  va_end (sizes);
+
+  if (!tensor) {
+    g_autofree char *expected = shape_text (shape, n_dims);
+
+    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+        "%s: tensor %s of shape %s was expected, but no weight file holds "
+        "it.",
+        weights->folder, name, expected);
+    return NULL;
+  }
+  if (!tensor->readable) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_WRONG_TYPE,
+        "%s: tensor %s is %s, but F32, BF16 or F16 was expected.",
+        tensor->file, name, tensor->dtype);
+    return NULL;
+  }
+  return check_shape (tensor, shape, n_dims, error) ? tensor : NULL;
+}
+
+guint64
+vlm_weights_bytes (const VlmWeights *weights)
+{
+  return weights->bytes;
+}
