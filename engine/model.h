@@ -42,6 +42,7 @@ typedef struct {
   double low_freq_factor, high_freq_factor; /* llama3 */
   int original_max_position;                /* llama3, yarn, dynamic */
   double beta_fast, beta_slow;              /* yarn */
+  gboolean truncate;                        /* yarn: whole ramp bounds */
   double attention_factor;                  /* yarn; already resolved */
 } VlmRope;
 
@@ -62,7 +63,8 @@ typedef struct {
   float eps;
   VlmRope rope;
   int max_position;
-  gboolean qkv_bias, o_bias, mlp_bias, tied;
+  gboolean qkv_bias, o_bias, mlp_bias;
+  gboolean tied; /* no lm_head of its own; known once weights are */
   int *window; /* [layers] sliding window in tokens, 0 = none; owned */
 } VlmTextConfig;
 
@@ -86,7 +88,8 @@ typedef struct {
   double temperature, top_p, repetition_penalty;
   int top_k;
   int n_eos;
-  int eos[VLM_MAX_EOS]; /* union of every place that names one */
+  int eos[VLM_MAX_EOS]; /* of the first place that names one: generation
+                           config, top level, text config, class default */
 } VlmGenerationConfig;
 
 typedef struct VlmFamily VlmFamily;
@@ -106,11 +109,19 @@ typedef struct {
   int image_token;                           /* config's placeholder id */
 } VlmConfig;
 
+/* What one of transformers' image processor classes does to a picture. */
+typedef struct {
+  const char *type; /* class name without "Fast" or "Pil" */
+  VlmImageMode mode;
+  VlmImageMode padded; /* with do_pad */
+} VlmImageProcessor;
+
 /* A family of checkpoints: one constant each, in a list (model.c). */
 struct VlmFamily {
   const char *model_type; /* config.json's */
   const char *blurb;      /* one sentence for people */
   gboolean tiles;         /* anyres tiles and newlines */
+  VlmImageProcessor processor[3]; /* those that fit it, the default first */
 };
 
 /* NULL-terminated. */
@@ -122,7 +133,7 @@ typedef struct {
   VlmConfig config;
   VlmWeights *weights;
   char *chat_template;  /* Jinja source, or NULL if the folder has none */
-  char *tokenizer_json; /* its text, validated by vlm_tokenizer_new */
+  char *tokenizer_json; /* its text, checked by vlm_tokenizer_new */
   gsize tokenizer_json_length;
   int add_bos, add_eos; /* tokenizer_config.json: 1, 0, or -1 when absent */
   char *bos_token, *eos_token; /* strings for the template, or NULL */

@@ -1,0 +1,178 @@
+/* model-config.c - config.json and its companions, from texts to VlmConfig
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/model-parse.h"
+
+#include <string.h>
+
+#include "engine/error.h"
+
+gboolean
+vlm_config_parse_activation (VlmActivation *act, const VlmJson *json,
+    const char *key, GError **error)
+{
+  const char *name = NULL;
+
+  if (!vlm_json_get_string (json, key, &name, error))
+    return FALSE;
+  if (!name)
+    return TRUE;
+  if (g_str_equal (name, "gelu"))
+    *act = VLM_ACT_GELU;
+  else if (g_str_equal (name, "quick_gelu"))
+    *act = VLM_ACT_QUICK_GELU;
+  else
+    return vlm_json_fail (json, key, VLM_ERROR_WRONG_TYPE,
+        "\"gelu\" or \"quick_gelu\"", error);
+  return TRUE;
+}
+
+static gboolean
+parse_family (VlmConfig *config, const VlmJson *top, GError **error)
+{
+  g_autoptr (GString) expected = g_string_new (NULL);
+  const char *name = "";
+
+  if (!vlm_json_get_string (top, "model_type", &name, error))
+    return FALSE;
+  config->family = vlm_family_find (name);
+  if (config->family)
+    return TRUE;
+  for (int i = 0; vlm_families[i]; i++)
+    g_string_append_printf (
+        expected, "%s\"%s\"", i ? " or " : "", vlm_families[i]->model_type);
+  return vlm_json_fail (
+      top, "model_type", VLM_ERROR_WRONG_TYPE, expected->str, error);
+}
+
+/* Resolves vision_feature_layer to hidden states 0..L. */
+static gboolean
+parse_feature_layers (VlmConfig *config, const VlmJson *top, GError **error)
+{
+  const char *key = "vision_feature_layer";
+  int layers = config->vision.layers, deepest = 0;
+
+  config->n_feature_layers = 1;
+  config->feature_layer[0] = -2;
+  if (!vlm_json_get_ints (top, key, -layers - 1, layers,
+          config->feature_layer, VLM_MAX_FEATURE_LAYERS,
+          &config->n_feature_layers, error))
+    return FALSE;
+  for (int i = 0; i < config->n_feature_layers; i++) {
+    if (config->feature_layer[i] < 0)
+      config->feature_layer[i] += layers + 1;
+    deepest = MAX (deepest, config->feature_layer[i]);
+  }
+  return deepest > 0 ||
+      vlm_json_fail (top, key, VLM_ERROR_WRONG_TYPE,
+          "the output of at least one layer", error);
+}
+
+static gboolean
+parse_strategy (VlmConfig *config, const VlmJson *top, GError **error)
+{
+  const char *key = "vision_feature_select_strategy", *name = "default";
+
+  if (!vlm_json_get_string (top, key, &name, error))
+    return FALSE;
+  config->keep_class_token = g_str_equal (name, "full");
+  if (!config->keep_class_token && !g_str_equal (name, "default"))
+    return vlm_json_fail (
+        top, key, VLM_ERROR_WRONG_TYPE, "\"default\" or \"full\"", error);
+  if (config->keep_class_token && config->family->tiles)
+    return vlm_json_fail (top, key, VLM_ERROR_WRONG_TYPE,
+        "\"default\", for class tokens have no place in a grid of tiles,",
+        error);
+  return TRUE;
+}
+
+static gboolean
+parse_model (VlmConfig *config, const VlmJson *top, GError **error)
+{
+  config->projector_activation = VLM_ACT_GELU;
+  config->projector_bias = TRUE;
+  config->image_token = 32000;
+  return parse_family (config, top, error) &&
+      vlm_config_parse_vision (&config->vision, top, error) &&
+      vlm_config_parse_text (&config->text, top, error) &&
+      parse_feature_layers (config, top, error) &&
+      parse_strategy (config, top, error) &&
+      vlm_config_parse_activation (&config->projector_activation, top,
+          "projector_hidden_act", error) &&
+      vlm_json_get_boolean (top, "multimodal_projector_bias",
+          &config->projector_bias, error) &&
+      vlm_json_get_int (
+          top, "image_token_id", 0, G_MAXINT, &config->image_token, error) &&
+      vlm_json_get_int (
+          top, "image_token_index", 0, G_MAXINT, &config->image_token, error);
+}
+
+/* One of the texts and its tree; both absent if the folder has no such file. */
+typedef struct {
+  char *file;
+  JsonNode *node;
+  VlmJson json;
+} Source;
+
+static void
+source_clear (Source *source)
+{
+  g_clear_pointer (&source->node, json_node_unref);
+  g_clear_pointer (&source->file, g_free);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Source, source_clear)
+
+static gboolean
+source_init (Source *source, const char *name, const char *file,
+    const char *text, GError **error)
+{
+  source->file = g_strdup_printf ("%s/%s", name, file);
+  if (text) {
+    source->node =
+        vlm_json_parse (text, strlen (text), source->file, FALSE, error);
+    if (!source->node)
+      return FALSE;
+  }
+  source->json = vlm_json_root (source->node, source->file);
+  return TRUE;
+}
+
+gboolean
+vlm_config_parse (VlmConfig *config, const char *name,
+    const char *config_json, const char *generation_json,
+    const char *preprocessor_json, const char *processor_json,
+    GError **error)
+{
+  g_auto (Source) top = { 0 }, generation = { 0 };
+  g_auto (Source) preprocessor = { 0 }, processor = { 0 };
+  VlmJson nested;
+  gboolean parsed;
+
+  *config = (VlmConfig){ 0 };
+  if (!source_init (&top, name, "config.json", config_json, error) ||
+      !source_init (&generation, name, "generation_config.json",
+          generation_json, error) ||
+      !source_init (&preprocessor, name, "preprocessor_config.json",
+          preprocessor_json, error) ||
+      !source_init (&processor, name, "processor_config.json", processor_json,
+          error) ||
+      !vlm_json_get_object (
+          &processor.json, "image_processor", &nested, error))
+    return FALSE;
+  parsed = parse_model (config, &top.json, error) &&
+      vlm_config_parse_image (config, &top.json,
+          nested.object ? &nested : &preprocessor.json, error) &&
+      vlm_config_parse_generation (
+          config, &top.json, &generation.json, error);
+  config->newline = parsed && config->family->tiles;
+  if (!parsed)
+    vlm_config_clear (config);
+  return parsed;
+}
+
+void
+vlm_config_clear (VlmConfig *config)
+{
+  g_clear_pointer (&config->text.window, g_free);
+}

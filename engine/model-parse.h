@@ -1,0 +1,55 @@
+/* model-parse.h - the parts of vlm_config_parse, one file each
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Private to engine/model*.c. Every function reads keys over transformers'
+ * defaults and reports the first value that cannot be honoured.
+ */
+#pragma once
+
+#include "engine/json.h"
+#include "engine/model.h"
+
+G_BEGIN_DECLS
+
+extern const VlmFamily vlm_family_llava_next;
+extern const VlmFamily vlm_family_llava;
+
+/* NULL if there is none. */
+const VlmFamily *vlm_family_find (const char *model_type);
+
+/* vision_config. `top` is config.json. */
+gboolean vlm_config_parse_vision (
+    VlmVisionConfig *vision, const VlmJson *top, GError **error);
+
+/* text_config, its RoPE and its windows. */
+gboolean vlm_config_parse_text (
+    VlmTextConfig *text, const VlmJson *top, GError **error);
+
+/* rope_scaling, rope_parameters, rope_theta of the text config `json`, whose
+ * max_position is known. */
+gboolean vlm_config_parse_rope (VlmRope *rope, const VlmJson *json,
+    int max_position, GError **error);
+
+/* The image processor's settings and image_grid_pinpoints; family and vision
+ * are known. `processor` may be empty: built-in defaults. */
+gboolean vlm_config_parse_image (VlmConfig *config, const VlmJson *top,
+    const VlmJson *processor, GError **error);
+
+/* generation_config.json; ids of end tokens also from config.json. */
+gboolean vlm_config_parse_generation (VlmConfig *config, const VlmJson *top,
+    const VlmJson *generation, GError **error);
+
+/* "gelu" or "quick_gelu" under a key; *act stays when it is absent. */
+gboolean vlm_config_parse_activation (VlmActivation *act, const VlmJson *json,
+    const char *key, GError **error);
+
+/* The chat template of a folder, in the order transformers' processors look:
+ * NULL without error if there is none. Owned. */
+gboolean vlm_model_read_template (
+    const char *folder, char **chat_template, GError **error);
+
+/* Every tensor that the forward pass reads is there in its shape. Sets
+ * text.tied. */
+gboolean vlm_model_check_tensors (VlmModel *model, GError **error);
+
+G_END_DECLS

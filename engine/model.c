@@ -1,0 +1,162 @@
+/* model.c - opens a checkpoint folder and checks all of it
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/model-parse.h"
+
+#include <stdlib.h>
+
+#include "engine/error.h"
+
+#define MAX_CONFIG_BYTES (16 << 20)
+#define MAX_TOKENIZER_BYTES (256 << 20)
+
+const VlmFamily *const vlm_families[] = {
+  &vlm_family_llava_next,
+  &vlm_family_llava,
+  NULL,
+};
+
+const VlmFamily *
+vlm_family_find (const char *model_type)
+{
+  for (int i = 0; vlm_families[i]; i++)
+    if (g_str_equal (vlm_families[i]->model_type, model_type))
+      return vlm_families[i];
+  return NULL;
+}
+
+void
+vlm_model_free (VlmModel *model)
+{
+  if (!model)
+    return;
+  vlm_config_clear (&model->config);
+  g_clear_pointer (&model->weights, vlm_weights_free);
+  g_free (model->folder);
+  g_free (model->name);
+  g_free (model->chat_template);
+  g_free (model->tokenizer_json);
+  g_free (model->bos_token);
+  g_free (model->eos_token);
+  g_free (model);
+}
+
+/* Text of a file in the folder; NULL without error if an optional one is not
+ * there. */
+static gboolean
+read_file (const VlmModel *model, const char *file, gboolean optional,
+    gsize limit, char **text, gsize *length, GError **error)
+{
+  g_autofree char *path = g_build_filename (model->folder, file, NULL);
+
+  if (optional && !g_file_test (path, G_FILE_TEST_EXISTS))
+    return TRUE;
+  return vlm_read_text (path, limit, text, length, error);
+}
+
+static gboolean
+read_config (VlmModel *model, GError **error)
+{
+  static const char *const files[] = { "config.json",
+    "generation_config.json", "preprocessor_config.json",
+    "processor_config.json" };
+  g_autofree char *config = NULL, *generation = NULL;
+  g_autofree char *preprocessor = NULL, *processor = NULL;
+  char **texts[] = { &config, &generation, &preprocessor, &processor };
+  gsize length;
+
+  for (gsize i = 0; i < G_N_ELEMENTS (files); i++)
+    if (!read_file (model, files[i], i > 0, MAX_CONFIG_BYTES, texts[i],
+            &length, error))
+      return FALSE;
+  return vlm_config_parse (&model->config, model->folder, config, generation,
+      preprocessor, processor, error);
+}
+
+/* A token written as a string or as {"content": string}; *token owned. */
+static gboolean
+get_token (const VlmJson *json, const char *key, char **token, GError **error)
+{
+  JsonNode *node = vlm_json_member (json, key);
+  const char *text = NULL;
+  VlmJson entry;
+
+  if (node && JSON_NODE_HOLDS_OBJECT (node)) {
+    if (!vlm_json_get_object (json, key, &entry, error) ||
+        !vlm_json_get_string (&entry, "content", &text, error))
+      return FALSE;
+  } else if (!vlm_json_get_string (json, key, &text, error))
+    return FALSE;
+  *token = g_strdup (text);
+  return TRUE;
+}
+
+static gboolean
+get_flag (const VlmJson *json, const char *key, int *flag, GError **error)
+{
+  gboolean on = FALSE;
+
+  *flag = -1;
+  if (!vlm_json_get_boolean (json, key, &on, error))
+    return FALSE;
+  if (vlm_json_has (json, key))
+    *flag = on ? 1 : 0;
+  return TRUE;
+}
+
+static gboolean
+read_tokenizer (VlmModel *model, GError **error)
+{
+  const char *file = "tokenizer_config.json";
+  g_autofree char *path = g_build_filename (model->folder, file, NULL);
+  g_autofree char *text = NULL;
+  g_autoptr (JsonNode) root = NULL;
+  gsize length;
+  VlmJson json;
+
+  if (!read_file (model, "tokenizer.json", FALSE, MAX_TOKENIZER_BYTES,
+          &model->tokenizer_json, &model->tokenizer_json_length, error) ||
+      !read_file (
+          model, file, TRUE, MAX_TOKENIZER_BYTES, &text, &length, error))
+    return FALSE;
+  if (text && !(root = vlm_json_parse (text, length, path, FALSE, error)))
+    return FALSE;
+  json = vlm_json_root (root, path);
+  return get_flag (&json, "add_bos_token", &model->add_bos, error) &&
+      get_flag (&json, "add_eos_token", &model->add_eos, error) &&
+      get_token (&json, "bos_token", &model->bos_token, error) &&
+      get_token (&json, "eos_token", &model->eos_token, error);
+}
+
+static gboolean
+find_folder (VlmModel *model, const char *folder, GError **error)
+{
+  char *path;
+
+  if (!g_file_test (folder, G_FILE_TEST_IS_DIR) ||
+      !(path = realpath (folder, NULL))) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
+        "%s: a model folder was expected, but there is none.", folder);
+    return FALSE;
+  }
+  model->folder = g_strdup (path);
+  free (path);
+  model->name = g_path_get_basename (model->folder);
+  return TRUE;
+}
+
+VlmModel *
+vlm_model_open (const char *folder, GError **error)
+{
+  g_autoptr (VlmModel) model = g_new0 (VlmModel, 1);
+
+  if (!find_folder (model, folder, error) || !read_config (model, error) ||
+      !read_tokenizer (model, error) ||
+      !vlm_model_read_template (
+          model->folder, &model->chat_template, error))
+    return NULL;
+  model->weights = vlm_weights_open (model->folder, error);
+  if (!model->weights || !vlm_model_check_tensors (model, error))
+    return NULL;
+  return g_steal_pointer (&model);
+}
