@@ -10,8 +10,8 @@
 #include "engine/error.h"
 
 gboolean
-vlm_read_text (const char *path, gsize limit, char **text, gsize *length,
-    GError **error)
+vlm_read_text (
+    const char *path, gsize limit, char **text, gsize *length, GError **error)
 {
   g_autoptr (GError) reason = NULL;
   GStatBuf info;
@@ -205,9 +205,8 @@ vlm_json_fail (const VlmJson *json, const char *key, int code,
   JsonNode *node = vlm_json_member (json, key);
   g_autofree char *found = node ? describe (node) : g_strdup ("missing");
 
-  g_set_error (error, VLM_ERROR, code,
-      "%s: %s%s is %s, but %s was expected.", json->file, json->path, key,
-      found, expected);
+  g_set_error (error, VLM_ERROR, code, "%s: %s%s is %s, but %s was expected.",
+      json->file, json->path, key, found, expected);
   return FALSE;
 }
 
@@ -259,8 +258,7 @@ vlm_json_get_int (const VlmJson *json, const char *key, int minimum,
     *value = number;
     return TRUE;
   }
-  expected =
-      g_strdup_printf ("a whole number from %d to %d", minimum, maximum);
+  expected = g_strdup_printf ("a whole number from %d to %d", minimum, maximum);
   return vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
 }
 
@@ -293,7 +291,7 @@ static gboolean
 holds (JsonNode *node, GType type)
 {
   return JSON_NODE_HOLDS_VALUE (node) &&
-      json_node_get_value_type (node) == type;
+         json_node_get_value_type (node) == type;
 }
 
 gboolean

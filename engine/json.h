@@ -25,8 +25,8 @@ typedef struct {
 
 /* A whole regular file of at most `limit` bytes; *text is owned and ends in
  * a NUL that *length does not count. VLM_ERROR_NOT_FOUND if there is none. */
-gboolean vlm_read_text (const char *path, gsize limit, char **text,
-    gsize *length, GError **error);
+gboolean vlm_read_text (
+    const char *path, gsize limit, char **text, gsize *length, GError **error);
 
 /* The root object of a text, owned by the caller. With unique_keys a key that
  * occurs twice in one object is an error; otherwise the last one counts. */

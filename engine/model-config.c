@@ -8,8 +8,8 @@
 #include "engine/error.h"
 
 gboolean
-vlm_config_parse_activation (VlmActivation *act, const VlmJson *json,
-    const char *key, GError **error)
+vlm_config_parse_activation (
+    VlmActivation *act, const VlmJson *json, const char *key, GError **error)
 {
   const char *name = NULL;
 
@@ -22,8 +22,8 @@ vlm_config_parse_activation (VlmActivation *act, const VlmJson *json,
   else if (g_str_equal (name, "quick_gelu"))
     *act = VLM_ACT_QUICK_GELU;
   else
-    return vlm_json_fail (json, key, VLM_ERROR_WRONG_TYPE,
-        "\"gelu\" or \"quick_gelu\"", error);
+    return vlm_json_fail (
+        json, key, VLM_ERROR_WRONG_TYPE, "\"gelu\" or \"quick_gelu\"", error);
   return TRUE;
 }
 
@@ -54,18 +54,16 @@ parse_feature_layers (VlmConfig *config, const VlmJson *top, GError **error)
 
   config->n_feature_layers = 1;
   config->feature_layer[0] = -2;
-  if (!vlm_json_get_ints (top, key, -layers - 1, layers,
-          config->feature_layer, VLM_MAX_FEATURE_LAYERS,
-          &config->n_feature_layers, error))
+  if (!vlm_json_get_ints (top, key, -layers - 1, layers, config->feature_layer,
+          VLM_MAX_FEATURE_LAYERS, &config->n_feature_layers, error))
     return FALSE;
   for (int i = 0; i < config->n_feature_layers; i++) {
     if (config->feature_layer[i] < 0)
       config->feature_layer[i] += layers + 1;
     deepest = MAX (deepest, config->feature_layer[i]);
   }
-  return deepest > 0 ||
-      vlm_json_fail (top, key, VLM_ERROR_WRONG_TYPE,
-          "the output of at least one layer", error);
+  return deepest > 0 || vlm_json_fail (top, key, VLM_ERROR_WRONG_TYPE,
+                            "the output of at least one layer", error);
 }
 
 static gboolean
@@ -93,18 +91,18 @@ parse_model (VlmConfig *config, const VlmJson *top, GError **error)
   config->projector_bias = TRUE;
   config->image_token = 32000;
   return parse_family (config, top, error) &&
-      vlm_config_parse_vision (&config->vision, top, error) &&
-      vlm_config_parse_text (&config->text, top, error) &&
-      parse_feature_layers (config, top, error) &&
-      parse_strategy (config, top, error) &&
-      vlm_config_parse_activation (&config->projector_activation, top,
-          "projector_hidden_act", error) &&
-      vlm_json_get_boolean (top, "multimodal_projector_bias",
-          &config->projector_bias, error) &&
-      vlm_json_get_int (
-          top, "image_token_id", 0, G_MAXINT, &config->image_token, error) &&
-      vlm_json_get_int (
-          top, "image_token_index", 0, G_MAXINT, &config->image_token, error);
+         vlm_config_parse_vision (&config->vision, top, error) &&
+         vlm_config_parse_text (&config->text, top, error) &&
+         parse_feature_layers (config, top, error) &&
+         parse_strategy (config, top, error) &&
+         vlm_config_parse_activation (&config->projector_activation, top,
+             "projector_hidden_act", error) &&
+         vlm_json_get_boolean (top, "multimodal_projector_bias",
+             &config->projector_bias, error) &&
+         vlm_json_get_int (
+             top, "image_token_id", 0, G_MAXINT, &config->image_token, error) &&
+         vlm_json_get_int (top, "image_token_index", 0, G_MAXINT,
+             &config->image_token, error);
 }
 
 /* One of the texts and its tree; both absent if the folder has no such file. */
@@ -139,10 +137,9 @@ source_init (Source *source, const char *name, const char *file,
 }
 
 gboolean
-vlm_config_parse (VlmConfig *config, const char *name,
-    const char *config_json, const char *generation_json,
-    const char *preprocessor_json, const char *processor_json,
-    GError **error)
+vlm_config_parse (VlmConfig *config, const char *name, const char *config_json,
+    const char *generation_json, const char *preprocessor_json,
+    const char *processor_json, GError **error)
 {
   g_auto (Source) top = { 0 }, generation = { 0 };
   g_auto (Source) preprocessor = { 0 }, processor = { 0 };
@@ -155,16 +152,15 @@ vlm_config_parse (VlmConfig *config, const char *name,
           generation_json, error) ||
       !source_init (&preprocessor, name, "preprocessor_config.json",
           preprocessor_json, error) ||
-      !source_init (&processor, name, "processor_config.json", processor_json,
-          error) ||
-      !vlm_json_get_object (
-          &processor.json, "image_processor", &nested, error))
+      !source_init (
+          &processor, name, "processor_config.json", processor_json, error) ||
+      !vlm_json_get_object (&processor.json, "image_processor", &nested, error))
     return FALSE;
-  parsed = parse_model (config, &top.json, error) &&
+  parsed =
+      parse_model (config, &top.json, error) &&
       vlm_config_parse_image (config, &top.json,
           nested.object ? &nested : &preprocessor.json, error) &&
-      vlm_config_parse_generation (
-          config, &top.json, &generation.json, error);
+      vlm_config_parse_generation (config, &top.json, &generation.json, error);
   config->newline = parsed && config->family->tiles;
   if (!parsed)
     vlm_config_clear (config);

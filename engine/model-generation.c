@@ -10,8 +10,8 @@ static gboolean
 get_eos (VlmGenerationConfig *generation, const VlmJson *json, GError **error)
 {
   return generation->n_eos > 0 ||
-      vlm_json_get_ints (json, "eos_token_id", 0, G_MAXINT, generation->eos,
-          VLM_MAX_EOS, &generation->n_eos, error);
+         vlm_json_get_ints (json, "eos_token_id", 0, G_MAXINT, generation->eos,
+             VLM_MAX_EOS, &generation->n_eos, error);
 }
 
 gboolean
@@ -21,19 +21,16 @@ vlm_config_parse_generation (VlmConfig *config, const VlmJson *top,
   VlmGenerationConfig *g = &config->generation;
   VlmJson text;
 
-  *g = (VlmGenerationConfig){ .temperature = 1,
-    .top_p = 1,
-    .repetition_penalty = 1,
-    .top_k = 50 };
-  if (!vlm_json_get_boolean (
-          generation, "do_sample", &g->do_sample, error) ||
+  *g = (VlmGenerationConfig){
+    .temperature = 1, .top_p = 1, .repetition_penalty = 1, .top_k = 50
+  };
+  if (!vlm_json_get_boolean (generation, "do_sample", &g->do_sample, error) ||
       !vlm_json_get_double (
           generation, "temperature", 0, 1e6, &g->temperature, error) ||
       !vlm_json_get_double (generation, "top_p", 0, 1, &g->top_p, error) ||
       !vlm_json_get_double (generation, "repetition_penalty", 1e-3, 1e3,
           &g->repetition_penalty, error) ||
-      !vlm_json_get_int (
-          generation, "top_k", 0, G_MAXINT, &g->top_k, error) ||
+      !vlm_json_get_int (generation, "top_k", 0, G_MAXINT, &g->top_k, error) ||
       !vlm_json_get_object (top, "text_config", &text, error) ||
       !get_eos (g, generation, error) || !get_eos (g, top, error) ||
       !get_eos (g, &text, error))

@@ -27,8 +27,8 @@ names_processor (const char *type, const char *name)
   gsize n = strlen (name);
 
   return !strncmp (type, name, n) &&
-      (!type[n] || g_str_equal (type + n, "Fast") ||
-          g_str_equal (type + n, "Pil"));
+         (!type[n] || g_str_equal (type + n, "Fast") ||
+             g_str_equal (type + n, "Pil"));
 }
 
 static const VlmImageProcessor *
@@ -48,8 +48,8 @@ find_processor (const VlmConfig *config, const VlmJson *json, GError **error)
   }
   g_string_append_printf (
       expected, " for the family %s", config->family->model_type);
-  vlm_json_fail (json, "image_processor_type", VLM_ERROR_WRONG_TYPE,
-      expected->str, error);
+  vlm_json_fail (
+      json, "image_processor_type", VLM_ERROR_WRONG_TYPE, expected->str, error);
   return NULL;
 }
 
@@ -59,7 +59,7 @@ has_length (const VlmJson *json, const char *key, int expected)
   int length = -1;
 
   return vlm_json_node_int (vlm_json_member (json, key), &length) &&
-      length == expected;
+         length == expected;
 }
 
 /* TRUE if `key` is absent (and the class default fits) or resolves to the
@@ -70,8 +70,8 @@ check_size (const VlmConfig *config, const VlmJson *json, const char *key,
     gboolean shortest, gboolean square, GError **error)
 {
   int side = config->vision.image_size;
-  g_autofree char *expected = g_strdup_printf (
-      "what makes tiles of vision_config.image_size %d", side);
+  g_autofree char *expected =
+      g_strdup_printf ("what makes tiles of vision_config.image_size %d", side);
   VlmJson size;
   gboolean fits = FALSE;
 
@@ -86,9 +86,9 @@ check_size (const VlmConfig *config, const VlmJson *json, const char *key,
       fits = shortest && has_length (&size, "shortest_edge", side);
     else
       fits = square && vlm_json_has (&size, "height") &&
-          vlm_json_has (&size, "width") &&
-          has_length (&size, "height", side) &&
-          has_length (&size, "width", side);
+             vlm_json_has (&size, "width") &&
+             has_length (&size, "height", side) &&
+             has_length (&size, "width", side);
   }
   return fits || vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
 }
@@ -136,20 +136,19 @@ get_channels (const VlmJson *json, const char *key, gboolean positive,
     list = NULL, node = NULL;
   for (int c = 0; node && c < 3; c++) {
     JsonNode *item = list ? json_array_get_element (list, c) : node;
-    GType type = JSON_NODE_HOLDS_VALUE (item)
-        ? json_node_get_value_type (item)
-        : G_TYPE_INVALID;
+    GType type = JSON_NODE_HOLDS_VALUE (item) ? json_node_get_value_type (item)
+                                              : G_TYPE_INVALID;
     double value = type == G_TYPE_DOUBLE || type == G_TYPE_INT64
-        ? json_node_get_double (item)
-        : 1e9;
+                       ? json_node_get_double (item)
+                       : 1e9;
 
     values[c] = (float) value;
     if (!(value >= (positive ? 1e-6 : -1e6) && value <= 1e6))
       node = NULL;
   }
   return node ||
-      vlm_json_fail (json, key, VLM_ERROR_DATA,
-          positive ? "three positive numbers" : "three numbers", error);
+         vlm_json_fail (json, key, VLM_ERROR_DATA,
+             positive ? "three positive numbers" : "three numbers", error);
 }
 
 static gboolean
@@ -185,14 +184,14 @@ read_pinpoint (JsonNode *node, int *pair)
       JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
 
   return list && json_array_get_length (list) == 2 &&
-      vlm_json_node_int (json_array_get_element (list, 0), &pair[0]) &&
-      vlm_json_node_int (json_array_get_element (list, 1), &pair[1]);
+         vlm_json_node_int (json_array_get_element (list, 0), &pair[0]) &&
+         vlm_json_node_int (json_array_get_element (list, 1), &pair[1]);
 }
 
 /* The list under image_grid_pinpoints, or transformers' default. */
 static gboolean
-get_pinpoints (const VlmJson *json, int side, int pinpoint[][2], int *n,
-    GError **error)
+get_pinpoints (
+    const VlmJson *json, int side, int pinpoint[][2], int *n, GError **error)
 {
   const char *key = "image_grid_pinpoints";
   JsonNode *node = vlm_json_member (json, key);
@@ -210,13 +209,12 @@ get_pinpoints (const VlmJson *json, int side, int pinpoint[][2], int *n,
     right = *n >= 1 && *n <= VLM_MAX_PINPOINTS;
     for (int i = 0; right && i < *n; i++)
       right = read_pinpoint (
-          json_array_get_element (json_node_get_array (node), i),
-          pinpoint[i]);
+          json_array_get_element (json_node_get_array (node), i), pinpoint[i]);
   }
   for (int i = 0; right && i < *n; i++)
     for (int k = 0; k < 2; k++)
       right = right && pinpoint[i][k] >= side && pinpoint[i][k] % side == 0 &&
-          pinpoint[i][k] / side <= MAX_GRID;
+              pinpoint[i][k] / side <= MAX_GRID;
   return right || vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
 }
 
@@ -238,8 +236,8 @@ parse_pinpoints (VlmConfig *config, const VlmJson *top,
     return FALSE;
   return (n == image->n_pinpoints &&
              !memcmp (other, image->pinpoint, sizeof *other * (gsize) n)) ||
-      vlm_json_fail (processor, "image_grid_pinpoints", VLM_ERROR_DATA,
-          "the same list as in config.json", error);
+         vlm_json_fail (processor, "image_grid_pinpoints", VLM_ERROR_DATA,
+             "the same list as in config.json", error);
 }
 
 gboolean
@@ -257,5 +255,5 @@ vlm_config_parse_image (VlmConfig *config, const VlmJson *top,
   if (!parse_levels (&config->image, processor, error))
     return FALSE;
   return !config->family->tiles ||
-      parse_pinpoints (config, top, processor, error);
+         parse_pinpoints (config, top, processor, error);
 }

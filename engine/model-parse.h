@@ -27,8 +27,8 @@ gboolean vlm_config_parse_text (
 
 /* rope_scaling, rope_parameters, rope_theta of the text config `json`, whose
  * max_position is known. */
-gboolean vlm_config_parse_rope (VlmRope *rope, const VlmJson *json,
-    int max_position, GError **error);
+gboolean vlm_config_parse_rope (
+    VlmRope *rope, const VlmJson *json, int max_position, GError **error);
 
 /* The image processor's settings and image_grid_pinpoints; family and vision
  * are known. `processor` may be empty: built-in defaults. */
@@ -40,8 +40,8 @@ gboolean vlm_config_parse_generation (VlmConfig *config, const VlmJson *top,
     const VlmJson *generation, GError **error);
 
 /* "gelu" or "quick_gelu" under a key; *act stays when it is absent. */
-gboolean vlm_config_parse_activation (VlmActivation *act, const VlmJson *json,
-    const char *key, GError **error);
+gboolean vlm_config_parse_activation (
+    VlmActivation *act, const VlmJson *json, const char *key, GError **error);
 
 /* The chat template of a folder, in the order transformers' processors look:
  * NULL without error if there is none. Owned. */

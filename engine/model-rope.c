@@ -31,8 +31,7 @@ find_settings (const VlmJson *json, VlmJson *settings, GError **error)
 static gboolean
 parse_kind (VlmRope *rope, const VlmJson *settings, GError **error)
 {
-  const char *key = vlm_json_has (settings, "rope_type") ? "rope_type"
-                                                         : "type";
+  const char *key = vlm_json_has (settings, "rope_type") ? "rope_type" : "type";
   const char *name = "default";
   double share = 1;
 
@@ -56,7 +55,7 @@ static gboolean
 require (const VlmJson *settings, const char *key, GError **error)
 {
   return vlm_json_has (settings, key) ||
-      vlm_json_fail (settings, key, VLM_ERROR_DATA, "a number", error);
+         vlm_json_fail (settings, key, VLM_ERROR_DATA, "a number", error);
 }
 
 static gboolean
@@ -83,8 +82,8 @@ parse_llama3 (VlmRope *rope, const VlmJson *settings, GError **error)
           &rope->high_freq_factor, error))
     return FALSE;
   return rope->high_freq_factor > rope->low_freq_factor ||
-      vlm_json_fail (settings, "high_freq_factor", VLM_ERROR_DATA,
-          "more than low_freq_factor", error);
+         vlm_json_fail (settings, "high_freq_factor", VLM_ERROR_DATA,
+             "more than low_freq_factor", error);
 }
 
 static double
@@ -95,8 +94,8 @@ magnitude (double scale, double factor)
 
 /* beta_fast and beta_slow: 0 stands for the default, as in the source. */
 static gboolean
-parse_yarn (VlmRope *rope, const VlmJson *settings, int max_position,
-    GError **error)
+parse_yarn (
+    VlmRope *rope, const VlmJson *settings, int max_position, GError **error)
 {
   double mscale = 0, mscale_all = 0;
 
@@ -117,10 +116,11 @@ parse_yarn (VlmRope *rope, const VlmJson *settings, int max_position,
   if (rope->beta_slow == 0)
     rope->beta_slow = 1;
   rope->attention_factor = mscale != 0 && mscale_all != 0
-      ? magnitude (rope->factor, mscale) / magnitude (rope->factor, mscale_all)
-      : magnitude (rope->factor, 1);
-  return vlm_json_get_double (settings, "attention_factor", 1e-6, 1e6,
-      &rope->attention_factor, error);
+                               ? magnitude (rope->factor, mscale) /
+                                     magnitude (rope->factor, mscale_all)
+                               : magnitude (rope->factor, 1);
+  return vlm_json_get_double (
+      settings, "attention_factor", 1e-6, 1e6, &rope->attention_factor, error);
 }
 
 gboolean
@@ -147,7 +147,7 @@ vlm_config_parse_rope (
   if (rope->kind == VLM_ROPE_LLAMA3)
     return parse_llama3 (rope, &settings, error);
   return rope->kind != VLM_ROPE_YARN ||
-      parse_yarn (rope, &settings, max_position, error);
+         parse_yarn (rope, &settings, max_position, error);
 }
 
 /* base^(2 i / d) for each i. */
@@ -166,7 +166,7 @@ dynamic_theta (const VlmTextConfig *text, int length)
   double l = MAX (length, m);
 
   return rope->theta *
-      pow (rope->factor * l / m - (rope->factor - 1), d / (d - 2));
+         pow (rope->factor * l / m - (rope->factor - 1), d / (d - 2));
 }
 
 static void
@@ -178,8 +178,8 @@ scale_llama3 (const VlmRope *rope, int n, float *f)
 
   for (int i = 0; i < n; i++) {
     float wavelength = (float) (2 * G_PI) / f[i];
-    float smooth = ((float) m / wavelength - (float) low) /
-        (float) (high - low);
+    float smooth =
+        ((float) m / wavelength - (float) low) / (float) (high - low);
 
     if (wavelength > (float) (m / low))
       f[i] /= factor;
@@ -193,9 +193,8 @@ scale_llama3 (const VlmRope *rope, int n, float *f)
 static double
 correction_dim (const VlmRope *rope, double rotations, int d)
 {
-  return d *
-      log (rope->original_max_position / (rotations * 2 * G_PI)) /
-      (2 * log (rope->theta));
+  return d * log (rope->original_max_position / (rotations * 2 * G_PI)) /
+         (2 * log (rope->theta));
 }
 
 static void
@@ -217,7 +216,7 @@ scale_yarn (const VlmRope *rope, int d, const float *powers, float *f)
     float keep = 1 - CLAMP (ramp, 0, 1);
 
     f[i] = 1 / ((float) rope->factor * powers[i]) * (1 - keep) +
-        1 / powers[i] * keep;
+           1 / powers[i] * keep;
   }
 }
 

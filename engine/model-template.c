@@ -33,8 +33,8 @@ find_default (JsonArray *list)
 /* Reads chat_template from a JSON file, if both are there: a string, a list
  * of {name, template} or an object of templates by name. */
 static gboolean
-read_json (const char *folder, const char *file, char **chat_template,
-    GError **error)
+read_json (
+    const char *folder, const char *file, char **chat_template, GError **error)
 {
   g_autofree char *path = g_build_filename (folder, file, NULL);
   g_autofree char *text = NULL;
@@ -99,9 +99,9 @@ vlm_model_read_template (
 {
   *chat_template = NULL;
   return read_json (folder, "processor_config.json", chat_template, error) &&
-      (*chat_template ||
-          read_json (folder, "chat_template.json", chat_template, error)) &&
-      (*chat_template || read_jinja (folder, chat_template, error)) &&
-      (*chat_template ||
-          read_json (folder, "tokenizer_config.json", chat_template, error));
+         (*chat_template ||
+             read_json (folder, "chat_template.json", chat_template, error)) &&
+         (*chat_template || read_jinja (folder, chat_template, error)) &&
+         (*chat_template ||
+             read_json (folder, "tokenizer_config.json", chat_template, error));
 }

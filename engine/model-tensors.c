@@ -8,13 +8,13 @@
 
 /* The tensor `prefix` + `name`, of one or two dimensions (cols 0: one). */
 static gboolean
-have (const VlmWeights *weights, const char *prefix, const char *name,
-    int rows, int cols, GError **error)
+have (const VlmWeights *weights, const char *prefix, const char *name, int rows,
+    int cols, GError **error)
 {
   g_autofree char *full = g_strconcat (prefix, name, NULL);
 
-  return vlm_weights_require (
-      weights, error, full, cols ? 2 : 1, rows, cols);
+  return vlm_weights_require (weights, error, full, cols ? 2 : 1, rows, cols) !=
+         NULL;
 }
 
 /* A linear layer's weight [rows,cols] and, if it has one, bias [rows]. */
@@ -25,7 +25,7 @@ have_linear (const VlmWeights *weights, const char *prefix, const char *name,
   g_autofree char *part = g_strconcat (prefix, name, NULL);
 
   return have (weights, part, ".weight", rows, cols, error) &&
-      (!bias || have (weights, part, ".bias", rows, 0, error));
+         (!bias || have (weights, part, ".bias", rows, 0, error));
 }
 
 static gboolean
@@ -39,8 +39,8 @@ static gboolean
 check_vision_layer (const VlmVisionConfig *v, const VlmWeights *weights,
     int layer, GError **error)
 {
-  static const char *const square[] = { "self_attn.q_proj",
-    "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj" };
+  static const char *const square[] = { "self_attn.q_proj", "self_attn.k_proj",
+    "self_attn.v_proj", "self_attn.out_proj" };
   g_autofree char *prefix =
       g_strdup_printf ("vision.encoder.layers.%d.", layer);
   int c = v->width, f = v->hidden;
@@ -49,9 +49,9 @@ check_vision_layer (const VlmVisionConfig *v, const VlmWeights *weights,
     if (!have_linear (weights, prefix, square[i], c, c, TRUE, error))
       return FALSE;
   return have_norm (weights, prefix, "layer_norm1", c, error) &&
-      have_norm (weights, prefix, "layer_norm2", c, error) &&
-      have_linear (weights, prefix, "mlp.fc1", f, c, TRUE, error) &&
-      have_linear (weights, prefix, "mlp.fc2", c, f, TRUE, error);
+         have_norm (weights, prefix, "layer_norm2", c, error) &&
+         have_linear (weights, prefix, "mlp.fc1", f, c, TRUE, error) &&
+         have_linear (weights, prefix, "mlp.fc2", c, f, TRUE, error);
 }
 
 static gboolean
@@ -66,8 +66,8 @@ check_vision (
       !vlm_weights_require (weights, error,
           "vision.embeddings.patch_embedding.weight", 4, c, 3, v->patch,
           v->patch) ||
-      !have (weights, embeddings, "position_embedding.weight",
-          v->n_patches + 1, c, error) ||
+      !have (weights, embeddings, "position_embedding.weight", v->n_patches + 1,
+          c, error) ||
       !have_norm (weights, "vision.", "pre_layrnorm", c, error))
     return FALSE;
   for (int i = 0; i < config->n_feature_layers; i++)
@@ -88,36 +88,35 @@ check_projector (
   gboolean bias = config->projector_bias;
 
   return have_linear (weights, prefix, "linear_1", d, c, bias, error) &&
-      have_linear (weights, prefix, "linear_2", d, d, bias, error) &&
-      (!config->newline ||
-          have (weights, "", "image_newline", d, 0, error));
+         have_linear (weights, prefix, "linear_2", d, d, bias, error) &&
+         (!config->newline || have (weights, "", "image_newline", d, 0, error));
 }
 
 static gboolean
-check_text_layer (const VlmTextConfig *t, const VlmWeights *weights,
-    int layer, GError **error)
+check_text_layer (const VlmTextConfig *t, const VlmWeights *weights, int layer,
+    GError **error)
 {
   g_autofree char *prefix = g_strdup_printf ("text.layers.%d.", layer);
   int d = t->width, q = t->heads * t->head_width;
   int kv = t->kv_heads * t->head_width;
 
   return have (weights, prefix, "input_layernorm.weight", d, 0, error) &&
-      have_linear (weights, prefix, "self_attn.q_proj", q, d, t->qkv_bias,
-          error) &&
-      have_linear (weights, prefix, "self_attn.k_proj", kv, d, t->qkv_bias,
-          error) &&
-      have_linear (weights, prefix, "self_attn.v_proj", kv, d, t->qkv_bias,
-          error) &&
-      have_linear (
-          weights, prefix, "self_attn.o_proj", d, q, t->o_bias, error) &&
-      have (weights, prefix, "post_attention_layernorm.weight", d, 0,
-          error) &&
-      have_linear (weights, prefix, "mlp.gate_proj", t->hidden, d,
-          t->mlp_bias, error) &&
-      have_linear (weights, prefix, "mlp.up_proj", t->hidden, d, t->mlp_bias,
-          error) &&
-      have_linear (weights, prefix, "mlp.down_proj", d, t->hidden,
-          t->mlp_bias, error);
+         have_linear (
+             weights, prefix, "self_attn.q_proj", q, d, t->qkv_bias, error) &&
+         have_linear (
+             weights, prefix, "self_attn.k_proj", kv, d, t->qkv_bias, error) &&
+         have_linear (
+             weights, prefix, "self_attn.v_proj", kv, d, t->qkv_bias, error) &&
+         have_linear (
+             weights, prefix, "self_attn.o_proj", d, q, t->o_bias, error) &&
+         have (
+             weights, prefix, "post_attention_layernorm.weight", d, 0, error) &&
+         have_linear (weights, prefix, "mlp.gate_proj", t->hidden, d,
+             t->mlp_bias, error) &&
+         have_linear (weights, prefix, "mlp.up_proj", t->hidden, d, t->mlp_bias,
+             error) &&
+         have_linear (weights, prefix, "mlp.down_proj", d, t->hidden,
+             t->mlp_bias, error);
 }
 
 /* A head that is there counts even when the config calls it tied: so does
@@ -125,16 +124,16 @@ check_text_layer (const VlmTextConfig *t, const VlmWeights *weights,
 static gboolean
 check_text (VlmTextConfig *t, const VlmWeights *weights, GError **error)
 {
-  if (!have (weights, "text.", "embed_tokens.weight", t->vocab, t->width,
-          error))
+  if (!have (
+          weights, "text.", "embed_tokens.weight", t->vocab, t->width, error))
     return FALSE;
   for (int i = 0; i < t->layers; i++)
     if (!check_text_layer (t, weights, i, error))
       return FALSE;
-  t->tied = !vlm_weights_find (weights, "lm_head.weight");
+  t->tied = !vlm_weights_has (weights, "lm_head.weight");
   return have (weights, "text.", "norm.weight", t->width, 0, error) &&
-      (t->tied ||
-          have (weights, "", "lm_head.weight", t->vocab, t->width, error));
+         (t->tied ||
+             have (weights, "", "lm_head.weight", t->vocab, t->width, error));
 }
 
 gboolean
@@ -143,6 +142,6 @@ vlm_model_check_tensors (VlmModel *model, GError **error)
   VlmConfig *config = &model->config;
 
   return check_vision (config, model->weights, error) &&
-      check_projector (config, model->weights, error) &&
-      check_text (&config->text, model->weights, error);
+         check_projector (config, model->weights, error) &&
+         check_text (&config->text, model->weights, error);
 }

@@ -46,13 +46,13 @@ check_activation (const VlmJson *json, GError **error)
   if (!vlm_json_get_string (json, "hidden_act", &name, error))
     return FALSE;
   return g_str_equal (name, "silu") || g_str_equal (name, "swish") ||
-      vlm_json_fail (
-          json, "hidden_act", VLM_ERROR_WRONG_TYPE, "\"silu\"", error);
+         vlm_json_fail (
+             json, "hidden_act", VLM_ERROR_WRONG_TYPE, "\"silu\"", error);
 }
 
 static gboolean
-parse_sizes (VlmTextConfig *text, const VlmJson *json, const Kind *kind,
-    GError **error)
+parse_sizes (
+    VlmTextConfig *text, const VlmJson *json, const Kind *kind, GError **error)
 {
   double eps = 1e-6;
 
@@ -62,8 +62,7 @@ parse_sizes (VlmTextConfig *text, const VlmJson *json, const Kind *kind,
   text->hidden = kind->hidden;
   text->layers = text->heads = 32;
   text->max_position = kind->max_position;
-  if (!vlm_json_get_int (
-          json, "vocab_size", 1, 1 << 24, &text->vocab, error) ||
+  if (!vlm_json_get_int (json, "vocab_size", 1, 1 << 24, &text->vocab, error) ||
       !vlm_json_get_int (
           json, "hidden_size", 1, 1 << 17, &text->width, error) ||
       !vlm_json_get_int (
@@ -81,8 +80,8 @@ parse_sizes (VlmTextConfig *text, const VlmJson *json, const Kind *kind,
 }
 
 static gboolean
-parse_heads (VlmTextConfig *text, const VlmJson *json, const Kind *kind,
-    GError **error)
+parse_heads (
+    VlmTextConfig *text, const VlmJson *json, const Kind *kind, GError **error)
 {
   g_autofree char *expected = NULL;
 
@@ -90,10 +89,9 @@ parse_heads (VlmTextConfig *text, const VlmJson *json, const Kind *kind,
   if (vlm_json_is_null (json, "num_key_value_heads"))
     text->kv_heads = text->heads;
   text->head_width = text->width / text->heads;
-  if (!vlm_json_get_int (json, "num_key_value_heads", 1, 4096,
-          &text->kv_heads, error) ||
-      !vlm_json_get_int (
-          json, "head_dim", 2, 1024, &text->head_width, error))
+  if (!vlm_json_get_int (
+          json, "num_key_value_heads", 1, 4096, &text->kv_heads, error) ||
+      !vlm_json_get_int (json, "head_dim", 2, 1024, &text->head_width, error))
     return FALSE;
   if (!vlm_json_has (json, "head_dim") && text->width % text->heads) {
     expected = g_strdup_printf ("a divisor of hidden_size %d", text->width);
@@ -104,8 +102,8 @@ parse_heads (VlmTextConfig *text, const VlmJson *json, const Kind *kind,
     return vlm_json_fail (
         json, "head_dim", VLM_ERROR_DATA, "an even head width", error);
   if (text->heads % text->kv_heads) {
-    expected = g_strdup_printf (
-        "a divisor of num_attention_heads %d", text->heads);
+    expected =
+        g_strdup_printf ("a divisor of num_attention_heads %d", text->heads);
     return vlm_json_fail (
         json, "num_key_value_heads", VLM_ERROR_DATA, expected, error);
   }
@@ -128,8 +126,8 @@ parse_biases (VlmTextConfig *text, const VlmJson *json, GError **error)
 
 /* The window that the config asks for, before it is dealt out to layers. */
 static gboolean
-parse_window (const VlmJson *json, const Kind *kind, int *window,
-    GError **error)
+parse_window (
+    const VlmJson *json, const Kind *kind, int *window, GError **error)
 {
   gboolean on = kind->kind == VLM_TEXT_MISTRAL;
 
@@ -140,30 +138,28 @@ parse_window (const VlmJson *json, const Kind *kind, int *window,
   if (!on || vlm_json_is_null (json, "sliding_window"))
     return TRUE;
   *window = kind->window;
-  return vlm_json_get_int (
-      json, "sliding_window", 1, G_MAXINT, window, error);
+  return vlm_json_get_int (json, "sliding_window", 1, G_MAXINT, window, error);
 }
 
 /* layer_types overrides max_window_layers, for qwen2 alone. */
 static gboolean
-apply_layer_types (VlmTextConfig *text, const VlmJson *json, int window,
-    GError **error)
+apply_layer_types (
+    VlmTextConfig *text, const VlmJson *json, int window, GError **error)
 {
   JsonNode *node = vlm_json_member (json, "layer_types");
   JsonArray *types;
 
   if (!JSON_NODE_HOLDS_ARRAY (node) ||
-      (int) json_array_get_length (json_node_get_array (node)) !=
-          text->layers)
+      (int) json_array_get_length (json_node_get_array (node)) != text->layers)
     return vlm_json_fail (json, "layer_types", VLM_ERROR_DATA,
         "a list of one name per layer", error);
   types = json_node_get_array (node);
   for (int i = 0; i < text->layers; i++) {
     JsonNode *type = json_array_get_element (types, i);
     const char *name = JSON_NODE_HOLDS_VALUE (type) &&
-            json_node_get_value_type (type) == G_TYPE_STRING
-        ? json_node_get_string (type)
-        : "";
+                               json_node_get_value_type (type) == G_TYPE_STRING
+                           ? json_node_get_string (type)
+                           : "";
     gboolean sliding = g_str_equal (name, "sliding_attention");
 
     if (!sliding && !g_str_equal (name, "full_attention"))
@@ -180,8 +176,8 @@ apply_layer_types (VlmTextConfig *text, const VlmJson *json, int window,
 }
 
 static gboolean
-parse_windows (VlmTextConfig *text, const VlmJson *json, const Kind *kind,
-    GError **error)
+parse_windows (
+    VlmTextConfig *text, const VlmJson *json, const Kind *kind, GError **error)
 {
   int window = 0, first = 0;
 
@@ -202,8 +198,7 @@ parse_windows (VlmTextConfig *text, const VlmJson *json, const Kind *kind,
 }
 
 gboolean
-vlm_config_parse_text (
-    VlmTextConfig *text, const VlmJson *top, GError **error)
+vlm_config_parse_text (VlmTextConfig *text, const VlmJson *top, GError **error)
 {
   const Kind *kind;
   VlmJson json;
@@ -212,9 +207,9 @@ vlm_config_parse_text (
     return FALSE;
   kind = find_kind (&json, error);
   return kind && check_activation (&json, error) &&
-      parse_sizes (text, &json, kind, error) &&
-      parse_heads (text, &json, kind, error) &&
-      parse_biases (text, &json, error) &&
-      parse_windows (text, &json, kind, error) &&
-      vlm_config_parse_rope (&text->rope, &json, text->max_position, error);
+         parse_sizes (text, &json, kind, error) &&
+         parse_heads (text, &json, kind, error) &&
+         parse_biases (text, &json, error) &&
+         parse_windows (text, &json, kind, error) &&
+         vlm_config_parse_rope (&text->rope, &json, text->max_position, error);
 }

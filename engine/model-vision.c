@@ -40,7 +40,7 @@ check_kind (const VlmJson *json, GError **error)
     return vlm_json_fail (json, "model_type", VLM_ERROR_WRONG_TYPE,
         "\"clip_vision_model\"", error);
   return channels == 3 ||
-      vlm_json_fail (json, "num_channels", VLM_ERROR_WRONG_TYPE, "3", error);
+         vlm_json_fail (json, "num_channels", VLM_ERROR_WRONG_TYPE, "3", error);
 }
 
 static gboolean
@@ -49,8 +49,7 @@ check_sizes (VlmVisionConfig *vision, const VlmJson *json, GError **error)
   g_autofree char *expected = NULL;
 
   if (vision->width % vision->heads) {
-    expected = g_strdup_printf (
-        "a divisor of hidden_size %d", vision->width);
+    expected = g_strdup_printf ("a divisor of hidden_size %d", vision->width);
     return vlm_json_fail (
         json, "num_attention_heads", VLM_ERROR_DATA, expected, error);
   }
@@ -59,8 +58,7 @@ check_sizes (VlmVisionConfig *vision, const VlmJson *json, GError **error)
     expected = g_strdup_printf ("a divisor of image_size %d that makes at "
                                 "most %d patches a side",
         vision->image_size, MAX_SIDE);
-    return vlm_json_fail (
-        json, "patch_size", VLM_ERROR_DATA, expected, error);
+    return vlm_json_fail (json, "patch_size", VLM_ERROR_DATA, expected, error);
   }
   vision->side = vision->image_size / vision->patch;
   vision->n_patches = vision->side * vision->side;
@@ -76,9 +74,8 @@ vlm_config_parse_vision (
 
   if (!vlm_json_get_object (top, "vision_config", &json, error))
     return FALSE;
-  *vision = json.object
-      ? (VlmVisionConfig){ 768, 3072, 12, 12, 224, 32 }
-      : (VlmVisionConfig){ 1024, 4096, 24, 16, 336, 14 };
+  *vision = json.object ? (VlmVisionConfig){ 768, 3072, 12, 12, 224, 32 }
+                        : (VlmVisionConfig){ 1024, 4096, 24, 16, 336, 14 };
   vision->activation = VLM_ACT_QUICK_GELU;
   if (!check_kind (&json, error) ||
       !vlm_json_get_int (

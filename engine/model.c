@@ -57,17 +57,16 @@ read_file (const VlmModel *model, const char *file, gboolean optional,
 static gboolean
 read_config (VlmModel *model, GError **error)
 {
-  static const char *const files[] = { "config.json",
-    "generation_config.json", "preprocessor_config.json",
-    "processor_config.json" };
+  static const char *const files[] = { "config.json", "generation_config.json",
+    "preprocessor_config.json", "processor_config.json" };
   g_autofree char *config = NULL, *generation = NULL;
   g_autofree char *preprocessor = NULL, *processor = NULL;
   char **texts[] = { &config, &generation, &preprocessor, &processor };
   gsize length;
 
   for (gsize i = 0; i < G_N_ELEMENTS (files); i++)
-    if (!read_file (model, files[i], i > 0, MAX_CONFIG_BYTES, texts[i],
-            &length, error))
+    if (!read_file (
+            model, files[i], i > 0, MAX_CONFIG_BYTES, texts[i], &length, error))
       return FALSE;
   return vlm_config_parse (&model->config, model->folder, config, generation,
       preprocessor, processor, error);
@@ -123,9 +122,9 @@ read_tokenizer (VlmModel *model, GError **error)
     return FALSE;
   json = vlm_json_root (root, path);
   return get_flag (&json, "add_bos_token", &model->add_bos, error) &&
-      get_flag (&json, "add_eos_token", &model->add_eos, error) &&
-      get_token (&json, "bos_token", &model->bos_token, error) &&
-      get_token (&json, "eos_token", &model->eos_token, error);
+         get_flag (&json, "add_eos_token", &model->add_eos, error) &&
+         get_token (&json, "bos_token", &model->bos_token, error) &&
+         get_token (&json, "eos_token", &model->eos_token, error);
 }
 
 static gboolean
@@ -152,8 +151,7 @@ vlm_model_open (const char *folder, GError **error)
 
   if (!find_folder (model, folder, error) || !read_config (model, error) ||
       !read_tokenizer (model, error) ||
-      !vlm_model_read_template (
-          model->folder, &model->chat_template, error))
+      !vlm_model_read_template (model->folder, &model->chat_template, error))
     return NULL;
   model->weights = vlm_weights_open (model->folder, error);
   if (!model->weights || !vlm_model_check_tensors (model, error))

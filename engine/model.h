@@ -65,7 +65,7 @@ typedef struct {
   int max_position;
   gboolean qkv_bias, o_bias, mlp_bias;
   gboolean tied; /* no lm_head of its own; known once weights are */
-  int *window; /* [layers] sliding window in tokens, 0 = none; owned */
+  int *window;   /* [layers] sliding window in tokens, 0 = none; owned */
 } VlmTextConfig;
 
 typedef enum {
@@ -118,9 +118,9 @@ typedef struct {
 
 /* A family of checkpoints: one constant each, in a list (model.c). */
 struct VlmFamily {
-  const char *model_type; /* config.json's */
-  const char *blurb;      /* one sentence for people */
-  gboolean tiles;         /* anyres tiles and newlines */
+  const char *model_type;         /* config.json's */
+  const char *blurb;              /* one sentence for people */
+  gboolean tiles;                 /* anyres tiles and newlines */
   VlmImageProcessor processor[3]; /* those that fit it, the default first */
 };
 

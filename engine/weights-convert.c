@@ -40,8 +40,7 @@ vlm_tensor_to_f32 (const VlmTensor *tensor, float *out)
   }
   for (gsize i = 0; i < n; i++) {
     memcpy (&half, tensor->data + 2 * i, 2);
-    out[i] = tensor->type == TYPE_BF16
-        ? float_of_bits ((guint32) half << 16)
-        : float_of_half (half);
+    out[i] = tensor->type == TYPE_BF16 ? float_of_bits ((guint32) half << 16)
+                                       : float_of_half (half);
   }
 }

@@ -38,8 +38,8 @@ static gboolean
 is_unused (const char *canonical)
 {
   return g_str_has_suffix (canonical, ".rotary_emb.inv_freq") ||
-      g_str_equal (canonical, "vision.embeddings.position_ids") ||
-      g_str_has_prefix (canonical, "vision.post_layernorm.");
+         g_str_equal (canonical, "vision.embeddings.position_ids") ||
+         g_str_has_prefix (canonical, "vision.post_layernorm.");
 }
 
 char *

@@ -74,8 +74,7 @@ parse_shape (VlmTensor *tensor, const VlmJson *entry, GError **error)
   for (int i = 0; i < tensor->n_dims; i++) {
     JsonNode *size = json_array_get_element (array, i);
 
-    if (!vlm_json_node_int64 (size, &tensor->shape[i]) ||
-        tensor->shape[i] < 0)
+    if (!vlm_json_node_int64 (size, &tensor->shape[i]) || tensor->shape[i] < 0)
       return vlm_json_fail (entry, "shape", VLM_ERROR_DATA,
           "a list of whole numbers that are not negative", error);
   }
@@ -108,31 +107,29 @@ fills (const VlmTensor *tensor, const Element *element, guint64 bytes)
     if (tensor->shape[i] == 0)
       return bytes == 0;
   for (int i = 0; i < tensor->n_dims; i++)
-    if (!g_uint64_checked_mul (
-            &product, product, (guint64) tensor->shape[i]))
+    if (!g_uint64_checked_mul (&product, product, (guint64) tensor->shape[i]))
       return FALSE;
   return product == bytes;
 }
 
 /* Fills dtype, type and bytes; the shape is known already. */
 static gboolean
-check_size (VlmTensor *tensor, const VlmJson *entry, guint64 bytes,
-    GError **error)
+check_size (
+    VlmTensor *tensor, const VlmJson *entry, guint64 bytes, GError **error)
 {
   const Element *element = find_element (tensor->dtype);
   g_autofree char *kept = NULL;
 
   if (!element) {
     kept = vlm_weights_canonical_name (tensor->name);
-    return !kept ||
-        vlm_json_fail (entry, "dtype", VLM_ERROR_WRONG_TYPE,
-            "F32, BF16 or F16", error);
+    return !kept || vlm_json_fail (entry, "dtype", VLM_ERROR_WRONG_TYPE,
+                        "F32, BF16 or F16", error);
   }
   tensor->readable = element->type >= 0;
   tensor->type = tensor->readable ? (DataType) element->type : TYPE_F32;
   return fills (tensor, element, bytes) ||
-      vlm_json_fail (entry, "data_offsets", VLM_ERROR_DATA,
-          "a range of exactly the bytes that shape and dtype need", error);
+         vlm_json_fail (entry, "data_offsets", VLM_ERROR_DATA,
+             "a range of exactly the bytes that shape and dtype need", error);
 }
 
 static VlmTensor *
@@ -152,8 +149,7 @@ parse_tensor (const char *name, const VlmJson *entry, const guint8 *data,
     return NULL;
   }
   tensor->dtype = g_strdup (dtype);
-  if (!parse_shape (tensor, entry, error) ||
-      !parse_range (entry, range, error))
+  if (!parse_shape (tensor, entry, error) || !parse_range (entry, range, error))
     return NULL;
   if ((guint64) range[1] > data_bytes) {
     g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,

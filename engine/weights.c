@@ -86,9 +86,9 @@ map_file (VlmWeights *weights, const char *name, GError **error)
     return NULL;
   }
   g_ptr_array_add (weights->files, file);
-  list = vlm_safetensors_parse (
-      (const guint8 *) g_mapped_file_get_contents (file),
-      g_mapped_file_get_length (file), path, error);
+  list =
+      vlm_safetensors_parse ((const guint8 *) g_mapped_file_get_contents (file),
+          g_mapped_file_get_length (file), path, error);
   if (list)
     g_ptr_array_add (weights->lists, list);
   return list;
@@ -158,8 +158,8 @@ group_by_file (const VlmJson *index, GError **error)
 }
 
 static gboolean
-add_shard (VlmWeights *weights, const char *file, GPtrArray *names,
-    GError **error)
+add_shard (
+    VlmWeights *weights, const char *file, GPtrArray *names, GError **error)
 {
   GPtrArray *list = map_file (weights, file, error);
   g_autoptr (GHashTable) present = NULL;
@@ -198,8 +198,8 @@ add_shards (VlmWeights *weights, const char *path, GError **error)
   groups = group_by_file (&index, error);
   if (!groups)
     return FALSE;
-  files = g_list_sort (
-      g_hash_table_get_keys (groups), (GCompareFunc) g_strcmp0);
+  files =
+      g_list_sort (g_hash_table_get_keys (groups), (GCompareFunc) g_strcmp0);
   for (GList *file = files; file; file = file->next)
     if (!add_shard (weights, file->data,
             g_hash_table_lookup (groups, file->data), error))
@@ -242,6 +242,12 @@ vlm_weights_find (const VlmWeights *weights, const char *name)
   return tensor && tensor->readable ? tensor : NULL;
 }
 
+gboolean
+vlm_weights_has (const VlmWeights *weights, const char *name)
+{
+  return g_hash_table_contains (weights->tensor, name);
+}
+
 static char *
 shape_text (const gint64 *shape, int n_dims)
 {
@@ -254,8 +260,8 @@ shape_text (const gint64 *shape, int n_dims)
 }
 
 static gboolean
-check_shape (const VlmTensor *tensor, const gint64 *shape, int n_dims,
-    GError **error)
+check_shape (
+    const VlmTensor *tensor, const gint64 *shape, int n_dims, GError **error)
 {
   g_autofree char *expected = NULL, *found = NULL;
 
@@ -295,8 +301,8 @@ vlm_weights_require (const VlmWeights *weights, GError **error,
   }
   if (!tensor->readable) {
     g_set_error (error, VLM_ERROR, VLM_ERROR_WRONG_TYPE,
-        "%s: tensor %s is %s, but F32, BF16 or F16 was expected.",
-        tensor->file, name, tensor->dtype);
+        "%s: tensor %s is %s, but F32, BF16 or F16 was expected.", tensor->file,
+        name, tensor->dtype);
     return NULL;
   }
   return check_shape (tensor, shape, n_dims, error) ? tensor : NULL;

@@ -37,6 +37,9 @@ void vlm_weights_free (VlmWeights *weights);
 /* NULL if there is none that DataType can express. */
 const VlmTensor *vlm_weights_find (const VlmWeights *weights, const char *name);
 
+/* TRUE even for a tensor that find and require would refuse. */
+gboolean vlm_weights_has (const VlmWeights *weights, const char *name);
+
 /* As find, but checks the shape (n_dims integers follow) and reports a
  * missing or misshapen tensor by file, name, expected and found. */
 const VlmTensor *vlm_weights_require (const VlmWeights *weights, GError **error,

@@ -1,0 +1,241 @@
+/* model.c - checkpoint folders: config, templates, tensors, bad input
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/model.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "engine/error.h"
+#include "tests/folder.h"
+
+/* A LLaVA-NeXT that is as small as the format allows: tiles of 16 pixels. */
+#define PINPOINTS "[[16,32],[32,16],[32,32]]"
+#define VISION                                                                 \
+  "\"vision_config\":{\"hidden_size\":8,\"intermediate_size\":12,"             \
+  "\"num_hidden_layers\":3,\"num_attention_heads\":2,\"image_size\":16,"       \
+  "\"patch_size\":8}"
+#define TEXT                                                                   \
+  "\"text_config\":{\"vocab_size\":32,\"hidden_size\":16,"                     \
+  "\"intermediate_size\":20,\"num_hidden_layers\":2,"                          \
+  "\"num_attention_heads\":4,\"num_key_value_heads\":2}"
+#define NEXT                                                                   \
+  "{\"model_type\":\"llava_next\"," VISION "," TEXT                            \
+  ",\"image_grid_pinpoints\":" PINPOINTS "}"
+
+static void
+add_vision (TensorFile *file, const char *prefix)
+{
+  static const struct {
+    const char *name;
+    int rows, cols;
+  } part[] = {
+    { "layer_norm1", 8, 0 },
+    { "layer_norm2", 8, 0 },
+    { "self_attn.q_proj", 8, 8 },
+    { "self_attn.k_proj", 8, 8 },
+    { "self_attn.v_proj", 8, 8 },
+    { "self_attn.out_proj", 8, 8 },
+    { "mlp.fc1", 12, 8 },
+    { "mlp.fc2", 8, 12 },
+  };
+
+  for (int layer = 0; layer < 2; layer++)
+    for (gsize i = 0; i < G_N_ELEMENTS (part); i++) {
+      g_autofree char *name = g_strdup_printf (
+          "%sencoder.layers.%d.%s.", prefix, layer, part[i].name);
+      g_autofree char *weight = g_strconcat (name, "weight", NULL);
+      g_autofree char *bias = g_strconcat (name, "bias", NULL);
+
+      tensor_file_add (file, weight, "F32", 4, part[i].rows, part[i].cols);
+      tensor_file_add (file, bias, "F32", 4, part[i].rows, 0);
+    }
+}
+
+static void
+add_text (TensorFile *file, const char *prefix)
+{
+  static const struct {
+    const char *name;
+    int rows, cols;
+  } part[] = {
+    { "input_layernorm", 16, 0 },
+    { "post_attention_layernorm", 16, 0 },
+    { "self_attn.q_proj", 16, 16 },
+    { "self_attn.k_proj", 8, 16 },
+    { "self_attn.v_proj", 8, 16 },
+    { "self_attn.o_proj", 16, 16 },
+    { "mlp.gate_proj", 20, 16 },
+    { "mlp.up_proj", 20, 16 },
+    { "mlp.down_proj", 16, 20 },
+  };
+
+  for (int layer = 0; layer < 2; layer++)
+    for (gsize i = 0; i < G_N_ELEMENTS (part); i++) {
+      g_autofree char *name = g_strdup_printf (
+          "%slayers.%d.%s.weight", prefix, layer, part[i].name);
+
+      tensor_file_add (file, name, "BF16", 2, part[i].rows, part[i].cols);
+    }
+}
+
+static void
+add_named (
+    TensorFile *file, const char *prefix, const char *name, int rows, int cols)
+{
+  g_autofree char *full = g_strconcat (prefix, name, NULL);
+
+  tensor_file_add (file, full, "F16", 2, rows, cols);
+}
+
+/* The three layouts of transformers. */
+static const struct {
+  const char *vision, *text, *head, *projector, *newline;
+} layouts[] = {
+  { "vision_tower.vision_model.", "language_model.model.", "language_model.",
+      "multi_modal_projector.", "" },
+  { "model.vision_tower.vision_model.", "model.language_model.", "",
+      "model.multi_modal_projector.", "model." },
+  { "model.vision_tower.", "model.language_model.", "",
+      "model.multi_modal_projector.", "model." },
+  { "vision_tower.", "language_model.model.", "language_model.",
+      "multi_modal_projector.", "" },
+};
+
+/* All the tensors of NEXT; the layer that does not run is left out. */
+static void
+tensors_init (TensorFile *file, guint layout)
+{
+  const char *vision = layouts[layout].vision, *text = layouts[layout].text;
+  const char *projector = layouts[layout].projector;
+  g_autofree char *patches =
+      g_strconcat (vision, "embeddings.patch_embedding.weight", NULL);
+
+  tensor_file_init (file);
+  add_named (file, vision, "embeddings.class_embedding", 8, 0);
+  add_named (file, vision, "embeddings.position_embedding.weight", 5, 8);
+  tensor_file_add_shape (file, patches, "F32", "[8,3,8,8]", 8 * 3 * 64 * 4);
+  add_named (file, vision, "pre_layrnorm.weight", 8, 0);
+  add_named (file, vision, "pre_layrnorm.bias", 8, 0);
+  add_vision (file, vision);
+  add_named (file, projector, "linear_1.weight", 16, 8);
+  add_named (file, projector, "linear_1.bias", 16, 0);
+  add_named (file, projector, "linear_2.weight", 16, 16);
+  add_named (file, projector, "linear_2.bias", 16, 0);
+  add_named (file, layouts[layout].newline, "image_newline", 16, 0);
+  add_named (file, text, "embed_tokens.weight", 32, 16);
+  add_text (file, text);
+  add_named (file, text, "norm.weight", 16, 0);
+  add_named (file, layouts[layout].head, "lm_head.weight", 32, 16);
+}
+
+static char *
+tiny_folder (guint layout)
+{
+  char *folder = folder_new ();
+  TensorFile file;
+
+  tensors_init (&file, layout);
+  tensor_file_write (&file, folder, "model.safetensors");
+  tensor_file_clear (&file);
+  folder_write (folder, "config.json", NEXT, -1);
+  folder_write (folder, "tokenizer.json", "{}", -1);
+  folder_write (folder, "preprocessor_config.json",
+      "{\"image_processor_type\":\"LlavaNextImageProcessor\",\"size\":"
+      "{\"shortest_edge\":16},\"crop_size\":16,\"image_grid_"
+      "pinpoints\":" PINPOINTS "}",
+      -1);
+  return folder;
+}
+
+static void
+test_layouts (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (layouts); i++) {
+    g_autoptr (VlmModel) model = NULL;
+    g_autoptr (GError) error = NULL;
+    char *folder = tiny_folder (i);
+
+    model = vlm_model_open (folder, &error);
+    g_assert_no_error (error);
+    g_assert_false (model->config.text.tied);
+    g_assert_true (model->config.newline);
+    g_assert_cmpint (model->config.feature_layer[0], ==, 2);
+    g_assert_cmpint (model->add_bos, ==, -1);
+    g_assert_null (model->chat_template);
+    g_assert_nonnull (
+        vlm_weights_find (model->weights, "text.layers.1.mlp.up_proj.weight"));
+    folder_remove (folder);
+  }
+}
+
+static void
+assert_open_fails (const char *folder, int code, const char *needle)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_null (vlm_model_open (folder, &error));
+  g_test_message ("%s", error->message);
+  g_assert_error (error, VLM_ERROR, code);
+  g_assert_nonnull (strstr (error->message, needle));
+}
+
+/* Each tensor in turn missing, then misshapen. */
+static void
+test_tensors (void)
+{
+  char *folder = tiny_folder (0);
+  g_auto (GStrv) entries = NULL;
+  TensorFile file;
+
+  tensors_init (&file, 0);
+  entries = g_strsplit (file.header->str, "},", -1);
+  for (int i = 0; entries[i]; i++) {
+    g_autofree char *kept = g_strdup (file.header->str);
+    g_autofree char *raw = g_strndup (entries[i] + 1,
+        (gsize) (strchr (entries[i] + 1, '"') - entries[i] - 1));
+    g_autofree char *name = vlm_weights_canonical_name (raw);
+    g_autoptr (GString) header = g_string_new (kept);
+    g_autoptr (GByteArray) bytes = NULL;
+
+    g_string_replace (header, raw, "nobody.knows", 1);
+    g_string_prepend_c (header, '{');
+    g_string_append_c (header, '}');
+    bytes = raw_tensor_file (header->str, file.bytes);
+    folder_write (folder, "model.safetensors", bytes->data, bytes->len);
+    if (strcmp (name, "lm_head.weight"))
+      assert_open_fails (folder, VLM_ERROR_DATA, name);
+  }
+  tensor_file_clear (&file);
+  folder_remove (folder);
+}
+
+static void
+test_tied (void)
+{
+  char *folder = tiny_folder (0);
+  g_autoptr (VlmModel) model = NULL;
+  g_autoptr (GError) error = NULL;
+  TensorFile file;
+
+  tensors_init (&file, 0);
+  g_string_truncate (file.header,
+      (gsize) (strstr (file.header->str, ",\"language_model.lm_head") -
+               file.header->str));
+  tensor_file_write (&file, folder, "model.safetensors");
+  tensor_file_clear (&file);
+  model = vlm_model_open (folder, &error);
+  g_assert_no_error (error);
+  g_assert_true (model->config.text.tied);
+  folder_remove (folder);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/model/layouts", test_layouts);
+  g_test_add_func ("/model/tensors", test_tensors);
+  g_test_add_func ("/model/tied", test_tied);
+  return g_test_run ();
+}
