@@ -94,8 +94,11 @@ typedef struct {
   double token_budget; /* <= 1 share, > 1 number of tokens */
   double policy_param[VLM_POLICY_MAX_PARAMS];
   int max_tokens;
-  VlmSampling sampling;
-  char **stop; /* owned NULL-terminated strings, or NULL */
+  VlmSampling sampling; /* repetition_penalty 0: as the model's
+                           generation_config.json says */
+  /* Owned NULL-terminated strings, or NULL. Generation ends when the decoded
+   * text contains one; the text keeps it, as in transformers. */
+  char **stop;
   VlmResampling resampling;
   gboolean detail; /* fill the detail members of the result */
 } VlmSettings;
@@ -120,9 +123,11 @@ typedef struct {
   int prompt_tokens; /* the sequence before the first new token */
   int tokens;        /* generated, the closing eos included */
   double token_budget;
-  /* microseconds */
+  /* Microseconds: from submit to fetch; tiles, encoder and projector; the
+   * prompt up to the first token; from fetch to the first token; from fetch
+   * to the newest. */
   gint64 queue_us, vision_us, prefill_us, ttft_us, total_us;
-  double tokens_per_second;
+  double tokens_per_second; /* after the first; 0 until there are two */
   /* filled if settings.detail, else NULL / 0 */
   const char *rendered_prompt;
   const int *prompt_ids; /* each image once, as its placeholder id */

@@ -23,6 +23,7 @@ struct VlmJob {
   gint64 submitted_us; /* g_get_monotonic_time when it was queued */
   void (*read) (VlmJob *job); /* begin calls it once the pixels are read */
   VlmResult result;           /* its pointers belong to `work` */
+  gboolean decoding;          /* past its prompt: another request may begin */
   gboolean grown;             /* the last step added text */
   gboolean ended;             /* the result is complete, or `error` is set */
   GError *error;              /* owned */

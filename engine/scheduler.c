@@ -130,15 +130,25 @@ fetch (VlmRequest *request, GError **error)
   return request->fetched;
 }
 
+/* Whether one more request may begin: one at a time is in its prompt. */
+static gboolean
+has_room (VlmEngine *engine)
+{
+  VlmEngineInfo info;
+  vlm_runner_info (engine->runner, &info);
+  for (guint i = 0; i < engine->active->len; i++) {
+    VlmRequest *request = g_ptr_array_index (engine->active, i);
+    if (!request->job.decoding)
+      return FALSE;
+  }
+  return (int) engine->active->len < info.batch;
+}
+
 /* Begins one request if there is room. TRUE if it took one. */
 static gboolean
 admit (VlmEngine *engine)
 {
-  VlmEngineInfo info;
-  vlm_runner_info (engine->runner, &info);
-  if ((int) engine->active->len >= info.batch)
-    return FALSE;
-  VlmRequest *request = next_in_turn (engine);
+  VlmRequest *request = has_room (engine) ? next_in_turn (engine) : NULL;
   if (!request)
     return FALSE;
 

@@ -10,7 +10,7 @@ vlm_settings_init (VlmSettings *settings)
     .policy = vlm_policies[0],
     .token_budget = 0.2,
     .max_tokens = 128,
-    .sampling = { .temperature = 0, .top_p = 1, .repetition_penalty = 1 },
+    .sampling = { .temperature = 0, .top_p = 1 },
     .resampling = VLM_RESAMPLING_TORCHVISION,
   };
   for (int i = 0; i < settings->policy->n_params; i++)

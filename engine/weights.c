@@ -19,6 +19,8 @@ struct VlmWeights {
   GPtrArray *lists;   /* GPtrArray of VlmTensor, one a file; they own */
   GHashTable *tensor; /* canonical name to VlmTensor, borrowed */
   guint64 bytes;
+  VlmTensorFunc watch;
+  gpointer watch_data;
 };
 
 void
@@ -305,7 +307,21 @@ vlm_weights_require (const VlmWeights *weights, GError **error,
         name, tensor->dtype);
     return NULL;
   }
-  return check_shape (tensor, shape, n_dims, error) ? tensor : NULL;
+  if (!check_shape (tensor, shape, n_dims, error))
+    return NULL;
+  if (weights->watch && !weights->watch (tensor, weights->watch_data)) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_CANCELLED,
+        "%s: loading was cancelled at tensor %s.", weights->folder, name);
+    return NULL;
+  }
+  return tensor;
+}
+
+void
+vlm_weights_watch (VlmWeights *weights, VlmTensorFunc func, gpointer user_data)
+{
+  weights->watch = func;
+  weights->watch_data = user_data;
 }
 
 guint64

@@ -45,6 +45,15 @@ gboolean vlm_weights_has (const VlmWeights *weights, const char *name);
 const VlmTensor *vlm_weights_require (const VlmWeights *weights, GError **error,
     const char *name, int n_dims, ...);
 
+/* Told of every tensor that require gives; FALSE makes require fail with
+ * VLM_ERROR_CANCELLED. */
+typedef gboolean (*VlmTensorFunc) (const VlmTensor *tensor, gpointer user_data);
+
+/* Progress of a load, and its end between two tensors: func is called on the
+ * thread that loads, until it is set to NULL. */
+void vlm_weights_watch (
+    VlmWeights *weights, VlmTensorFunc func, gpointer user_data);
+
 /* Bytes of all tensors. */
 guint64 vlm_weights_bytes (const VlmWeights *weights);
 

@@ -359,6 +359,7 @@ vlm_runner_begin (VlmRunner *runner, VlmJob *job, GError **error)
         "The description was cancelled while its picture was read.");
     return FALSE;
   }
+  job->decoding = TRUE;
   job->result.vision_us = g_get_monotonic_time () - work->begun_us;
   return TRUE;
 }
