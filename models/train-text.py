@@ -1,0 +1,266 @@
+# train-text.py - stage 2: the text model learns to say what the encoder saw
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# python train-text.py --encoder DIR/encoder.pt --out DIR --minutes M
+# The encoder is frozen. A sequence holds one scene and three questions that do
+# not see one another (each goes on from the image as if it stood alone). Short
+# sequences come first: the squeezed picture alone, then HiRED's choice at small
+# budgets, then all tokens more and more often. Goes on from DIR/text.pt if that
+# is there; the learning rate and the mixture follow the clock.
+import argparse
+import math
+import multiprocessing as mp
+import os
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import language
+import nets
+import scenes
+import selection
+
+N_SCENES = 6000  # encoded scenes kept for drawing batches from
+
+
+def produce(queue, seed):
+    os.nice(3)
+    rng = np.random.default_rng(seed)
+    while True:
+        out = []
+        for _ in range(8):
+            w, h, things = scenes.sparse(rng)
+            picture, _, _ = scenes.draw(rng, w, h, things)
+            pixels, grid, _ = scenes.tiles(picture)
+            out.append((pixels, w, h, grid, [{k: t[k] for k in t if k in ("kind", "colour", "text", "cell")}
+                                             for t in things]))
+        queue.put(out)
+
+
+class Pool:
+    """The newest encoded scenes; each is used some times, with new questions
+    and other tokens dropped."""
+
+    def __init__(self, vision, seed):
+        self.vision, self.scenes, self.at = vision, [], 0
+        self.queue = mp.Queue(6)
+        mp.Process(target=produce, args=(self.queue, seed), daemon=True).start()
+        self.rng = np.random.default_rng(seed)
+
+    @torch.no_grad()
+    def add(self):
+        chunk = self.queue.get()
+        pixels = torch.from_numpy(np.concatenate([c[0] for c in chunk]))
+        x, (first, last) = self.vision(pixels, taps=True)
+        at = 0
+        for tiles, w, h, grid, things in chunk:
+            n = len(tiles)
+            item = {"w": w, "h": h, "grid": grid, "things": things,
+                    "x": x[at:at + n, 1:].reshape(-1, x.shape[-1]).half(),
+                    "first": first[at].numpy(), "last": last[at:at + n].numpy()}
+            at += n
+            if len(self.scenes) < N_SCENES:
+                self.scenes.append(item)
+            else:
+                self.scenes[self.at] = item
+                self.at = (self.at + 1) % N_SCENES
+
+    def batch(self, size):
+        while len(self.scenes) < 160:
+            self.add()
+        if not self.queue.empty():
+            self.add()
+        return [self.scenes[i] for i in self.rng.integers(0, len(self.scenes), size)]
+
+
+def choose_mode(rng, progress):
+    """How a batch sees its pictures: the kind of selection and its budget."""
+    if progress < 0.3:
+        p = [0.65, 0.25, 0.05, 0.05]
+    elif progress < 0.65:
+        p = [0.15, 0.45, 0.20, 0.20]
+    else:
+        p = [0.0, 0.30, 0.10, 0.60]
+    mode = rng.choice(["base", "hired", "random", "all"], p=p)
+    share = rng.uniform(0.12, 0.45) if mode == "hired" else rng.uniform(0.2, 0.9)
+    return mode, share
+
+
+def visual_order(rng, item, mode, share):
+    w, h, (rows, cols) = item["w"], item["h"], item["grid"]
+    if mode == "base":
+        return selection.thinned(rng, np.arange(selection.N), rng.uniform(0.7, 1) if rng.random() < 0.4 else 1)
+    if mode == "hired":
+        return selection.hired(w, h, rows, cols, item["first"], item["last"], share)
+    order = selection.stock(w, h, rows, cols)
+    return order if mode == "all" else selection.thinned(rng, order, share)
+
+
+class Batcher:
+    def __init__(self, coder, rng):
+        self.coder, self.rng = coder, rng
+        tok = coder.tok
+        self.open, self.close = tok.token_to_id('▁"'), tok.token_to_id('"')
+
+    def segments(self, item, mode):
+        rng, things = self.rng, item["things"]
+        pick = 0 if rng.random() < 0.6 else int(rng.integers(1, len(language.DESCRIBE)))
+        qa = [(language.DESCRIBE[pick], language.describe(things))]
+        while len(qa) < 3:
+            q, a = language.ask(rng, things)
+            if mode == "base" and q.startswith("What is written") and '"' in a:
+                continue
+            qa.append((q, a))
+        return [self.coder.segment(q, a) for q, a in qa]
+
+    def __call__(self, items, mode, share):
+        head, rows = self.coder.head, []
+        for item in items:
+            order = visual_order(self.rng, item, mode, share)
+            prefix = len(head) + len(order)
+            ids, seg, pos, label = [], [], [], []
+            for s, (tokens, n_question) in enumerate(self.segments(item, mode), 1):
+                ids += tokens
+                seg += [s] * len(tokens)
+                pos += range(prefix, prefix + len(tokens))
+                target = [-100] * (n_question - 1) + tokens[n_question:] + [-100]
+                if mode == "base":
+                    self.hide(tokens, target)
+                label += target
+            rows.append((item, order, ids, seg, pos, label))
+        return self.pack(rows)
+
+    def hide(self, tokens, target):
+        inside = False
+        for i, t in enumerate(tokens):
+            if t == self.close:
+                inside = False
+            if inside and i > 0:
+                target[i - 1] = -100
+            if t == self.open:
+                inside = True
+
+    def pack(self, rows):
+        head = self.coder.head
+        h, b = len(head), len(rows)
+        length = max(h + len(r[1]) + len(r[2]) for r in rows)
+        ids = torch.zeros(b, length, dtype=torch.long)
+        seg = torch.full((b, length), -1)
+        pos = torch.zeros(b, length, dtype=torch.long)
+        label = torch.full((b, length), -100)
+        spots, features, newline = [], [], []
+        for i, (item, order, tokens, s, p, y) in enumerate(rows):
+            v = len(order)
+            n = h + v + len(tokens)
+            ids[i, :h] = torch.tensor(head)
+            ids[i, h + v:n] = torch.tensor(tokens)
+            seg[i, :h + v] = 0
+            seg[i, h + v:n] = torch.tensor(s)
+            pos[i, :h + v] = torch.arange(h + v)
+            pos[i, h + v:n] = torch.tensor(p)
+            label[i, h + v:n] = torch.tensor(y)
+            spots.append(i * length + h + torch.arange(v))
+            newline.append(torch.from_numpy(order == selection.NEWLINE))
+            features.append(item["x"][torch.from_numpy(np.maximum(order, 0))])
+        causal = torch.ones(length, length, dtype=torch.bool).tril()
+        mask = causal & ((seg[:, None, :] == 0) | (seg[:, None, :] == seg[:, :, None]))
+        mask |= torch.eye(length, dtype=torch.bool)
+        return (ids, pos, label, mask[:, None], torch.cat(spots),
+                torch.cat(features).float(), torch.cat(newline))
+
+
+def forward(text, batch):
+    """(logits, labels) at the places that have a label."""
+    ids, pos, label, mask, spots, features, newline = batch
+    x = text.embed(ids)
+    visual = torch.where(newline[:, None], text.newline, text.project(features))
+    x = x.flatten(0, 1).index_copy(0, spots, visual).view_as(x)
+    states = text(x, pos, mask)
+    wanted = label.flatten() != -100
+    return text.head(states.flatten(0, 1)[wanted]), label.flatten()[wanted]
+
+
+def rate(progress, step, peak):
+    return peak * min(1, (step + 1) / 150) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1))))
+
+
+def load_vision(path):
+    state = torch.load(path, weights_only=False)["model"]
+    vision = nets.Vision()
+    vision.load_state_dict({k[7:]: v for k, v in state.items() if k.startswith("vision.")})
+    return vision.eval().requires_grad_(False)
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--encoder", required=True)
+    ap.add_argument("--out", required=True)
+    ap.add_argument("--minutes", type=float, default=60)
+    ap.add_argument("--batch", type=int, default=24)
+    ap.add_argument("--rate", type=float, default=2e-3)
+    ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--seed", type=int, default=2)
+    a = ap.parse_args()
+    torch.manual_seed(a.seed)
+    torch.set_num_threads(a.threads)
+    vision = load_vision(a.encoder)
+    coder = language.Coder()
+    text = nets.Text(language.vocab_size(), nets.VISION["width"])
+    opt = torch.optim.AdamW(text.parameters(), lr=a.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+    path = os.path.join(a.out, "text.pt")
+    step, before = 0, 0.0
+    if os.path.exists(path):
+        state = torch.load(path, weights_only=False)
+        text.load_state_dict(state["model"])
+        opt.load_state_dict(state["opt"])
+        step, before = state["step"], state["seconds"]
+    seed = a.seed + 1000 * (step + 1)
+    pool = Pool(vision, seed)
+    rng = np.random.default_rng(seed + 1)
+    batcher = Batcher(coder, rng)
+    start = saved = shown = time.time()
+    mean, since = {}, 0
+
+    def save():
+        torch.save({"model": text.state_dict(), "opt": opt.state_dict(), "step": step,
+                    "seconds": before + time.time() - start, "encoder": vision.state_dict()}, path + ".new")
+        os.replace(path + ".new", path)
+
+    while True:
+        seconds = before + time.time() - start
+        progress = seconds / (a.minutes * 60)
+        if progress > 1:
+            break
+        lr = rate(progress, step, a.rate)
+        for g in opt.param_groups:
+            g["lr"] = lr
+        mode, share = choose_mode(rng, progress)
+        size = a.batch if mode in ("base", "hired") else a.batch // 2
+        logits, label = forward(text, batcher(pool.batch(size), mode, share))
+        loss = F.cross_entropy(logits, label)
+        opt.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(text.parameters(), 1.0)
+        opt.step()
+        step += 1
+        since += size
+        right = (logits.argmax(-1) == label).float().mean().item()
+        for k, v in (("loss", loss.item()), (mode, right)):
+            mean[k] = mean.get(k, v) * 0.97 + v * 0.03
+        if step % 100 == 0:
+            now = time.time()
+            print(f"step {step} {seconds / 60:.1f} min lr {lr:.5f} {since / (now - shown):.0f} scenes/s "
+                  + " ".join(f"{k} {v:.3f}" for k, v in mean.items()), flush=True)
+            shown, since = now, 0
+        if time.time() - saved > 120:
+            save()
+            saved = time.time()
+    save()
+    print("done", step, flush=True)
+
+
+if __name__ == "__main__":
+    main()
