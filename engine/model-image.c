@@ -70,8 +70,8 @@ check_size (const VlmConfig *config, const VlmJson *json, const char *key,
     gboolean shortest, gboolean square, GError **error)
 {
   int side = config->vision.image_size;
-  g_autofree char *expected =
-      g_strdup_printf ("what makes tiles of vision_config.image_size %d", side);
+  g_autofree char *expected = g_strdup_printf (
+      "a size that gives tiles of vision_config.image_size %d", side);
   VlmJson size;
   gboolean fits = FALSE;
 
@@ -146,9 +146,10 @@ get_channels (const VlmJson *json, const char *key, gboolean positive,
     if (!(value >= (positive ? 1e-6 : -1e6) && value <= 1e6))
       node = NULL;
   }
-  return node ||
-         vlm_json_fail (json, key, VLM_ERROR_DATA,
-             positive ? "three positive numbers" : "three numbers", error);
+  return node || vlm_json_fail (json, key, VLM_ERROR_DATA,
+                     positive ? "a list of three positive numbers"
+                              : "a list of three numbers",
+                     error);
 }
 
 static gboolean

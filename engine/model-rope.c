@@ -28,6 +28,24 @@ find_settings (const VlmJson *json, VlmJson *settings, GError **error)
   return vlm_json_get_object (json, "rope_parameters", settings, error);
 }
 
+/* Settings by layer type, as other models have them, would nest here. */
+static gboolean
+check_flat (const VlmJson *settings, GError **error)
+{
+  JsonObjectIter iter;
+  const char *key;
+  JsonNode *node;
+
+  if (!settings->object)
+    return TRUE;
+  json_object_iter_init (&iter, settings->object);
+  while (json_object_iter_next (&iter, &key, &node))
+    if (JSON_NODE_HOLDS_OBJECT (node))
+      return vlm_json_fail (settings, key, VLM_ERROR_WRONG_TYPE,
+          "one setting for all layers", error);
+  return TRUE;
+}
+
 static gboolean
 parse_kind (VlmRope *rope, const VlmJson *settings, GError **error)
 {
@@ -131,7 +149,7 @@ vlm_config_parse_rope (
 
   *rope = (VlmRope){ .theta = 10000, .factor = 1, .attention_factor = 1 };
   if (!find_settings (json, &settings, error) ||
-      !parse_kind (rope, &settings, error) ||
+      !check_flat (&settings, error) || !parse_kind (rope, &settings, error) ||
       !vlm_json_get_double (
           vlm_json_has (&settings, "rope_theta") ? &settings : json,
           "rope_theta", 1.001, 1e12, &rope->theta, error))

@@ -97,19 +97,19 @@ parse_range (const VlmJson *entry, gint64 range[2], GError **error)
   return TRUE;
 }
 
-/* TRUE if the shape's product times the element's size is exactly `bytes`. */
-static gboolean
-fills (const VlmTensor *tensor, const Element *element, guint64 bytes)
+/* The bytes that shape and element need, or G_MAXUINT64 when too many. */
+static guint64
+needed_bytes (const VlmTensor *tensor, const Element *element)
 {
   guint64 product = (guint64) element->bytes;
 
   for (int i = 0; i < tensor->n_dims; i++)
     if (tensor->shape[i] == 0)
-      return bytes == 0;
+      return 0;
   for (int i = 0; i < tensor->n_dims; i++)
     if (!g_uint64_checked_mul (&product, product, (guint64) tensor->shape[i]))
-      return FALSE;
-  return product == bytes;
+      return G_MAXUINT64;
+  return product;
 }
 
 /* Fills dtype, type and bytes; the shape is known already. */
@@ -118,7 +118,7 @@ check_size (
     VlmTensor *tensor, const VlmJson *entry, guint64 bytes, GError **error)
 {
   const Element *element = find_element (tensor->dtype);
-  g_autofree char *kept = NULL;
+  g_autofree char *kept = NULL, *expected = NULL;
 
   if (!element) {
     kept = vlm_weights_canonical_name (tensor->name);
@@ -127,9 +127,12 @@ check_size (
   }
   tensor->readable = element->type >= 0;
   tensor->type = tensor->readable ? (DataType) element->type : TYPE_F32;
-  return fills (tensor, element, bytes) ||
-         vlm_json_fail (entry, "data_offsets", VLM_ERROR_DATA,
-             "a range of exactly the bytes that shape and dtype need", error);
+  if (needed_bytes (tensor, element) == bytes)
+    return TRUE;
+  expected = g_strdup_printf ("a range of %" G_GUINT64_FORMAT
+                              " bytes, as shape and dtype say,",
+      needed_bytes (tensor, element));
+  return vlm_json_fail (entry, "data_offsets", VLM_ERROR_DATA, expected, error);
 }
 
 static VlmTensor *

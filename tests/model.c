@@ -180,7 +180,7 @@ assert_open_fails (const char *folder, int code, const char *needle)
   g_assert_nonnull (strstr (error->message, needle));
 }
 
-/* Each tensor in turn missing, then misshapen. */
+/* Each tensor in turn missing. A head that is missing is a tied one. */
 static void
 test_tensors (void)
 {
@@ -230,6 +230,146 @@ test_tied (void)
   folder_remove (folder);
 }
 
+static void
+write_config (const char *folder, const char *text)
+{
+  folder_write (folder, "config.json", text, -1);
+}
+
+static void
+test_wrong_shapes (void)
+{
+  static const struct {
+    const char *from, *to, *needle;
+  } change[] = {
+    { "\"vocab_size\":32", "\"vocab_size\":33",
+        "tensor text.embed_tokens.weight has shape [32,16], but [33,16]" },
+    { "\"num_key_value_heads\":2", "\"num_key_value_heads\":4",
+        "k_proj.weight has shape [8,16], but [16,16]" },
+    { "\"patch_size\":8", "\"patch_size\":4",
+        "patch_embedding.weight has shape [8,3,8,8], but [8,3,4,4]" },
+    { "\"num_hidden_layers\":2", "\"num_hidden_layers\":3",
+        "tensor text.layers.2.input_layernorm.weight of shape [16]" },
+    { "\"model_type\"", "\"vision_feature_layer\":[1,2],\"model_type\"",
+        "linear_1.weight has shape [16,8], but [16,16]" },
+    { "\"model_type\"", "\"vision_feature_layer\":-1,\"model_type\"",
+        "tensor vision.encoder.layers.2." },
+  };
+  char *folder = tiny_folder (0);
+
+  for (gsize i = 0; i < G_N_ELEMENTS (change); i++) {
+    g_autoptr (GString) config = g_string_new (NEXT);
+
+    g_assert_cmpuint (
+        g_string_replace (config, change[i].from, change[i].to, 1), ==, 1);
+    write_config (folder, config->str);
+    assert_open_fails (folder, VLM_ERROR_DATA, change[i].needle);
+  }
+  folder_remove (folder);
+}
+
+static void
+test_wrong_dtype (void)
+{
+  char *folder = tiny_folder (0);
+  TensorFile file;
+
+  tensors_init (&file, 0);
+  g_string_replace (file.header,
+      "\"language_model.lm_head.weight\":{\"dtype\":\"F16\"",
+      "\"language_model.lm_head.weight\":{\"dtype\":\"I16\"", 1);
+  tensor_file_write (&file, folder, "model.safetensors");
+  tensor_file_clear (&file);
+  assert_open_fails (folder, VLM_ERROR_WRONG_TYPE,
+      "tensor lm_head.weight is I16, but F32, BF16 or F16");
+  folder_remove (folder);
+}
+
+static void
+remove_file (const char *folder, const char *file)
+{
+  g_autofree char *path = g_build_filename (folder, file, NULL);
+
+  g_assert_cmpint (g_remove (path), ==, 0);
+}
+
+static void
+test_missing_files (void)
+{
+  char *folder = tiny_folder (0);
+  g_autofree char *config = g_build_filename (folder, "config.json", NULL);
+
+  assert_open_fails ("/nowhere/at/all", VLM_ERROR_NOT_FOUND, "/nowhere");
+  assert_open_fails (config, VLM_ERROR_NOT_FOUND, "a model folder");
+  remove_file (folder, "preprocessor_config.json");
+  vlm_model_free (vlm_model_open (folder, NULL));
+  remove_file (folder, "model.safetensors");
+  assert_open_fails (folder, VLM_ERROR_NOT_FOUND, "neither is there");
+  remove_file (folder, "tokenizer.json");
+  assert_open_fails (folder, VLM_ERROR_NOT_FOUND, "tokenizer.json");
+  remove_file (folder, "config.json");
+  assert_open_fails (folder, VLM_ERROR_NOT_FOUND, "config.json");
+  folder_remove (folder);
+}
+
+static void
+test_tokenizer_config (void)
+{
+  char *folder = tiny_folder (0);
+  g_autoptr (VlmModel) model = NULL;
+  g_autoptr (GError) error = NULL;
+
+  folder_write (folder, "tokenizer_config.json",
+      "{\"add_bos_token\":true,\"add_eos_token\":false,\"bos_token\":"
+      "{\"content\":\"<s>\"},\"eos_token\":\"</s>\",\"chat_template\":"
+      "[{\"name\":\"rag\",\"template\":\"x\"},{\"name\":\"default\","
+      "\"template\":\"from list\"}]}",
+      -1);
+  model = vlm_model_open (folder, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (model->add_bos, ==, 1);
+  g_assert_cmpint (model->add_eos, ==, 0);
+  g_assert_cmpstr (model->bos_token, ==, "<s>");
+  g_assert_cmpstr (model->eos_token, ==, "</s>");
+  g_assert_cmpstr (model->chat_template, ==, "from list");
+  g_assert_cmpuint (model->tokenizer_json_length, ==, 2);
+  folder_write (folder, "tokenizer_config.json", "{\"bos_token\":1}", -1);
+  assert_open_fails (folder, VLM_ERROR_DATA, "bos_token is 1");
+  folder_remove (folder);
+}
+
+/* Each file in turn outranks those before it. */
+static void
+test_templates (void)
+{
+  static const struct {
+    const char *file, *text, *expected;
+  } source[] = {
+    { "tokenizer_config.json", "{\"chat_template\":\"tokenizer\"}",
+        "tokenizer" },
+    { "chat_template.jinja", "jinja\n", "jinja\n" },
+    { "chat_template.json", "{\"chat_template\":\"json\"}", "json" },
+    { "processor_config.json", "{\"chat_template\":null}", "json" },
+    { "processor_config.json",
+        "{\"chat_template\":{\"default\":\"processor\"}}", "processor" },
+  };
+  char *folder = tiny_folder (0);
+
+  for (gsize i = 0; i < G_N_ELEMENTS (source); i++) {
+    g_autoptr (VlmModel) model = NULL;
+    g_autoptr (GError) error = NULL;
+
+    folder_write (folder, source[i].file, source[i].text, -1);
+    model = vlm_model_open (folder, &error);
+    g_assert_no_error (error);
+    g_assert_cmpstr (model->chat_template, ==, source[i].expected);
+  }
+  folder_write (folder, "processor_config.json",
+      "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"x\"}]}", -1);
+  assert_open_fails (folder, VLM_ERROR_DATA, "named \"default\"");
+  folder_remove (folder);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -237,5 +377,10 @@ main (int argc, char **argv)
   g_test_add_func ("/model/layouts", test_layouts);
   g_test_add_func ("/model/tensors", test_tensors);
   g_test_add_func ("/model/tied", test_tied);
+  g_test_add_func ("/model/wrong-shapes", test_wrong_shapes);
+  g_test_add_func ("/model/wrong-dtype", test_wrong_dtype);
+  g_test_add_func ("/model/missing-files", test_missing_files);
+  g_test_add_func ("/model/tokenizer-config", test_tokenizer_config);
+  g_test_add_func ("/model/templates", test_templates);
   return g_test_run ();
 }

@@ -81,10 +81,10 @@ static const struct {
   { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4,
       "truncated" },
   { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
-      "exactly the bytes" },
+      "as shape and dtype say" },
   { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,2],"
     "\"data_offsets\":[0,0]}}",
-      4, "exactly the bytes" },
+      4, "as shape and dtype say" },
   { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1e300],\"data_offsets\":[0,4]}}", 4,
       "whole numbers" },
   { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
