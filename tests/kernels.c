@@ -7,6 +7,7 @@
  * processor has against plain C. A device that is not there skips (77).
  */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/variants.h"
 #include "tests/kernels-bed.h"
 
 #include <stdio.h>
@@ -126,10 +127,26 @@ open_or_skip (const Options *options, const char *name)
   return dev;
 }
 
+/* Opens AVX2 and gives it the slots of the AVX-512 sources, built with halves
+ * for registers, so that their code runs on any machine with AVX2. */
+static Device *
+open_halves (const Options *options)
+{
+  Device *dev = open_or_skip (options, "cpu:avx2");
+#ifdef HAVE_HALVES
+  Cpu *cpu = dev->backend;
+  cpu_init_simd_halves (&cpu->op);
+#endif
+  snprintf (dev->name, sizeof dev->name, "cpu (avx512's code on halves)");
+  return dev;
+}
+
 static void
 test_device (const Options *options, const char *name)
 {
-  Device *dev = open_or_skip (options, name), *plain = NULL;
+  bool halves = !strcmp (name, "cpu:halves");
+  Device *dev = halves ? open_halves (options) : open_or_skip (options, name);
+  Device *plain = NULL;
   if (!options->bench && strcmp (name, "cpu:plain"))
     plain = device_open ("cpu:plain", options->n_threads, NULL);
   if (!options->bench)
@@ -147,6 +164,8 @@ test_levels (const Options *options)
     char name[32];
     snprintf (name, sizeof name, "cpu:%s", cpu_level_name (level));
     test_device (options, name);
+    if (level == CPU_LEVEL_AVX2)
+      test_device (options, "cpu:halves");
   }
 }
 

@@ -3,6 +3,8 @@
  */
 #include "kernels/cpu/cpu.h"
 
+#include "kernels/cpu/variants.h"
+
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +131,12 @@ fill_ops (Ops *op, CpuLevel level)
   cpu_init_rope (op);
   cpu_init_sample (op);
   cpu_init_image (op, level);
+#ifdef __x86_64__
+  if (level >= CPU_LEVEL_AVX2)
+    cpu_init_simd_avx2 (op);
+  if (level >= CPU_LEVEL_AVX512)
+    cpu_init_simd_avx512 (op);
+#endif
 }
 
 static Device *

@@ -1,0 +1,12 @@
+/* init-simd.c - all slots that a vector level overwrites
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "kernels/cpu/simd.h"
+
+#include "kernels/cpu/variants.h"
+
+void
+SIMD_NAME (cpu_init_simd) (Ops *op)
+{
+  SIMD_NAME (cpu_init_matmul) (op);
+}

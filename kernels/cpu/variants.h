@@ -1,0 +1,15 @@
+/* variants.h - inits of the *-simd.c files, once per vector level
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+#include "kernels/ops.h"
+
+/* Each sets the slots of its family; simd calls all of them. */
+#define VARIANTS(level)                                                        \
+  void cpu_init_matmul_##level (Ops *op);                                      \
+  void cpu_init_simd_##level (Ops *op);
+
+VARIANTS (avx2)
+VARIANTS (avx512)
+VARIANTS (halves) /* the tests' */
