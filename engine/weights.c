@@ -35,6 +35,20 @@ vlm_weights_free (VlmWeights *weights)
   g_free (weights);
 }
 
+static VlmWeights *
+weights_new (const char *folder)
+{
+  VlmWeights *weights = g_new0 (VlmWeights, 1);
+
+  weights->folder = g_strdup (folder);
+  weights->files =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) g_mapped_file_unref);
+  weights->lists =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) g_ptr_array_unref);
+  weights->tensor = g_hash_table_new (g_str_hash, g_str_equal);
+  return weights;
+}
+
 static gboolean
 is_file (const char *path)
 {
@@ -212,17 +226,11 @@ add_shards (VlmWeights *weights, const char *path, GError **error)
 VlmWeights *
 vlm_weights_open (const char *folder, GError **error)
 {
-  g_autoptr (VlmWeights) weights = g_new0 (VlmWeights, 1);
+  g_autoptr (VlmWeights) weights = weights_new (folder);
   g_autofree char *single = g_build_filename (folder, SINGLE, NULL);
   g_autofree char *index = g_build_filename (folder, INDEX, NULL);
   gboolean added;
 
-  weights->folder = g_strdup (folder);
-  weights->files =
-      g_ptr_array_new_with_free_func ((GDestroyNotify) g_mapped_file_unref);
-  weights->lists =
-      g_ptr_array_new_with_free_func ((GDestroyNotify) g_ptr_array_unref);
-  weights->tensor = g_hash_table_new (g_str_hash, g_str_equal);
   if (is_file (single))
     added = add_file (weights, SINGLE, error);
   else if (is_file (index))
@@ -234,6 +242,52 @@ vlm_weights_open (const char *folder, GError **error)
     added = FALSE;
   }
   return added ? g_steal_pointer (&weights) : NULL;
+}
+
+static void
+made_tensor_free (VlmTensor *tensor)
+{
+  g_aligned_free ((gpointer) tensor->data);
+  g_free (tensor->name);
+  g_free (tensor->file);
+  g_free (tensor->dtype);
+  g_free (tensor);
+}
+
+VlmWeights *
+vlm_weights_new_memory (const char *name)
+{
+  VlmWeights *weights = weights_new (name);
+
+  g_ptr_array_add (weights->lists,
+      g_ptr_array_new_with_free_func ((GDestroyNotify) made_tensor_free));
+  return weights;
+}
+
+gpointer
+vlm_weights_add (VlmWeights *weights, const char *canonical, DataType type,
+    int n_dims, const gint64 *shape)
+{
+  VlmTensor *tensor = g_new0 (VlmTensor, 1);
+  gpointer data;
+
+  g_assert (!g_hash_table_contains (weights->tensor, canonical));
+  tensor->name = g_strdup (canonical);
+  tensor->file = g_strdup (weights->folder);
+  tensor->dtype = g_ascii_strup (data_type_name (type), -1);
+  tensor->readable = TRUE;
+  tensor->type = type;
+  tensor->n_dims = n_dims;
+  tensor->bytes = data_type_bytes (type);
+  for (int i = 0; i < n_dims; i++) {
+    tensor->shape[i] = shape[i];
+    tensor->bytes *= shape[i];
+  }
+  tensor->data = data = g_aligned_alloc (tensor->bytes, 1, 64);
+  g_ptr_array_add (weights->lists->pdata[0], tensor);
+  g_hash_table_insert (weights->tensor, tensor->name, tensor);
+  weights->bytes += tensor->bytes;
+  return data;
 }
 
 const VlmTensor *

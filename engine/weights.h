@@ -34,6 +34,15 @@ typedef struct VlmWeights VlmWeights;
 VlmWeights *vlm_weights_open (const char *folder, GError **error);
 void vlm_weights_free (VlmWeights *weights);
 
+/* An empty set in memory, for models that are made and not read; `name`
+ * begins messages as the folder does. */
+VlmWeights *vlm_weights_new_memory (const char *name);
+
+/* Adds a tensor under its canonical name, not there yet, and returns its
+ * values for the caller to fill; they belong to weights. */
+gpointer vlm_weights_add (VlmWeights *weights, const char *canonical,
+    DataType type, int n_dims, const gint64 *shape);
+
 /* NULL if there is none that DataType can express. */
 const VlmTensor *vlm_weights_find (const VlmWeights *weights, const char *name);
 

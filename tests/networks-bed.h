@@ -1,0 +1,45 @@
+/* networks-bed.h - devices, tiny random models and counts for network tests
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+#include <glib.h>
+#include "engine/model-shape.h"
+#include "kernels/cpu/cpu.h"
+
+/* Pieces of a config.json; NULL or 0 is the plain case. */
+typedef struct {
+  const char *text;           /* more members of text_config, "," first */
+  const char *text_type;      /* "llama" */
+  const char *feature_layers; /* "-2" */
+  gboolean llava;             /* model_type llava, one tile, no newline */
+  gboolean full;              /* select strategy */
+  int text_layers;            /* 3 */
+} BedModel;
+
+/* A model of vision width 32 with tiles of 4x4 patches and text width 48. */
+VlmModel *bed_model_new (const BedModel *bed);
+
+/* The device levels this processor has: calls `test` with each. */
+typedef void (*BedTest) (Device *dev, gconstpointer data);
+void bed_add (const char *path, BedTest test, gconstpointer data);
+
+/* Rows of one product are computed alike whatever the other rows are: in
+ * plain C. Faster levels may block rows differently as their number changes,
+ * which reorders f32 sums of up to a few hundred terms. */
+float bed_tolerance (const Device *dev);
+
+/* Largest |a - b| over the range of b, asserted to be within `tolerance`; 0
+ * asks for equal bits. */
+void bed_compare (
+    const char *what, const float *a, const float *b, gsize n, float tolerance);
+
+/* Counts what is allocated on a device while it is in place. */
+typedef struct {
+  Ops op; /* the device's table but for alloc */
+  const Ops *old;
+  gsize n, bytes;
+} BedCount;
+
+void bed_count_begin (BedCount *count, Device *dev);
+void bed_count_end (BedCount *count, Device *dev);
