@@ -1,0 +1,124 @@
+/* plan.c - how much memory an engine takes, decided before it takes any
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/plan.h"
+#include "engine/decoder.h"
+#include "engine/error.h"
+#include "engine/image.h"
+#include "engine/projector.h"
+#include "engine/vision.h"
+
+#define SMALL_PARAMETERS (256u << 20)
+#define MAX_BATCH 8
+#define CHUNK 512
+#define PROMPT_TOKENS 512  /* question, system prompt and template */
+#define OUTPUT_TOKENS 2048 /* generated */
+#define MIN_CONTEXT 1024
+#define PICTURE_BYTES (64u << 20) /* tables and strips of the resize */
+
+DataType
+vlm_plan_type (const Device *dev, const VlmModel *model)
+{
+  const VlmTensor *table =
+      vlm_weights_find (model->weights, "text.embed_tokens.weight");
+  DataType stored = table ? table->type : TYPE_F32;
+  guint64 parameters =
+      vlm_weights_bytes (model->weights) / data_type_bytes (stored);
+  if (parameters < SMALL_PARAMETERS)
+    return TYPE_F32;
+  return stored != TYPE_F32 || dev->has_bf16 ? TYPE_BF16 : TYPE_F32;
+}
+
+/* The largest picture: every grid with nothing cut off by unpadding. */
+static void
+measure_picture (VlmPlan *plan, const VlmConfig *config)
+{
+  const VlmVisionConfig *vision = &config->vision;
+  int side = vision->side;
+  int per_tile = vision->n_patches + (config->keep_class_token ? 1 : 0);
+  plan->max_tiles = 1;
+  plan->max_rows = per_tile;
+  for (int i = 0; i < config->image.n_pinpoints; i++) {
+    int rows = config->image.pinpoint[i][0] / vision->image_size;
+    int cols = config->image.pinpoint[i][1] / vision->image_size;
+    int newlines = config->newline ? rows * side : 0;
+    int image_rows = per_tile * (1 + rows * cols) + newlines;
+    plan->max_tiles = MAX (plan->max_tiles, 1 + rows * cols);
+    plan->max_rows = MAX (plan->max_rows, image_rows);
+  }
+  plan->max_tokens = plan->max_tiles * per_tile;
+}
+
+/* Positions the rotation is defined for. */
+static int
+position_limit (const VlmTextConfig *text)
+{
+  double limit = text->max_position;
+  const VlmRope *rope = &text->rope;
+  if (rope->kind == VLM_ROPE_DYNAMIC)
+    limit *= MAX (rope->factor, 1);
+  if (rope->kind == VLM_ROPE_YARN)
+    limit = MAX (limit, rope->original_max_position * rope->factor);
+  return (int) MIN (limit, 1 << 20);
+}
+
+static void
+size_cache (VlmPlan *plan, guint64 page_bytes, int context, int batch)
+{
+  plan->context = context;
+  plan->batch = batch;
+  int pages = (context + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+  plan->n_pages = pages * batch;
+  plan->cache_bytes = plan->n_pages * page_bytes;
+}
+
+static guint64
+measure_networks (const VlmPlan *plan, Device *dev, const VlmModel *model)
+{
+  int tokens = vlm_plan_step_tokens (plan);
+  return vlm_vision_bytes (dev, model, plan->type, plan->max_tiles) +
+         vlm_projector_bytes (dev, model, plan->type, plan->max_tokens) +
+         vlm_decoder_bytes (dev, model, plan->type, tokens, plan->batch);
+}
+
+static guint64
+total (const VlmPlan *plan)
+{
+  return plan->weight_bytes + plan->row_bytes + plan->cache_bytes +
+         PICTURE_BYTES;
+}
+
+gboolean
+vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
+    GError **error)
+{
+  const VlmTextConfig *text = &model->config.text;
+  *plan = (VlmPlan){ .type = type, .chunk = CHUNK };
+  measure_picture (plan, &model->config);
+  int context = MIN (
+      position_limit (text), plan->max_rows + PROMPT_TOKENS + OUTPUT_TOKENS);
+  guint64 page_bytes = vlm_kv_page_bytes (dev, text);
+  guint64 row = (guint64) text->width * dev->act_bytes;
+  guint64 free_bytes = device_memory_free (dev);
+
+  int batch = MAX_BATCH;
+  for (;;) {
+    size_cache (plan, page_bytes, context, batch);
+    plan->row_bytes = row * context;
+    plan->weight_bytes = measure_networks (plan, dev, model);
+    if (total (plan) <= (batch > 1 ? free_bytes / 2 : free_bytes))
+      return TRUE;
+    if (batch > 1)
+      batch /= 2;
+    else if (context > MIN_CONTEXT)
+      context = MAX (context / 2, MIN_CONTEXT);
+    else
+      break;
+  }
+  g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
+      "%s does not fit on %s: %" G_GUINT64_FORMAT
+      " bytes are needed for one sequence of %d tokens, %" G_GUINT64_FORMAT
+      " are free.",
+      model->name, dev->name, total (plan), context, free_bytes);
+  return FALSE;
+}

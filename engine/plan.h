@@ -1,0 +1,47 @@
+/* plan.h - how much memory an engine takes, decided before it takes any
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Everything is sized for the largest picture the configuration allows. The
+ * key/value cache holds `batch` sequences of `context` tokens: several if half
+ * of the free memory suffices for all, else one, with a shorter context if it
+ * must be.
+ */
+#pragma once
+
+#include "engine/model.h"
+#include "kernels/ops.h"
+
+G_BEGIN_DECLS
+
+typedef struct {
+  DataType type;  /* of the weights */
+  int max_tiles;  /* of one picture, the base tile included */
+  int max_tokens; /* image tokens of those, newlines not counted */
+  int max_rows;   /* image rows of a sequence, newlines counted */
+  int context;    /* tokens a sequence may have */
+  int batch;      /* sequences that decode together */
+  int chunk;      /* prompt tokens of one step */
+  int n_pages;
+  guint64 weight_bytes; /* networks with their scratch */
+  guint64 cache_bytes;
+  guint64 row_bytes; /* embeddings of one prompt */
+} VlmPlan;
+
+/* Tokens of one step, and rows of logits it may give. */
+static inline int
+vlm_plan_step_tokens (const VlmPlan *plan)
+{
+  return plan->chunk + plan->batch;
+}
+
+/* The type weights are kept in when none is asked for: f32 below 256 million
+ * parameters, so that numbers can be checked exactly; above it bf16 where it
+ * is stored in 16 bits or the device multiplies bf16, else f32. */
+DataType vlm_plan_type (const Device *dev, const VlmModel *model);
+
+/* Fails with VLM_ERROR_NO_MEMORY when not even one sequence of 1024 tokens
+ * fits, naming needed and free bytes. */
+gboolean vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model,
+    DataType type, GError **error);
+
+G_END_DECLS

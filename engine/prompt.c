@@ -1,0 +1,110 @@
+/* prompt.c - what is asked, as token ids with the picture's place among them
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/prompt.h"
+#include "engine/chat-template.h"
+#include "engine/error.h"
+
+#define IMAGE_MARKER "<image>"
+
+#pragma weak vlm_chat_template_render
+
+gboolean
+vlm_prompt_image_id (int *id, const VlmModel *model,
+    const VlmTokenizer *tokenizer, GError **error)
+{
+  *id = vlm_tokenizer_id (tokenizer, IMAGE_MARKER);
+  if (*id < 0) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+        "%s/tokenizer.json: a token %s was expected, but there is none.",
+        model->folder, IMAGE_MARKER);
+    return FALSE;
+  }
+  if (*id != model->config.image_token)
+    g_message ("%s: the tokenizer's id of %s is %d, config.json says %d; the "
+               "tokenizer's is used.",
+        model->folder, IMAGE_MARKER, *id, model->config.image_token);
+  return TRUE;
+}
+
+static char *
+render (const VlmModel *model, const char *question, const char *system,
+    GError **error)
+{
+  VlmChatPart ask[] = { { NULL }, { question } }, rule = { system };
+  VlmChatMessage messages[] = { { "system", 1, &rule }, { "user", 2, ask } };
+  VlmChat chat = {
+    .n_messages = system ? 2 : 1,
+    .messages = system ? messages : messages + 1,
+    .add_generation_prompt = TRUE,
+    .bos_token = model->bos_token,
+    .eos_token = model->eos_token,
+  };
+  if (!model->chat_template) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+        "%s: a chat template was expected, but the folder has none; give the "
+        "whole text as a raw prompt.",
+        model->folder);
+    return NULL;
+  }
+  if (!vlm_chat_template_render) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+        "This build reads no chat templates: give a raw prompt.");
+    return NULL;
+  }
+  return vlm_chat_template_render (
+      model->chat_template, model->name, &chat, error);
+}
+
+static gboolean
+find_image (VlmPrompt *prompt, int image_id, GError **error)
+{
+  int n_images = 0;
+  for (int i = 0; i < prompt->n; i++)
+    if (prompt->ids[i] == image_id) {
+      prompt->image_at = i;
+      n_images++;
+    }
+  if (n_images == 1)
+    return TRUE;
+  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+      "The prompt has %d %s markers, but one was expected: a description is "
+      "of one picture.",
+      n_images, IMAGE_MARKER);
+  return FALSE;
+}
+
+gboolean
+vlm_prompt_build (VlmPrompt *prompt, const VlmModel *model,
+    const VlmTokenizer *tokenizer, int image_id, const char *question,
+    const char *system, gboolean raw, GError **error)
+{
+  *prompt = (VlmPrompt){ 0 };
+  if (!question && raw) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+        "A raw prompt was asked for, but no prompt is set.");
+    return FALSE;
+  }
+  if (!question)
+    question = VLM_DEFAULT_PROMPT;
+  prompt->text =
+      raw ? g_strdup (question) : render (model, question, system, error);
+  if (!prompt->text)
+    return FALSE;
+
+  g_autoptr (GArray) ids = g_array_new (FALSE, FALSE, sizeof (gint32));
+  vlm_tokenizer_encode_prompt (tokenizer, prompt->text, -1, ids);
+  prompt->n = ids->len;
+  prompt->ids = (int *) (void *) g_array_free (g_steal_pointer (&ids), FALSE);
+  if (find_image (prompt, image_id, error))
+    return TRUE;
+  vlm_prompt_clear (prompt);
+  return FALSE;
+}
+
+void
+vlm_prompt_clear (VlmPrompt *prompt)
+{
+  g_clear_pointer (&prompt->text, g_free);
+  g_clear_pointer (&prompt->ids, g_free);
+}

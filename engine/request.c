@@ -1,0 +1,376 @@
+/* request.c - one request's way through a loaded model
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/request.h"
+#include <string.h>
+#include "engine/error.h"
+#include "engine/scratch.h"
+
+typedef struct {
+  VlmNetworks *networks;
+  VlmPrompt prompt;
+  VlmSelection selection;
+  VlmSequence sequence;
+  VlmSampler *sampler;
+  VlmTextStream *pieces;
+  GString *text;
+  GArray *ids;  /* int, generated */
+  int n_prompt; /* tokens of the prompt, the picture's rows included */
+  int newest;   /* id to be fed next */
+  gint64 begun_us, seen_us, first_us;
+} Work;
+
+static Work *
+work_of (VlmJob *job)
+{
+  return job->work;
+}
+
+static Work *
+work_new (VlmNetworks *networks)
+{
+  Work *work = g_new0 (Work, 1);
+  work->networks = networks;
+  work->text = g_string_new (NULL);
+  work->ids = g_array_new (FALSE, FALSE, sizeof (int));
+  work->pieces = vlm_text_stream_new (networks->tokenizer, TRUE);
+  work->sampler =
+      vlm_sampler_new (networks->dev, networks->model->config.text.vocab);
+  work->begun_us = g_get_monotonic_time ();
+  vlm_sequence_init (&work->sequence, networks->pool);
+  return work;
+}
+
+void
+vlm_request_end (VlmJob *job)
+{
+  Work *work = work_of (job);
+  if (!work)
+    return;
+  vlm_sequence_clear (&work->sequence);
+  vlm_prompt_clear (&work->prompt);
+  vlm_sampler_free (work->sampler);
+  vlm_text_stream_free (work->pieces);
+  g_free (work->selection.order);
+  g_free (work->selection.per_tile);
+  g_string_free (work->text, TRUE);
+  g_array_unref (work->ids);
+  g_free (work);
+  job->work = NULL;
+}
+
+/* ---- begin ---- */
+
+static gboolean
+check_cancelled (VlmJob *job, GError **error)
+{
+  if (!g_atomic_int_get (&job->cancelled))
+    return TRUE;
+  g_set_error (error, VLM_ERROR, VLM_ERROR_CANCELLED,
+      "The description was cancelled while its picture was read.");
+  return FALSE;
+}
+
+static gboolean
+build_prompt (VlmJob *job, GError **error)
+{
+  Work *work = work_of (job);
+  VlmNetworks *net = work->networks;
+  const VlmSettings *settings = &job->task.settings;
+  return vlm_prompt_build (&work->prompt, net->model, net->tokenizer,
+      net->image_id, settings->prompt, settings->system_prompt,
+      settings->raw_prompt, error);
+}
+
+/* The picture as tiles on the device; its pixels are not needed after. */
+static const guint8 *
+cut_tiles (VlmJob *job, GError **error)
+{
+  VlmNetworks *net = work_of (job)->networks;
+  const VlmConfig *config = &net->model->config;
+  const VlmPicture *picture = &job->task.picture;
+  VlmTileGeometry *geometry = &job->result.geometry;
+  int kind = job->task.settings.resampling, width, height;
+  if (!vlm_picture_square_size (picture, &width, &height, error) ||
+      !vlm_tile_geometry (geometry, config, width, height, error))
+    return NULL;
+  if (!net->tiler[kind])
+    net->tiler[kind] = vlm_tiler_new (net->dev, config, kind);
+  const guint8 *tiles =
+      vlm_tiler_run (net->tiler[kind], picture, geometry, error);
+  if (tiles)
+    job->read (job);
+  return tiles;
+}
+
+static gboolean
+encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
+{
+  Work *work = work_of (job);
+  VlmNetworks *net = work->networks;
+  const VlmSettings *settings = &job->task.settings;
+  VlmVisionJob vision = {
+    .tiles = tiles,
+    .lut = vlm_tiler_lut (net->tiler[settings->resampling]),
+    .policy = settings->policy,
+    .input = { .geometry = job->result.geometry,
+        .budget = settings->token_budget },
+    .cancelled = &job->cancelled,
+  };
+  memcpy (
+      vision.input.param, settings->policy_param, sizeof vision.input.param);
+  int bound = vlm_policy_bound (&vision.input.geometry);
+  int n_tiles = vlm_tile_count (&vision.input.geometry);
+  work->selection.order = g_new (int, bound + n_tiles);
+  work->selection.per_tile = g_new0 (int, n_tiles);
+  return vlm_vision_run (
+      net->vision, &vision, &work->selection, features, NULL, error);
+}
+
+/* FALSE if the prompt leaves no room for a single new token. */
+static gboolean
+check_context (VlmJob *job, int image_rows, GError **error)
+{
+  Work *work = work_of (job);
+  int context = work->networks->plan.context;
+  work->n_prompt = work->prompt.n - 1 + image_rows;
+  if (work->n_prompt < context)
+    return TRUE;
+  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+      "The prompt has %d tokens, %d of them the picture's, but the context "
+      "has room for %d: ask for a smaller token budget or a shorter prompt.",
+      work->n_prompt, image_rows, context);
+  return FALSE;
+}
+
+/* Text embeddings and the picture's rows, in the order of the sequence. */
+static void
+splice (VlmJob *job, const Act *features, int image_rows)
+{
+  Work *work = work_of (job);
+  VlmNetworks *net = work->networks;
+  const VlmPrompt *prompt = &work->prompt;
+  int at = prompt->image_at, after = prompt->n - at - 1;
+  if (at)
+    vlm_decoder_embed (net->decoder, net->rows, 0, prompt->ids, at);
+  vlm_projector_run (net->projector, features, &work->selection,
+      &job->result.geometry, net->rows, at);
+  if (after)
+    vlm_decoder_embed (
+        net->decoder, net->rows, at + image_rows, prompt->ids + at + 1, after);
+}
+
+static gboolean
+reserve (VlmJob *job, GError **error)
+{
+  Work *work = work_of (job);
+  int context = work->networks->plan.context;
+  int new_tokens = CLAMP (job->task.settings.max_tokens, 1, context);
+  int length = MIN (work->n_prompt + new_tokens, context);
+  if (vlm_sequence_reserve (&work->sequence, length))
+    return TRUE;
+  g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
+      "The key/value cache has no room for %d tokens: %d pages are free.",
+      length, vlm_kv_pool_free_pages (work->networks->pool));
+  return FALSE;
+}
+
+static void
+start_sampler (VlmJob *job)
+{
+  Work *work = work_of (job);
+  const VlmConfig *config = &work->networks->model->config;
+  VlmSampling sampling = job->task.settings.sampling;
+  if (sampling.repetition_penalty <= 0)
+    sampling.repetition_penalty = config->generation.repetition_penalty;
+  vlm_sampler_start (
+      work->sampler, &sampling, work->prompt.ids, work->prompt.n);
+}
+
+static void
+fill_detail (VlmJob *job)
+{
+  Work *work = work_of (job);
+  VlmResult *result = &job->result;
+  const VlmTileGeometry *geometry = &result->geometry;
+  result->rendered_prompt = work->prompt.text;
+  result->prompt_ids = work->prompt.ids;
+  result->n_prompt_ids = work->prompt.n;
+  result->grid[0] = geometry->rows;
+  result->grid[1] = geometry->cols;
+  result->tile_budgets = work->selection.per_tile;
+  result->n_tiles = vlm_tile_count (geometry);
+  result->kept_ids = work->selection.order;
+  result->n_kept = work->selection.n;
+}
+
+static void
+fill_result (VlmJob *job, int image_rows)
+{
+  Work *work = work_of (job);
+  const VlmSettings *settings = &job->task.settings;
+  VlmResult *result = &job->result;
+  result->text = work->text->str;
+  result->prompt = settings->prompt ? settings->prompt : VLM_DEFAULT_PROMPT;
+  result->policy = settings->policy->name;
+  result->token_budget = settings->token_budget;
+  result->image_tokens =
+      vlm_tile_image_tokens (&result->geometry, &work->networks->model->config);
+  result->image_tokens_kept = image_rows;
+  result->prompt_tokens = work->n_prompt;
+  if (settings->detail)
+    fill_detail (job);
+}
+
+gboolean
+vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
+{
+  Work *work = job->work = work_new (networks);
+  VlmResult *result = &job->result;
+  const Act *features;
+  result->queue_us = work->begun_us - job->submitted_us;
+  if (!build_prompt (job, error))
+    return FALSE;
+  const guint8 *tiles = cut_tiles (job, error);
+  if (!tiles || !check_cancelled (job, error) ||
+      !encode (job, tiles, &features, error))
+    return FALSE;
+  int image_rows = vlm_projector_rows (
+      networks->projector, &work->selection, &result->geometry);
+  if (!check_context (job, image_rows, error) || !reserve (job, error))
+    return FALSE;
+  splice (job, features, image_rows);
+  if (!vlm_device_check (networks->dev, error))
+    return FALSE;
+  work->seen_us = g_get_monotonic_time ();
+  result->vision_us = work->seen_us - work->begun_us;
+  start_sampler (job);
+  fill_result (job, image_rows);
+  return TRUE;
+}
+
+/* ---- step ---- */
+
+gboolean
+vlm_request_input (VlmJob *job, VlmStepInput *input)
+{
+  Work *work = work_of (job);
+  VlmNetworks *net = work->networks;
+  int length = work->sequence.length, left = work->n_prompt - length;
+  if (job->ended)
+    return FALSE;
+  if (left > 0) {
+    int width = net->model->config.text.width;
+    *input = (VlmStepInput){
+      .seq = &work->sequence,
+      .n = MIN (left, net->plan.chunk),
+      .rows = act_at (net->dev, net->rows, (gsize) length * width),
+      .n_logits = left <= net->plan.chunk,
+      .rope_length = work->n_prompt,
+    };
+  } else {
+    *input = (VlmStepInput){
+      .seq = &work->sequence,
+      .n = 1,
+      .ids = &work->newest,
+      .n_logits = 1,
+      .rope_length = length + 1,
+    };
+  }
+  return TRUE;
+}
+
+static gboolean
+is_eos (const VlmGenerationConfig *generation, int id)
+{
+  for (int i = 0; i < generation->n_eos; i++)
+    if (generation->eos[i] == id)
+      return TRUE;
+  return FALSE;
+}
+
+/* Whether a stop string ends in the text past `old`. */
+static gboolean
+stops (const GString *text, gsize old, char **stop)
+{
+  for (; stop && *stop; stop++) {
+    gsize n = strlen (*stop);
+    gsize from = old >= n ? old - n + 1 : 0;
+    if (n && strstr (text->str + from, *stop))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+static void
+end_with (VlmJob *job, const char *reason)
+{
+  Work *work = work_of (job);
+  gsize old = work->text->len;
+  vlm_text_stream_flush (work->pieces, work->text);
+  job->grown |= work->text->len > old;
+  job->result.finish_reason = reason;
+  job->ended = TRUE;
+}
+
+static void
+take_token (VlmJob *job, int id)
+{
+  Work *work = work_of (job);
+  const VlmNetworks *net = work->networks;
+  const VlmSettings *settings = &job->task.settings;
+  gsize old = work->text->len;
+  g_array_append_val (work->ids, id);
+  work->newest = id;
+  if (is_eos (&net->model->config.generation, id)) {
+    end_with (job, "eos");
+    return;
+  }
+  vlm_text_stream_push (work->pieces, id, work->text);
+  job->grown = work->text->len > old;
+  if (stops (work->text, old, settings->stop))
+    end_with (job, "stop");
+  else if ((int) work->ids->len >= settings->max_tokens ||
+           work->sequence.length >= net->plan.context)
+    end_with (job, "length");
+}
+
+static void
+measure (VlmJob *job)
+{
+  Work *work = work_of (job);
+  VlmResult *result = &job->result;
+  gint64 now = g_get_monotonic_time ();
+  if (work->ids->len == 1) {
+    work->first_us = now;
+    result->prefill_us = now - work->seen_us;
+    result->ttft_us = now - work->begun_us;
+  } else if (now > work->first_us) {
+    result->tokens_per_second =
+        (work->ids->len - 1) * (double) G_USEC_PER_SEC / (now - work->first_us);
+  }
+  result->total_us = now - work->begun_us;
+}
+
+void
+vlm_request_output (VlmJob *job, float *logits)
+{
+  Work *work = work_of (job);
+  VlmResult *result = &job->result;
+  if (!logits)
+    return;
+  job->decoding = TRUE;
+  take_token (job, vlm_sampler_next (work->sampler, logits));
+  result->text = work->text->str;
+  result->tokens = work->ids->len;
+  if (job->task.settings.detail)
+    result->token_ids = (const int *) (void *) work->ids->data;
+  measure (job);
+}
+
+void
+vlm_request_fail (VlmJob *job, const GError *error)
+{
+  job->error = g_error_copy (error);
+  job->ended = TRUE;
+}

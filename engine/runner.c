@@ -1,0 +1,244 @@
+/* runner.c - the work of an engine, on the networks
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/runner.h"
+#include "engine/error.h"
+#include "engine/request.h"
+#include "engine/scratch.h"
+
+struct VlmRunner {
+  char *key;
+  VlmModel *model;
+  Device *dev;
+  VlmNetworks networks;
+};
+
+/* Progress of a load, counted in bytes of tensors asked for. */
+typedef struct {
+  VlmProgressFunc func;
+  gpointer user_data;
+  guint64 done, total;
+} Progress;
+
+static Device *
+open_device (const VlmOpenOptions *options, GError **error)
+{
+  DeviceStatus status = { 0 };
+  const char *name = options->device ? options->device : "auto";
+  Device *dev = device_open (name, options->threads, &status);
+  if (!dev)
+    g_set_error (error, VLM_ERROR,
+        status.code == DEVICE_NO_MEMORY ? VLM_ERROR_NO_MEMORY
+                                        : VLM_ERROR_DEVICE,
+        "Device %s cannot be used: %s", name, status.message);
+  return dev;
+}
+
+static DataType
+choose_type (VlmWeightType wanted, const Device *dev, const VlmModel *model)
+{
+  switch (wanted) {
+  case VLM_WEIGHTS_F32:
+    return TYPE_F32;
+  case VLM_WEIGHTS_BF16:
+    return TYPE_BF16;
+  case VLM_WEIGHTS_AUTO:
+    break;
+  }
+  return vlm_plan_type (dev, model);
+}
+
+VlmRunner *
+vlm_runner_open (const VlmOpenOptions *options, GError **error)
+{
+  g_autoptr (VlmRunner) runner = g_new0 (VlmRunner, 1);
+  runner->model = vlm_model_open (options->path, error);
+  if (!runner->model)
+    return NULL;
+  runner->dev = open_device (options, error);
+  if (!runner->dev)
+    return NULL;
+  VlmNetworks *net = &runner->networks;
+  net->dev = runner->dev;
+  net->model = runner->model;
+  net->plan.type = choose_type (options->weights, runner->dev, runner->model);
+  runner->key =
+      g_strdup_printf ("%s|%s|%s|%d", runner->model->folder, runner->dev->name,
+          data_type_name (net->plan.type), runner->dev->n_threads);
+  return g_steal_pointer (&runner);
+}
+
+void
+vlm_runner_free (VlmRunner *runner)
+{
+  if (!runner)
+    return;
+  device_close (runner->dev);
+  vlm_model_free (runner->model);
+  g_free (runner->key);
+  g_free (runner);
+}
+
+const char *
+vlm_runner_key (const VlmRunner *runner)
+{
+  return runner->key;
+}
+
+gboolean
+vlm_runner_plan (VlmRunner *runner, GError **error)
+{
+  VlmPlan *plan = &runner->networks.plan;
+  return vlm_plan_make (plan, runner->dev, runner->model, plan->type, error);
+}
+
+void
+vlm_runner_info (const VlmRunner *runner, VlmEngineInfo *info)
+{
+  const VlmPlan *plan = &runner->networks.plan;
+  *info = (VlmEngineInfo){
+    .model = runner->model->name,
+    .device = runner->dev->name,
+    .weights = data_type_name (plan->type),
+    .weight_bytes = plan->weight_bytes,
+    .cache_bytes = plan->cache_bytes,
+    .context = plan->context,
+    .batch = plan->batch,
+  };
+}
+
+/* ---- loading ---- */
+
+/* What did not fit once may fit the next time. */
+static void
+forget_no_memory (Device *dev)
+{
+  if (dev->status.code == DEVICE_NO_MEMORY)
+    dev->status = (DeviceStatus){ 0 };
+}
+
+static gboolean
+on_tensor (const VlmTensor *tensor, gpointer user_data)
+{
+  Progress *progress = user_data;
+  int percent = progress->total ? progress->done * 100 / progress->total : 0;
+  progress->done += tensor->bytes;
+  return progress->func (percent, progress->user_data);
+}
+
+static gboolean
+load_tokenizer (VlmNetworks *net, GError **error)
+{
+  const VlmModel *model = net->model;
+  g_autofree char *file =
+      g_build_filename (model->folder, "tokenizer.json", NULL);
+  net->tokenizer = vlm_tokenizer_new (model->tokenizer_json,
+      model->tokenizer_json_length, file, model->add_bos, model->add_eos,
+      model->bos_token, model->eos_token, error);
+  return net->tokenizer &&
+         vlm_prompt_image_id (&net->image_id, model, net->tokenizer, error);
+}
+
+static gboolean
+load_networks (VlmNetworks *net, GError **error)
+{
+  const VlmPlan *plan = &net->plan;
+  net->vision =
+      vlm_vision_new (net->dev, net->model, plan->type, plan->max_tiles, error);
+  if (!net->vision)
+    return FALSE;
+  net->projector = vlm_projector_new (
+      net->dev, net->model, plan->type, plan->max_tokens, error);
+  if (!net->projector)
+    return FALSE;
+  net->decoder = vlm_decoder_new (net->dev, net->model, plan->type,
+      vlm_plan_step_tokens (plan), plan->batch, error);
+  return net->decoder != NULL;
+}
+
+static gboolean
+take_memory (VlmNetworks *net, GError **error)
+{
+  const VlmPlan *plan = &net->plan;
+  net->pool = vlm_kv_pool_new (
+      net->dev, &net->model->config.text, plan->n_pages, error);
+  if (!net->pool)
+    return FALSE;
+  net->rows = device_alloc (net->dev, plan->row_bytes);
+  return vlm_device_check (net->dev, error);
+}
+
+gboolean
+vlm_runner_load (
+    VlmRunner *runner, VlmProgressFunc func, gpointer user_data, GError **error)
+{
+  VlmWeights *weights = runner->model->weights;
+  VlmNetworks *net = &runner->networks;
+  Progress progress = { func, user_data, 0, vlm_weights_bytes (weights) };
+  vlm_weights_watch (weights, on_tensor, &progress);
+  gboolean loaded = load_tokenizer (net, error) && load_networks (net, error) &&
+                    take_memory (net, error);
+  vlm_weights_watch (weights, NULL, NULL);
+  if (!loaded) {
+    vlm_runner_unload (runner);
+    forget_no_memory (runner->dev);
+  }
+  return loaded;
+}
+
+void
+vlm_runner_unload (VlmRunner *runner)
+{
+  VlmNetworks *net = &runner->networks;
+  for (guint i = 0; i < G_N_ELEMENTS (net->tiler); i++)
+    g_clear_pointer (&net->tiler[i], vlm_tiler_free);
+  device_free (net->dev, g_steal_pointer (&net->rows));
+  g_clear_pointer (&net->pool, vlm_kv_pool_free);
+  g_clear_pointer (&net->decoder, vlm_decoder_free);
+  g_clear_pointer (&net->projector, vlm_projector_free);
+  g_clear_pointer (&net->vision, vlm_vision_free);
+  g_clear_pointer (&net->tokenizer, vlm_tokenizer_free);
+}
+
+/* ---- requests ---- */
+
+gboolean
+vlm_runner_begin (VlmRunner *runner, VlmJob *job, GError **error)
+{
+  gboolean begun = vlm_request_begin (&runner->networks, job, error);
+  if (!begun)
+    forget_no_memory (runner->dev);
+  return begun;
+}
+
+void
+vlm_runner_step (VlmRunner *runner, VlmJob **jobs, int n)
+{
+  g_autofree VlmStepInput *inputs = g_new (VlmStepInput, n);
+  g_autofree VlmJob **taking = g_new (VlmJob *, n);
+  g_autoptr (GError) error = NULL;
+  float *logits = NULL;
+  int n_inputs = 0, vocab = runner->model->config.text.vocab;
+  for (int i = 0; i < n; i++) {
+    taking[n_inputs] = jobs[i];
+    n_inputs += vlm_request_input (jobs[i], &inputs[n_inputs]);
+  }
+  if (!n_inputs)
+    return;
+  gboolean done = vlm_decoder_step (
+      runner->networks.decoder, inputs, n_inputs, &logits, &error);
+  for (int i = 0; i < n_inputs; i++) {
+    if (!done)
+      vlm_request_fail (taking[i], error);
+    else
+      vlm_request_output (taking[i], inputs[i].n_logits ? logits : NULL);
+    if (logits)
+      logits += (gsize) inputs[i].n_logits * vocab;
+  }
+}
+
+void
+vlm_runner_end (VlmRunner *runner, VlmJob *job)
+{
+  vlm_request_end (job);
+}
