@@ -50,20 +50,18 @@ static gboolean
 parse_feature_layers (VlmConfig *config, const VlmJson *top, GError **error)
 {
   const char *key = "vision_feature_layer";
-  int layers = config->vision.layers, deepest = 0;
+  int layers = config->vision.layers;
 
   config->n_feature_layers = 1;
   config->feature_layer[0] = -2;
   if (!vlm_json_get_ints (top, key, -layers - 1, layers, config->feature_layer,
           VLM_MAX_FEATURE_LAYERS, &config->n_feature_layers, error))
     return FALSE;
-  for (int i = 0; i < config->n_feature_layers; i++) {
+  for (int i = 0; i < config->n_feature_layers; i++)
     if (config->feature_layer[i] < 0)
       config->feature_layer[i] += layers + 1;
-    deepest = MAX (deepest, config->feature_layer[i]);
-  }
-  return deepest > 0 || vlm_json_fail (top, key, VLM_ERROR_WRONG_TYPE,
-                            "the output of at least one layer", error);
+  return config->n_feature_layers > 0 ||
+         vlm_json_fail (top, key, VLM_ERROR_DATA, "at least one layer", error);
 }
 
 static gboolean

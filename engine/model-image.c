@@ -9,8 +9,7 @@
 #include <string.h>
 
 #include "engine/error.h"
-
-#define MAX_GRID 64 /* tiles along a side of a pinpoint */
+#include "engine/image.h"
 
 static const int default_pinpoint[][2] = {
   { 336, 672 },
@@ -189,6 +188,16 @@ read_pinpoint (JsonNode *node, int *pair)
          vlm_json_node_int (json_array_get_element (list, 1), &pair[1]);
 }
 
+/* A grid of whole tiles, and not too many. */
+static gboolean
+is_grid (const int pinpoint[2], int side)
+{
+  gint64 rows = pinpoint[0] / side, cols = pinpoint[1] / side;
+
+  return rows > 0 && cols > 0 && pinpoint[0] % side == 0 &&
+         pinpoint[1] % side == 0 && rows * cols < VLM_MAX_TILES;
+}
+
 /* The list under image_grid_pinpoints, or transformers' default. */
 static gboolean
 get_pinpoints (
@@ -196,10 +205,10 @@ get_pinpoints (
 {
   const char *key = "image_grid_pinpoints";
   JsonNode *node = vlm_json_member (json, key);
-  g_autofree char *expected = g_strdup_printf (
-      "a list of 1 to %d pairs [height, width] of multiples of "
-      "vision_config.image_size %d",
-      VLM_MAX_PINPOINTS, side);
+  g_autofree char *expected =
+      g_strdup_printf ("a list of 1 to %d pairs [height, width], multiples of "
+                       "vision_config.image_size %d and of at most %d tiles,",
+          VLM_MAX_PINPOINTS, side, VLM_MAX_TILES - 1);
   gboolean right = TRUE;
 
   *n = G_N_ELEMENTS (default_pinpoint);
@@ -213,9 +222,7 @@ get_pinpoints (
           json_array_get_element (json_node_get_array (node), i), pinpoint[i]);
   }
   for (int i = 0; right && i < *n; i++)
-    for (int k = 0; k < 2; k++)
-      right = right && pinpoint[i][k] >= side && pinpoint[i][k] % side == 0 &&
-              pinpoint[i][k] / side <= MAX_GRID;
+    right = is_grid (pinpoint[i], side);
   return right || vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
 }
 

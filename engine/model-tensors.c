@@ -60,7 +60,7 @@ check_vision (
 {
   const VlmVisionConfig *v = &config->vision;
   const char *embeddings = "vision.embeddings.";
-  int c = v->width, run = 0;
+  int c = v->width, run = 1; /* policies tap the first layer's attention */
 
   if (!have (weights, embeddings, "class_embedding", c, 0, error) ||
       !vlm_weights_require (weights, error,
