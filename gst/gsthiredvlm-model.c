@@ -1,0 +1,235 @@
+/* gsthiredvlm-model.c - the element's hold on a model: open, load, fail
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "gst/gsthiredvlm-private.h"
+
+static const struct {
+  VlmError error;
+  const gchar *name;
+  gint core, library, resource, stream; /* one of them, else -1 */
+} error_map[] = {
+  { VLM_ERROR_SETTINGS, "settings", -1, -1, GST_RESOURCE_ERROR_SETTINGS, -1 },
+  { VLM_ERROR_NOT_FOUND, "not-found", -1, -1, GST_RESOURCE_ERROR_NOT_FOUND,
+      -1 },
+  { VLM_ERROR_OPEN, "open", -1, -1, GST_RESOURCE_ERROR_OPEN_READ, -1 },
+  { VLM_ERROR_DATA, "data", -1, -1, GST_RESOURCE_ERROR_READ, -1 },
+  { VLM_ERROR_WRONG_TYPE, "wrong-type", -1, -1, -1,
+      GST_STREAM_ERROR_WRONG_TYPE },
+  { VLM_ERROR_DEVICE, "device", -1, GST_LIBRARY_ERROR_INIT, -1, -1 },
+  { VLM_ERROR_NO_MEMORY, "no-memory", -1, -1, GST_RESOURCE_ERROR_NO_SPACE_LEFT,
+      -1 },
+  { VLM_ERROR_LOST, "lost", -1, GST_LIBRARY_ERROR_FAILED, -1, -1 },
+  { VLM_ERROR_REQUEST, "request", -1, -1, -1, GST_STREAM_ERROR_DECODE },
+};
+
+static const gchar *
+map_error (const GError *error, GQuark *domain, gint *code)
+{
+  *domain = GST_LIBRARY_ERROR;
+  *code = GST_LIBRARY_ERROR_FAILED;
+  if (error->domain != VLM_ERROR)
+    return "other";
+  for (guint i = 0; i < G_N_ELEMENTS (error_map); i++) {
+    if ((gint) error_map[i].error != error->code)
+      continue;
+    if (error_map[i].resource >= 0) {
+      *domain = GST_RESOURCE_ERROR;
+      *code = error_map[i].resource;
+    } else if (error_map[i].stream >= 0) {
+      *domain = GST_STREAM_ERROR;
+      *code = error_map[i].stream;
+    } else {
+      *code = error_map[i].library;
+    }
+    return error_map[i].name;
+  }
+  return "other";
+}
+
+/* True for the first who asks; the others keep quiet. */
+static gboolean
+claim_error (GstHiredVlm *self)
+{
+  gboolean first;
+
+  g_mutex_lock (&self->lock);
+  first = !self->error_posted;
+  self->error_posted = TRUE;
+  g_mutex_unlock (&self->lock);
+  return first;
+}
+
+void
+gst_hired_vlm_fail (GstHiredVlm *self, const GError *error)
+{
+  GQuark domain;
+  gint code;
+  const gchar *cause = map_error (error, &domain, &code);
+  GstStructure *details;
+
+  if (claim_error (self)) {
+    GST_OBJECT_LOCK (self);
+    details = gst_structure_new ("hiredvlm/error",
+        "cause", G_TYPE_STRING, cause,
+        "model-path", G_TYPE_STRING, self->settings.model_path,
+        "device", G_TYPE_STRING, self->settings.device,
+        "message", G_TYPE_STRING, error->message, NULL);
+    GST_OBJECT_UNLOCK (self);
+    gst_element_message_full_with_details (GST_ELEMENT (self),
+        GST_MESSAGE_ERROR, domain, code, g_strdup (error->message),
+        g_strdup_printf ("cause: %s", cause), __FILE__, GST_FUNCTION, __LINE__,
+        details);
+  }
+  g_mutex_lock (&self->lock);
+  self->failed = TRUE;
+  g_cond_broadcast (&self->changed);
+  g_mutex_unlock (&self->lock);
+}
+
+/* A wrong policy parameter shows before anything runs. */
+static gboolean
+check_settings (GstHiredVlm *self, GError **error)
+{
+  VlmSettings task;
+  gboolean right;
+
+  vlm_settings_init (&task);
+  GST_OBJECT_LOCK (self);
+  right = gst_hired_vlm_settings_task (&self->settings, NULL, &task, error);
+  GST_OBJECT_UNLOCK (self);
+  vlm_settings_clear (&task);
+  if (!right && error && *error)
+    (*error)->code = VLM_ERROR_SETTINGS;
+  return right;
+}
+
+gboolean
+gst_hired_vlm_model_open (GstHiredVlm *self)
+{
+  VlmOpenOptions options;
+  g_autofree gchar *path = NULL;
+  g_autofree gchar *device = NULL;
+  g_autoptr (GError) error = NULL;
+  VlmEngine *engine = NULL;
+
+  g_mutex_lock (&self->lock);
+  self->error_posted = self->failed = FALSE;
+  g_mutex_unlock (&self->lock);
+  GST_OBJECT_LOCK (self);
+  options = (VlmOpenOptions){
+    .path = path = g_strdup (self->settings.model_path),
+    .device = device = g_strdup (self->settings.device),
+    .weights = self->settings.weights,
+    .threads = self->settings.threads,
+    .share = self->settings.share_model,
+  };
+  self->reopen = FALSE;
+  GST_OBJECT_UNLOCK (self);
+  if (check_settings (self, &error))
+    engine = vlm_engine_open (&options, &error);
+  if (engine == NULL) {
+    gst_hired_vlm_fail (self, error);
+    return FALSE;
+  }
+  g_mutex_lock (&self->lock);
+  self->engine = engine;
+  g_mutex_unlock (&self->lock);
+  return TRUE;
+}
+
+void
+gst_hired_vlm_model_close (GstHiredVlm *self)
+{
+  VlmEngine *engine;
+
+  g_mutex_lock (&self->lock);
+  engine = g_steal_pointer (&self->engine);
+  g_mutex_unlock (&self->lock);
+  g_clear_pointer (&engine, vlm_engine_unref);
+}
+
+/* Whether progress was being told; it no longer is. */
+static gboolean
+end_loading (GstHiredVlm *self)
+{
+  gboolean was;
+
+  g_mutex_lock (&self->lock);
+  was = self->loading;
+  self->loading = FALSE;
+  g_mutex_unlock (&self->lock);
+  return was;
+}
+
+/* Worker. */
+static void
+on_load (
+    VlmEngine *engine, int percent, const GError *error, gpointer user_data)
+{
+  GstHiredVlm *self = user_data;
+
+  if (error && g_error_matches (error, VLM_ERROR, VLM_ERROR_CANCELLED)) {
+    if (end_loading (self))
+      GST_ELEMENT_PROGRESS (
+          self, CANCELED, "load", ("Loading the model was cancelled."));
+  } else if (error) {
+    if (end_loading (self))
+      GST_ELEMENT_PROGRESS (
+          self, ERROR, "load", ("Loading the model failed."));
+    gst_hired_vlm_fail (self, error);
+  } else if (percent < 100) {
+    GST_ELEMENT_PROGRESS (
+        self, CONTINUE, "load", ("Loading the model: %d %%", percent));
+  } else if (end_loading (self)) {
+    GST_ELEMENT_PROGRESS (self, COMPLETE, "load", ("The model is loaded."));
+  }
+}
+
+static gboolean
+wants_reopen (GstHiredVlm *self)
+{
+  gboolean wants;
+
+  GST_OBJECT_LOCK (self);
+  wants = self->reopen;
+  GST_OBJECT_UNLOCK (self);
+  return wants || vlm_engine_state (self->engine) == VLM_ENGINE_FAILED;
+}
+
+gboolean
+gst_hired_vlm_model_start (GstHiredVlm *self)
+{
+  if (wants_reopen (self)) {
+    gst_hired_vlm_model_close (self);
+    if (!gst_hired_vlm_model_open (self))
+      return FALSE;
+  }
+  g_mutex_lock (&self->lock);
+  self->stream = vlm_stream_new (self->engine);
+  self->loading = TRUE;
+  self->stopping = self->flushing = self->draining = FALSE;
+  self->error_posted = self->failed = FALSE;
+  self->failures_in_row = 0;
+  g_mutex_unlock (&self->lock);
+  GST_ELEMENT_PROGRESS (self, START, "load", ("Loading the model."));
+  self->load_id = vlm_engine_load (self->engine, on_load, self);
+  return TRUE;
+}
+
+void
+gst_hired_vlm_model_stop (GstHiredVlm *self)
+{
+  VlmStream *stream;
+
+  g_mutex_lock (&self->lock);
+  stream = g_steal_pointer (&self->stream);
+  g_mutex_unlock (&self->lock);
+  if (stream == NULL)
+    return;
+  vlm_engine_load_leave (self->engine, self->load_id);
+  if (end_loading (self))
+    GST_ELEMENT_PROGRESS (
+        self, CANCELED, "load", ("Loading the model was cancelled."));
+  vlm_stream_free (stream);
+  gst_hired_vlm_pixels_clear (&self->pixels);
+}

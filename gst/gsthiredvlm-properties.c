@@ -1,0 +1,588 @@
+/* gsthiredvlm-properties.c - the element's properties, documented
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A property of a setting is one line in `places` and one in an install
+ * function; setting and getting follow from its type.
+ */
+#include "gst/gsthiredvlm-private.h"
+
+enum {
+  PROP_0,
+  PROP_MODEL_PATH,
+  PROP_DEVICE,
+  PROP_WEIGHTS,
+  PROP_THREADS,
+  PROP_SHARE_MODEL,
+  PROP_PROMPT,
+  PROP_SYSTEM_PROMPT,
+  PROP_RAW_PROMPT,
+  PROP_POLICY,
+  PROP_TOKEN_BUDGET,
+  PROP_POLICY_PARAMS,
+  PROP_RESAMPLING,
+  PROP_MAX_TOKENS,
+  PROP_TEMPERATURE,
+  PROP_TOP_P,
+  PROP_TOP_K,
+  PROP_REPETITION_PENALTY,
+  PROP_SEED,
+  PROP_STOP,
+  PROP_MODE,
+  PROP_INTERVAL,
+  PROP_SCENE_THRESHOLD,
+  PROP_CAPTION_TIMING,
+  PROP_CAPTION_DURATION,
+  PROP_TEXT_REFRESH,
+  PROP_LATENCY,
+  PROP_LATENESS,
+  PROP_SINGLE_LINE,
+  PROP_LANGUAGE,
+  PROP_ATTACH_META,
+  PROP_POST_MESSAGES,
+  PROP_POST_PARTIAL,
+  PROP_TAGS,
+  PROP_DETAIL,
+  PROP_LAST_CAPTION,
+  PROP_MAX_OBSERVED_LAG,
+  PROP_STATS,
+  N_PROPS
+};
+
+#define PLACE(field) (G_STRUCT_OFFSET (GstHiredVlmSettings, field) + 1)
+
+/* Offset + 1 of the setting; 0: not a setting of its own. */
+static const gsize places[N_PROPS] = {
+  [PROP_MODEL_PATH] = PLACE (model_path),
+  [PROP_DEVICE] = PLACE (device),
+  [PROP_WEIGHTS] = PLACE (weights),
+  [PROP_THREADS] = PLACE (threads),
+  [PROP_SHARE_MODEL] = PLACE (share_model),
+  [PROP_PROMPT] = PLACE (prompt),
+  [PROP_SYSTEM_PROMPT] = PLACE (system_prompt),
+  [PROP_RAW_PROMPT] = PLACE (raw_prompt),
+  [PROP_POLICY] = PLACE (policy),
+  [PROP_TOKEN_BUDGET] = PLACE (token_budget),
+  [PROP_POLICY_PARAMS] = PLACE (policy_params),
+  [PROP_RESAMPLING] = PLACE (resampling),
+  [PROP_MAX_TOKENS] = PLACE (max_tokens),
+  [PROP_TEMPERATURE] = PLACE (temperature),
+  [PROP_TOP_P] = PLACE (top_p),
+  [PROP_TOP_K] = PLACE (top_k),
+  [PROP_REPETITION_PENALTY] = PLACE (repetition_penalty),
+  [PROP_SEED] = PLACE (seed),
+  [PROP_STOP] = PLACE (stop),
+  [PROP_MODE] = PLACE (mode),
+  [PROP_INTERVAL] = PLACE (interval),
+  [PROP_SCENE_THRESHOLD] = PLACE (scene_threshold),
+  [PROP_CAPTION_TIMING] = PLACE (timing),
+  [PROP_CAPTION_DURATION] = PLACE (caption_duration),
+  [PROP_TEXT_REFRESH] = PLACE (text_refresh),
+  [PROP_LATENCY] = PLACE (latency),
+  [PROP_LATENESS] = PLACE (lateness),
+  [PROP_SINGLE_LINE] = PLACE (single_line),
+  [PROP_LANGUAGE] = PLACE (language),
+  [PROP_ATTACH_META] = PLACE (attach_meta),
+  [PROP_POST_MESSAGES] = PLACE (post_messages),
+  [PROP_POST_PARTIAL] = PLACE (post_partial),
+  [PROP_TAGS] = PLACE (tags),
+  [PROP_DETAIL] = PLACE (detail),
+};
+
+/* ---- enums ---- */
+
+static GType
+enum_type (gsize *once, const gchar *name, const GEnumValue *values)
+{
+  if (g_once_init_enter (once)) {
+    GType type = g_enum_register_static (name, values);
+
+    gst_type_mark_as_plugin_api (type, 0);
+    g_once_init_leave (once, type);
+  }
+  return *once;
+}
+
+GType
+gst_hired_vlm_mode_get_type (void)
+{
+  static gsize type;
+  static const GEnumValue values[] = {
+    { GST_HIRED_VLM_MODE_AUTO, "Sync from files, async from live sources",
+        "auto" },
+    { GST_HIRED_VLM_MODE_SYNC, "Video waits until a due frame is described",
+        "sync" },
+    { GST_HIRED_VLM_MODE_ASYNC,
+        "Video never waits; the newest due frame is described", "async" },
+    { 0, NULL, NULL }
+  };
+
+  return enum_type (&type, "GstHiredVlmMode", values);
+}
+
+GType
+gst_hired_vlm_timing_get_type (void)
+{
+  static gsize type;
+  static const GEnumValue values[] = {
+    { GST_HIRED_VLM_TIMING_AUTO,
+        "Frame, or arrival on a live source without latency", "auto" },
+    { GST_HIRED_VLM_TIMING_FRAME, "At the time of the described frame",
+        "frame" },
+    { GST_HIRED_VLM_TIMING_ARRIVAL, "At the time the caption is ready",
+        "arrival" },
+    { 0, NULL, NULL }
+  };
+
+  return enum_type (&type, "GstHiredVlmTiming", values);
+}
+
+GType
+gst_hired_vlm_attach_get_type (void)
+{
+  static gsize type;
+  static const GEnumValue values[] = {
+    { GST_HIRED_VLM_ATTACH_NEW, "On the first video buffer after a caption",
+        "new" },
+    { GST_HIRED_VLM_ATTACH_ALWAYS, "On every video buffer until the next",
+        "always" },
+    { GST_HIRED_VLM_ATTACH_NONE, "On no video buffer", "none" },
+    { 0, NULL, NULL }
+  };
+
+  return enum_type (&type, "GstHiredVlmAttach", values);
+}
+
+GType
+gst_hired_vlm_weights_get_type (void)
+{
+  static gsize type;
+  static const GEnumValue values[] = {
+    { VLM_WEIGHTS_AUTO, "What suits the model and the processor", "auto" },
+    { VLM_WEIGHTS_F32, "32 bit, exact", "f32" },
+    { VLM_WEIGHTS_BF16, "16 bit, fast where the processor has them", "bf16" },
+    { 0, NULL, NULL }
+  };
+
+  return enum_type (&type, "GstHiredVlmWeights", values);
+}
+
+GType
+gst_hired_vlm_resampling_get_type (void)
+{
+  static gsize type;
+  static const GEnumValue values[] = {
+    { VLM_RESAMPLING_TORCHVISION, "As torchvision resizes", "torchvision" },
+    { VLM_RESAMPLING_PILLOW, "As Pillow resizes", "pillow" },
+    { 0, NULL, NULL }
+  };
+
+  return enum_type (&type, "GstHiredVlmResampling", values);
+}
+
+/* One value per policy of the engine's list. */
+GType
+gst_hired_vlm_policy_get_type (void)
+{
+  static gsize type;
+
+  if (g_once_init_enter (&type)) {
+    guint n = 0;
+    GEnumValue *values;
+    GType made;
+
+    while (vlm_policies[n])
+      n++;
+    values = g_new0 (GEnumValue, n + 1); /* kept by the type system */
+    for (guint i = 0; i < n; i++)
+      values[i] = (GEnumValue){ i, vlm_policies[i]->blurb,
+        vlm_policies[i]->name };
+    made = g_enum_register_static ("GstHiredVlmPolicy", values);
+    gst_type_mark_as_plugin_api (made, 0);
+    g_once_init_leave (&type, made);
+  }
+  return type;
+}
+
+/* ---- set and get ---- */
+
+/* Object lock held. */
+static void
+set_place (GstHiredVlm *self, guint id, const GValue *value)
+{
+  gpointer place = (guint8 *) &self->settings + places[id] - 1;
+
+  switch (G_TYPE_FUNDAMENTAL (G_VALUE_TYPE (value))) {
+  case G_TYPE_STRING:
+    g_free (*(gchar **) place);
+    *(gchar **) place = g_value_dup_string (value);
+    break;
+  case G_TYPE_BOOLEAN:
+    *(gboolean *) place = g_value_get_boolean (value);
+    break;
+  case G_TYPE_UINT:
+    *(guint *) place = g_value_get_uint (value);
+    break;
+  case G_TYPE_UINT64:
+    *(guint64 *) place = g_value_get_uint64 (value);
+    break;
+  case G_TYPE_DOUBLE:
+    *(gdouble *) place = g_value_get_double (value);
+    break;
+  case G_TYPE_ENUM:
+    *(gint *) place = g_value_get_enum (value);
+    break;
+  case G_TYPE_BOXED:
+    gst_clear_structure ((GstStructure **) place);
+    *(GstStructure **) place = g_value_dup_boxed (value);
+    break;
+  default:
+    gst_hired_vlm_settings_set_stop (&self->settings, value);
+  }
+}
+
+/* Object lock held. */
+static void
+get_place (GstHiredVlm *self, guint id, GValue *value)
+{
+  gconstpointer place = (const guint8 *) &self->settings + places[id] - 1;
+
+  switch (G_TYPE_FUNDAMENTAL (G_VALUE_TYPE (value))) {
+  case G_TYPE_STRING:
+    g_value_set_string (value, *(gchar *const *) place);
+    break;
+  case G_TYPE_BOOLEAN:
+    g_value_set_boolean (value, *(const gboolean *) place);
+    break;
+  case G_TYPE_UINT:
+    g_value_set_uint (value, *(const guint *) place);
+    break;
+  case G_TYPE_UINT64:
+    g_value_set_uint64 (value, *(const guint64 *) place);
+    break;
+  case G_TYPE_DOUBLE:
+    g_value_set_double (value, *(const gdouble *) place);
+    break;
+  case G_TYPE_ENUM:
+    g_value_set_enum (value, *(const gint *) place);
+    break;
+  case G_TYPE_BOXED:
+    g_value_set_boxed (value, *(GstStructure *const *) place);
+    break;
+  default:
+    gst_hired_vlm_settings_get_stop (&self->settings, value);
+  }
+}
+
+/* What a change means beyond the next description. */
+static void
+apply (GstHiredVlm *self, guint id)
+{
+  switch (id) {
+  case PROP_LATENCY:
+  case PROP_LATENESS:
+  case PROP_TEXT_REFRESH:
+  case PROP_LANGUAGE:
+    gst_hired_vlm_configure_text (self);
+    break;
+  default:
+    break;
+  }
+  if (id == PROP_LATENESS)
+    gst_hired_vlm_restart_text (self);
+  if (id == PROP_LATENCY || id == PROP_LATENESS)
+    gst_element_post_message (
+        GST_ELEMENT (self), gst_message_new_latency (GST_OBJECT (self)));
+}
+
+static void
+set_property (
+    GObject *object, guint id, const GValue *value, GParamSpec *pspec)
+{
+  GstHiredVlm *self = GST_HIRED_VLM (object);
+
+  if (id >= N_PROPS || places[id] == 0) {
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+    return;
+  }
+  GST_OBJECT_LOCK (self);
+  set_place (self, id, value);
+  if (id >= PROP_MODEL_PATH && id <= PROP_SHARE_MODEL)
+    self->reopen = TRUE;
+  if (id == PROP_PROMPT)
+    g_clear_pointer (&self->stream_prompt, g_free);
+  GST_OBJECT_UNLOCK (self);
+  apply (self, id);
+}
+
+static void
+get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+  GstHiredVlm *self = GST_HIRED_VLM (object);
+
+  if (id == PROP_STATS) {
+    g_value_take_boxed (value, gst_hired_vlm_stats (self));
+    return;
+  }
+  GST_OBJECT_LOCK (self);
+  if (id == PROP_LAST_CAPTION)
+    g_value_set_string (value, self->last_caption);
+  else if (id == PROP_MAX_OBSERVED_LAG)
+    g_value_set_uint64 (value, self->max_observed_lag);
+  else if (id < N_PROPS && places[id] > 0)
+    get_place (self, id, value);
+  else
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+  GST_OBJECT_UNLOCK (self);
+}
+
+/* ---- what gst-inspect shows ---- */
+
+#define BASE (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS)
+#define READY (BASE | GST_PARAM_MUTABLE_READY)
+#define PLAYING (BASE | GST_PARAM_MUTABLE_PLAYING)
+#define CURVE (PLAYING | GST_PARAM_CONTROLLABLE)
+#define TOLD (G_PARAM_READABLE | G_PARAM_STATIC_STRINGS)
+
+static void
+install_model (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_MODEL_PATH,
+      g_param_spec_string ("model-path", "Model Path",
+          "Folder of the checkpoint as published (config.json, safetensors, "
+          "tokenizer.json); unset: the small model that comes with the plugin",
+          NULL, READY));
+  g_object_class_install_property (klass, PROP_DEVICE,
+      g_param_spec_string ("device", "Device",
+          "Where the model runs: auto, cpu, cuda, cuda:N", "auto", READY));
+  g_object_class_install_property (klass, PROP_WEIGHTS,
+      g_param_spec_enum ("weights", "Weights",
+          "Type the weights are kept in", gst_hired_vlm_weights_get_type (),
+          VLM_WEIGHTS_AUTO, READY));
+  g_object_class_install_property (klass, PROP_THREADS,
+      g_param_spec_uint ("threads", "Threads",
+          "Processor threads of the model, 0: one per processor", 0, 1024, 0,
+          READY | GST_PARAM_DOC_SHOW_DEFAULT));
+  g_object_class_install_property (klass, PROP_SHARE_MODEL,
+      g_param_spec_boolean ("share-model", "Share Model",
+          "Share one set of weights with the elements of this process that "
+          "have the same model, device and weight type",
+          TRUE, READY));
+}
+
+static void
+install_prompt (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_PROMPT,
+      g_param_spec_string ("prompt", "Prompt",
+          "What to ask about each frame; unset: \"Describe the picture.\". "
+          "The next description uses it",
+          NULL, PLAYING));
+  g_object_class_install_property (klass, PROP_SYSTEM_PROMPT,
+      g_param_spec_string ("system-prompt", "System Prompt",
+          "Text before the conversation, if the chat template has a place "
+          "for it",
+          NULL, PLAYING));
+  g_object_class_install_property (klass, PROP_RAW_PROMPT,
+      g_param_spec_boolean ("raw-prompt", "Raw Prompt",
+          "The prompt is the model's whole input with its <image>; no chat "
+          "template is applied",
+          FALSE, PLAYING));
+  g_object_class_install_property (klass, PROP_STOP,
+      gst_param_spec_array ("stop", "Stop",
+          "Strings that end a description; they are not part of it",
+          g_param_spec_string ("string", "String", "A string", NULL, BASE),
+          PLAYING));
+}
+
+/* "hired: alpha 0..1 (0.5), a sentence. ...", once for the process. */
+static const gchar *
+policy_params_blurb (void)
+{
+  static gsize blurb;
+
+  if (g_once_init_enter (&blurb)) {
+    GString *s = g_string_new ("Parameters of the policy, for instance "
+                               "params,alpha=0.5.");
+
+    for (guint i = 0; vlm_policies[i]; i++)
+      for (gint j = 0; j < vlm_policies[i]->n_params; j++) {
+        const VlmPolicyParam *p = &vlm_policies[i]->params[j];
+
+        g_string_append_printf (s, " %s: %s, %g to %g, default %g (%s).",
+            vlm_policies[i]->name, p->name, p->minimum, p->maximum,
+            p->fallback, p->blurb);
+      }
+    g_once_init_leave (&blurb, (gsize) g_string_free (s, FALSE));
+  }
+  return (const gchar *) blurb;
+}
+
+static void
+install_policy (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_POLICY,
+      g_param_spec_enum ("policy", "Policy",
+          "How the visual tokens to keep are chosen",
+          gst_hired_vlm_policy_get_type (), 0, PLAYING));
+  /**
+   * GstHiredVlm:token-budget:
+   *
+   * The share of visual tokens the language model gets to see. Less is
+   * faster: 0.2 makes the first token come several times sooner than 1.
+   */
+  g_object_class_install_property (klass, PROP_TOKEN_BUDGET,
+      g_param_spec_double ("token-budget", "Token Budget",
+          "Visual tokens to keep: a share up to 1, a number of tokens above "
+          "1",
+          0, 1000000, 0.2, CURVE));
+  g_object_class_install_property (klass, PROP_POLICY_PARAMS,
+      g_param_spec_boxed ("policy-params", "Policy Parameters",
+          policy_params_blurb (), GST_TYPE_STRUCTURE, PLAYING));
+  g_object_class_install_property (klass, PROP_RESAMPLING,
+      g_param_spec_enum ("resampling", "Resampling",
+          "Whose resizing of pictures is reproduced bit for bit",
+          gst_hired_vlm_resampling_get_type (), VLM_RESAMPLING_TORCHVISION,
+          PLAYING));
+}
+
+static void
+install_generation (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_MAX_TOKENS,
+      g_param_spec_uint ("max-tokens", "Max Tokens",
+          "Tokens after which a description is cut", 1, G_MAXINT, 128, CURVE));
+  g_object_class_install_property (klass, PROP_TEMPERATURE,
+      g_param_spec_double ("temperature", "Temperature",
+          "Randomness of the wording, 0: the likeliest token always", 0, 100,
+          0, CURVE));
+  g_object_class_install_property (klass, PROP_TOP_P,
+      g_param_spec_double ("top-p", "Top P",
+          "Draw from the likeliest tokens that together have this "
+          "probability, 1: from all",
+          0, 1, 1, CURVE));
+  g_object_class_install_property (klass, PROP_TOP_K,
+      g_param_spec_uint ("top-k", "Top K",
+          "Draw from this many likeliest tokens, 0: from all", 0, G_MAXINT, 0,
+          PLAYING));
+  g_object_class_install_property (klass, PROP_REPETITION_PENALTY,
+      g_param_spec_double ("repetition-penalty", "Repetition Penalty",
+          "Above 1 makes tokens that occurred less likely, 1: off", 0.01, 100,
+          1, CURVE));
+  g_object_class_install_property (klass, PROP_SEED,
+      g_param_spec_uint64 ("seed", "Seed",
+          "Start of the random draws; each description draws anew from it", 0,
+          G_MAXUINT64, 0, PLAYING));
+}
+
+static void
+install_choice (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_MODE,
+      g_param_spec_enum ("mode", "Mode", "Whether video waits for its captions",
+          gst_hired_vlm_mode_get_type (), GST_HIRED_VLM_MODE_AUTO, READY));
+  g_object_class_install_property (klass, PROP_INTERVAL,
+      g_param_spec_uint64 ("interval", "Interval",
+          "Running time between two described frames in nanoseconds, 0: as "
+          "often as the model can, -1: only when asked",
+          0, G_MAXUINT64, GST_SECOND, CURVE));
+  g_object_class_install_property (klass, PROP_SCENE_THRESHOLD,
+      g_param_spec_double ("scene-threshold", "Scene Threshold",
+          "A due frame that differs less than this (mean luma difference, 0 "
+          "to 1) from the last described one keeps its caption, 0: off",
+          0, 1, 0, CURVE));
+  g_object_class_install_property (klass, PROP_LATENCY,
+      g_param_spec_uint64 ("latency", "Latency",
+          "Nanoseconds a live pipeline waits so that captions meet their "
+          "frames, 0: no waiting, captions are about the recent past",
+          0, G_MAXINT64, 0, READY));
+  g_object_class_install_property (klass, PROP_LATENESS,
+      g_param_spec_uint64 ("lateness", "Lateness",
+          "Nanoseconds captions are shown later; nothing else is delayed", 0,
+          G_MAXINT64, 0, PLAYING));
+}
+
+static void
+install_text (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_CAPTION_TIMING,
+      g_param_spec_enum ("caption-timing", "Caption Timing",
+          "Time captions have on the text pad",
+          gst_hired_vlm_timing_get_type (), GST_HIRED_VLM_TIMING_AUTO, READY));
+  g_object_class_install_property (klass, PROP_CAPTION_DURATION,
+      g_param_spec_uint64 ("caption-duration", "Caption Duration",
+          "Nanoseconds a caption is shown, -1: until the next is due", 0,
+          G_MAXUINT64, GST_CLOCK_TIME_NONE, PLAYING));
+  g_object_class_install_property (klass, PROP_TEXT_REFRESH,
+      g_param_spec_uint64 ("text-refresh", "Text Refresh",
+          "With arrival timing captions are repeated in slices of this many "
+          "nanoseconds, so that a new one shows soon, 0: one cue per caption",
+          0, G_MAXINT64, 500 * GST_MSECOND, PLAYING));
+  g_object_class_install_property (klass, PROP_SINGLE_LINE,
+      g_param_spec_boolean ("single-line", "Single Line",
+          "Make any run of white space one space", TRUE, PLAYING));
+  g_object_class_install_property (klass, PROP_LANGUAGE,
+      g_param_spec_string ("language", "Language",
+          "Language of the captions, ISO 639, for the tags of the text pad",
+          "en", PLAYING));
+}
+
+static void
+install_output (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_ATTACH_META,
+      g_param_spec_enum ("attach-meta", "Attach Meta",
+          "Which video buffers carry the caption as a GstCustomMeta "
+          "hiredvlm-caption",
+          gst_hired_vlm_attach_get_type (), GST_HIRED_VLM_ATTACH_NEW, PLAYING));
+  g_object_class_install_property (klass, PROP_POST_MESSAGES,
+      g_param_spec_boolean ("post-messages", "Post Messages",
+          "Post each caption on the bus as hiredvlm-caption", TRUE, PLAYING));
+  g_object_class_install_property (klass, PROP_POST_PARTIAL,
+      g_param_spec_boolean ("post-partial", "Post Partial",
+          "Post the text so far as hiredvlm-partial, ten times a second at "
+          "most",
+          FALSE, PLAYING));
+  g_object_class_install_property (klass, PROP_TAGS,
+      g_param_spec_boolean ("tags", "Tags",
+          "In sync mode send each caption as a description tag before its "
+          "buffer, so that jpegenc ! jifmux writes it into the picture",
+          FALSE, PLAYING));
+  g_object_class_install_property (klass, PROP_DETAIL,
+      g_param_spec_boolean ("detail", "Detail",
+          "Add prompt, token ids, tile grid and kept tokens to the caption "
+          "structure",
+          FALSE, PLAYING));
+}
+
+static void
+install_told (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_LAST_CAPTION,
+      g_param_spec_string ("last-caption", "Last Caption",
+          "Text of the newest caption; notified on the engine's worker", NULL,
+          TOLD));
+  g_object_class_install_property (klass, PROP_MAX_OBSERVED_LAG,
+      g_param_spec_uint64 ("max-observed-lag", "Max Observed Lag",
+          "Longest time in nanoseconds a caption came after its live frame",
+          0, G_MAXUINT64, 0, TOLD));
+  g_object_class_install_property (klass, PROP_STATS,
+      g_param_spec_boxed ("stats", "Statistics",
+          "Frames in, described, skipped by reason and failed; last, mean "
+          "and longest times; tokens; the model's name, device and memory",
+          GST_TYPE_STRUCTURE, TOLD));
+}
+
+void
+gst_hired_vlm_install_properties (GObjectClass *klass)
+{
+  klass->set_property = set_property;
+  klass->get_property = get_property;
+  install_model (klass);
+  install_prompt (klass);
+  install_policy (klass);
+  install_generation (klass);
+  install_choice (klass);
+  install_text (klass);
+  install_output (klass);
+  install_told (klass);
+}

@@ -1,0 +1,126 @@
+/* gsthiredvlm-settings.c - defaults, and the settings of one description
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "gst/gsthiredvlm-settings.h"
+
+void
+gst_hired_vlm_settings_init (GstHiredVlmSettings *settings)
+{
+  *settings = (GstHiredVlmSettings){
+    .device = g_strdup ("auto"),
+    .weights = VLM_WEIGHTS_AUTO,
+    .share_model = TRUE,
+    .token_budget = 0.2,
+    .resampling = VLM_RESAMPLING_TORCHVISION,
+    .max_tokens = 128,
+    .top_p = 1,
+    .repetition_penalty = 1,
+    .interval = GST_SECOND,
+    .caption_duration = GST_CLOCK_TIME_NONE,
+    .text_refresh = 500 * GST_MSECOND,
+    .single_line = TRUE,
+    .language = g_strdup ("en"),
+    .post_messages = TRUE,
+  };
+}
+
+void
+gst_hired_vlm_settings_clear (GstHiredVlmSettings *settings)
+{
+  g_free (settings->model_path);
+  g_free (settings->device);
+  g_free (settings->prompt);
+  g_free (settings->system_prompt);
+  g_free (settings->language);
+  g_strfreev (settings->stop);
+  gst_clear_structure (&settings->policy_params);
+}
+
+typedef struct {
+  const VlmPolicy *policy;
+  VlmPolicyInput *input;
+  GError **error;
+} SetParam;
+
+static gboolean
+set_param (GQuark field, const GValue *value, gpointer user_data)
+{
+  SetParam *set = user_data;
+  g_auto (GValue) number = G_VALUE_INIT;
+
+  g_value_init (&number, G_TYPE_DOUBLE);
+  if (!g_value_transform (value, &number)) {
+    g_set_error (set->error, VLM_ERROR, VLM_ERROR_REQUEST,
+        "policy-params: \"%s\" of policy \"%s\" must be a number, found %s.",
+        g_quark_to_string (field), set->policy->name,
+        G_VALUE_TYPE_NAME (value));
+    return FALSE;
+  }
+  return vlm_policy_set_param (set->policy, set->input,
+      g_quark_to_string (field), g_value_get_double (&number), set->error);
+}
+
+static gboolean
+fill_policy (
+    const GstHiredVlmSettings *settings, VlmSettings *task, GError **error)
+{
+  VlmPolicyInput input = { 0 };
+  SetParam set = { vlm_policies[settings->policy], &input, error };
+
+  vlm_policy_defaults (set.policy, &input);
+  if (settings->policy_params &&
+      !gst_structure_foreach (settings->policy_params, set_param, &set))
+    return FALSE;
+  task->policy = set.policy;
+  task->token_budget = settings->token_budget;
+  for (int i = 0; i < VLM_POLICY_MAX_PARAMS; i++)
+    task->policy_param[i] = input.param[i];
+  return TRUE;
+}
+
+gboolean
+gst_hired_vlm_settings_task (const GstHiredVlmSettings *settings,
+    const gchar *prompt, VlmSettings *task, GError **error)
+{
+  if (!fill_policy (settings, task, error))
+    return FALSE;
+  task->prompt = g_strdup (prompt ? prompt : settings->prompt);
+  task->system_prompt = g_strdup (settings->system_prompt);
+  task->raw_prompt = settings->raw_prompt;
+  task->max_tokens = settings->max_tokens;
+  task->sampling.temperature = settings->temperature;
+  task->sampling.top_p = settings->top_p;
+  task->sampling.top_k = settings->top_k;
+  task->sampling.repetition_penalty = settings->repetition_penalty;
+  task->sampling.seed = settings->seed;
+  task->stop = g_strdupv (settings->stop);
+  task->resampling = settings->resampling;
+  task->detail = settings->detail;
+  return TRUE;
+}
+
+void
+gst_hired_vlm_settings_set_stop (
+    GstHiredVlmSettings *settings, const GValue *array)
+{
+  guint n = gst_value_array_get_size (array);
+
+  g_strfreev (settings->stop);
+  settings->stop = n > 0 ? g_new0 (gchar *, n + 1) : NULL;
+  for (guint i = 0; i < n; i++)
+    settings->stop[i] =
+        g_value_dup_string (gst_value_array_get_value (array, i));
+}
+
+void
+gst_hired_vlm_settings_get_stop (
+    const GstHiredVlmSettings *settings, GValue *array)
+{
+  for (gchar **s = settings->stop; s && *s; s++) {
+    GValue value = G_VALUE_INIT;
+
+    g_value_init (&value, G_TYPE_STRING);
+    g_value_set_string (&value, *s);
+    gst_value_array_append_and_take_value (array, &value);
+  }
+}

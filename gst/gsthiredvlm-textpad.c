@@ -1,0 +1,145 @@
+/* gsthiredvlm-textpad.c - the request pad: asked for, activated, given back
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "gst/gsthiredvlm-private.h"
+
+static gboolean
+activate_mode (
+    GstPad *pad, GstObject *parent, GstPadMode mode, gboolean active)
+{
+  GstHiredVlm *self = GST_HIRED_VLM (parent);
+
+  if (mode != GST_PAD_MODE_PUSH)
+    return FALSE;
+  return active ? gst_hired_vlm_text_start (&self->text)
+                : gst_hired_vlm_text_stop (&self->text);
+}
+
+GstIterator *
+gst_hired_vlm_internal_links (GstPad *pad, GstObject *parent)
+{
+  GstHiredVlm *self = GST_HIRED_VLM (parent);
+  GValue value = G_VALUE_INIT;
+  GstIterator *iterator;
+  GstPad *other = NULL;
+
+  if (pad == self->sinkpad)
+    other = self->srcpad;
+  else if (pad == self->srcpad)
+    other = self->sinkpad;
+  if (other == NULL)
+    return NULL;
+  g_value_init (&value, GST_TYPE_PAD);
+  g_value_set_object (&value, other);
+  iterator = gst_iterator_new_single (GST_TYPE_PAD, &value);
+  g_value_unset (&value);
+  return iterator;
+}
+
+void
+gst_hired_vlm_configure_text (GstHiredVlm *self)
+{
+  g_autofree gchar *language = NULL;
+  guint64 refresh, lateness;
+
+  GST_OBJECT_LOCK (self);
+  language = g_strdup (self->settings.language);
+  refresh = self->settings.text_refresh;
+  lateness = self->settings.lateness;
+  GST_OBJECT_UNLOCK (self);
+  gst_hired_vlm_text_configure (
+      &self->text, self->arrival, refresh, lateness, language);
+}
+
+void
+gst_hired_vlm_restart_text (GstHiredVlm *self)
+{
+  GstEvent *event =
+      gst_pad_get_sticky_event (self->sinkpad, GST_EVENT_SEGMENT, 0);
+
+  if (event)
+    gst_hired_vlm_text_event (&self->text, event);
+}
+
+/* A pad asked for while video flows begins with what it missed. */
+static void
+queue_sticky_events (GstHiredVlm *self)
+{
+  static const GstEventType types[] = { GST_EVENT_STREAM_START,
+    GST_EVENT_SEGMENT };
+
+  for (guint i = 0; i < G_N_ELEMENTS (types); i++) {
+    GstEvent *event = gst_pad_get_sticky_event (self->sinkpad, types[i], 0);
+
+    if (event)
+      gst_hired_vlm_text_event (&self->text, event);
+  }
+}
+
+/* The pad of this element, or NULL if there is one already. */
+static GstPad *
+new_pad (GstHiredVlm *self, GstPadTemplate *template)
+{
+  GstPad *pad = gst_pad_new_from_template (template, "text_src");
+  gboolean taken;
+
+  gst_pad_set_activatemode_function (pad, activate_mode);
+  gst_pad_set_event_function (pad, gst_hired_vlm_src_event);
+  gst_pad_set_query_function (pad, gst_hired_vlm_text_query);
+  gst_pad_set_iterate_internal_links_function (
+      pad, gst_hired_vlm_internal_links);
+  gst_pad_use_fixed_caps (pad);
+  GST_OBJECT_LOCK (self);
+  taken = self->textpad != NULL;
+  if (!taken)
+    self->textpad = pad;
+  GST_OBJECT_UNLOCK (self);
+  if (!taken)
+    return pad;
+  GST_WARNING_OBJECT (self, "there is one text_src pad, and it is in use");
+  gst_object_unref (gst_object_ref_sink (pad));
+  return NULL;
+}
+
+GstPad *
+gst_hired_vlm_request_pad (GstElement *element, GstPadTemplate *template,
+    const gchar *name, const GstCaps *caps)
+{
+  GstHiredVlm *self = GST_HIRED_VLM (element);
+  GstPad *pad = new_pad (self, template);
+
+  if (pad == NULL)
+    return NULL;
+  gst_hired_vlm_configure_text (self);
+  gst_hired_vlm_text_attach (&self->text, pad);
+  g_mutex_lock (&self->lock);
+  gst_flow_combiner_add_pad (self->combiner, pad);
+  g_mutex_unlock (&self->lock);
+  if (GST_PAD_IS_ACTIVE (self->srcpad)) {
+    gst_pad_set_active (pad, TRUE);
+    queue_sticky_events (self);
+  }
+  gst_element_add_pad (element, pad);
+  return pad;
+}
+
+void
+gst_hired_vlm_release_pad (GstElement *element, GstPad *pad)
+{
+  GstHiredVlm *self = GST_HIRED_VLM (element);
+
+  GST_OBJECT_LOCK (self);
+  self->textpad = NULL;
+  GST_OBJECT_UNLOCK (self);
+  /* Its consumer may hold the task in a push: let it go first. */
+  gst_hired_vlm_text_set_flushing (&self->text);
+  gst_pad_push_event (pad, gst_event_new_flush_start ());
+  gst_hired_vlm_text_stop (&self->text);
+  gst_pad_push_event (pad, gst_event_new_flush_stop (FALSE));
+  gst_pad_set_active (pad, FALSE);
+  gst_hired_vlm_text_attach (&self->text, NULL);
+  g_mutex_lock (&self->lock);
+  gst_flow_combiner_remove_pad (self->combiner, pad);
+  g_mutex_unlock (&self->lock);
+  gst_element_remove_pad (element, pad);
+}
