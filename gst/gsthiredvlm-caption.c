@@ -78,16 +78,15 @@ set_ints (GstStructure *s, const gchar *field, const int *data, int n)
 static void
 set_geometry (GstStructure *s, const VlmTileGeometry *g)
 {
-  g_autoptr (GstStructure) geometry = gst_structure_new (GST_VLM_GEOMETRY,
-      "side", G_TYPE_INT, g->side, "tile-px", G_TYPE_INT, g->tile_px,
-      "rows", G_TYPE_INT, g->rows, "cols", G_TYPE_INT, g->cols,
-      "width", G_TYPE_INT, g->img_w, "height", G_TYPE_INT, g->img_h,
-      "fit-width", G_TYPE_INT, g->fit_w, "fit-height", G_TYPE_INT, g->fit_h,
-      "pad-x", G_TYPE_INT, g->pad_x, "pad-y", G_TYPE_INT, g->pad_y,
-      "unpad", G_TYPE_INT, g->unpad ? 1 : 0, NULL);
+  g_autoptr (GstStructure) geometry =
+      gst_structure_new (GST_VLM_GEOMETRY, "side", G_TYPE_INT, g->side,
+          "tile-px", G_TYPE_INT, g->tile_px, "rows", G_TYPE_INT, g->rows,
+          "cols", G_TYPE_INT, g->cols, "width", G_TYPE_INT, g->img_w, "height",
+          G_TYPE_INT, g->img_h, "fit-width", G_TYPE_INT, g->fit_w, "fit-height",
+          G_TYPE_INT, g->fit_h, "pad-x", G_TYPE_INT, g->pad_x, "pad-y",
+          G_TYPE_INT, g->pad_y, "unpad", G_TYPE_INT, g->unpad ? 1 : 0, NULL);
 
-  gst_structure_set (
-      s, GST_VLM_GEOMETRY, GST_TYPE_STRUCTURE, geometry, NULL);
+  gst_structure_set (s, GST_VLM_GEOMETRY, GST_TYPE_STRUCTURE, geometry, NULL);
 }
 
 static void
@@ -104,32 +103,28 @@ set_detail (GstStructure *s, const VlmResult *r)
 }
 
 GstStructure *
-gst_hired_vlm_caption_new (const GstHiredVlmFrame *frame,
-    const VlmResult *r, const gchar *text, const gchar *model, guint64 seq,
-    guint64 lag)
+gst_hired_vlm_caption_new (const GstHiredVlmFrame *frame, const VlmResult *r,
+    const gchar *text, const gchar *model, guint64 seq, guint64 lag)
 {
-  GstStructure *s = gst_structure_new (GST_VLM_CAPTION,
-      GST_VLM_TEXT, G_TYPE_STRING, text,
-      GST_VLM_PROMPT, G_TYPE_STRING, r->prompt ? r->prompt : "",
-      GST_VLM_STREAM_ID, G_TYPE_STRING,
-      frame->stream_id ? frame->stream_id : "",
-      GST_VLM_MODEL, G_TYPE_STRING, model ? model : "",
-      GST_VLM_POLICY, G_TYPE_STRING, r->policy,
-      GST_VLM_FINISH, G_TYPE_STRING, r->finish_reason,
-      GST_VLM_SEQ, G_TYPE_UINT64, seq, NULL);
+  GstStructure *s = gst_structure_new (GST_VLM_CAPTION, GST_VLM_TEXT,
+      G_TYPE_STRING, text, GST_VLM_PROMPT, G_TYPE_STRING,
+      r->prompt ? r->prompt : "", GST_VLM_STREAM_ID, G_TYPE_STRING,
+      frame->stream_id ? frame->stream_id : "", GST_VLM_MODEL, G_TYPE_STRING,
+      model ? model : "", GST_VLM_POLICY, G_TYPE_STRING, r->policy,
+      GST_VLM_FINISH, G_TYPE_STRING, r->finish_reason, GST_VLM_SEQ,
+      G_TYPE_UINT64, seq, NULL);
 
   set_time (s, GST_VLM_TIMESTAMP, frame->timestamp);
   set_time (s, GST_VLM_STREAM_TIME, frame->stream_time);
   set_time (s, GST_VLM_RUNNING_TIME, frame->running_time);
   set_time (s, GST_VLM_DURATION, frame->duration);
   set_time (s, GST_VLM_LAG, lag);
-  gst_structure_set (s,
-      GST_VLM_IMAGE_TOKENS, G_TYPE_UINT, r->image_tokens,
+  gst_structure_set (s, GST_VLM_IMAGE_TOKENS, G_TYPE_UINT, r->image_tokens,
       GST_VLM_IMAGE_TOKENS_KEPT, G_TYPE_UINT, r->image_tokens_kept,
-      GST_VLM_PROMPT_TOKENS, G_TYPE_UINT, r->prompt_tokens,
-      GST_VLM_TOKENS, G_TYPE_UINT, r->tokens,
-      GST_VLM_TOKEN_BUDGET, G_TYPE_DOUBLE, r->token_budget,
-      GST_VLM_TOKENS_PER_SECOND, G_TYPE_DOUBLE, r->tokens_per_second, NULL);
+      GST_VLM_PROMPT_TOKENS, G_TYPE_UINT, r->prompt_tokens, GST_VLM_TOKENS,
+      G_TYPE_UINT, r->tokens, GST_VLM_TOKEN_BUDGET, G_TYPE_DOUBLE,
+      r->token_budget, GST_VLM_TOKENS_PER_SECOND, G_TYPE_DOUBLE,
+      r->tokens_per_second, NULL);
   set_us (s, GST_VLM_QUEUE_TIME, r->queue_us);
   set_us (s, GST_VLM_VISION_TIME, r->vision_us);
   set_us (s, GST_VLM_PREFILL_TIME, r->prefill_us);
@@ -180,8 +175,7 @@ value_node (const GValue *value)
   g_value_init (&number, G_TYPE_INT64);
   if (!g_value_transform (value, &number))
     return json_node_init_null (json_node_alloc ());
-  return json_node_init_int (
-      json_node_alloc (), g_value_get_int64 (&number));
+  return json_node_init_int (json_node_alloc (), g_value_get_int64 (&number));
 }
 
 static gboolean

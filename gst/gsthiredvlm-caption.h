@@ -26,8 +26,8 @@ gchar *gst_hired_vlm_clean_text (const gchar *text, gboolean single_line);
 /* The caption of a frame (schema: gstvlmmeta.h). `lag` may be
  * GST_CLOCK_TIME_NONE. */
 GstStructure *gst_hired_vlm_caption_new (const GstHiredVlmFrame *frame,
-    const VlmResult *result, const gchar *text, const gchar *model,
-    guint64 seq, guint64 lag);
+    const VlmResult *result, const gchar *text, const gchar *model, guint64 seq,
+    guint64 lag);
 
 /* Any structure of numbers, strings, booleans, arrays and structures as one
  * JSON object, without a newline. Owned by the caller. */

@@ -97,8 +97,8 @@ is_unchanged (
 {
   if (threshold <= 0)
     return FALSE;
-  if (gst_hired_vlm_thumb_compare (
-          &self->thumb, frame->buffer, &frame->info) < threshold)
+  if (gst_hired_vlm_thumb_compare (&self->thumb, frame->buffer, &frame->info) <
+      threshold)
     return TRUE;
   gst_hired_vlm_thumb_accept (&self->thumb);
   return FALSE;

@@ -66,27 +66,38 @@ crop_of (const GstHiredVlmFrame *frame)
   return r;
 }
 
+/* A converter changes neither frame rate nor interlacing, and insists. */
+static void
+output_info (GstVideoInfo *info, GstVideoFormat format, gint width, gint height,
+    const GstVideoInfo *input)
+{
+  gst_video_info_set_format (info, format, width, height);
+  info->fps_n = input->fps_n;
+  info->fps_d = input->fps_d;
+  info->interlace_mode = input->interlace_mode;
+}
+
 static void
 pixels_setup (GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame)
 {
   GstVideoRectangle crop = crop_of (frame);
 
-  if (pixels->converter && gst_video_info_is_equal (&pixels->info, &frame->info) &&
+  if (pixels->converter &&
+      gst_video_info_is_equal (&pixels->info, &frame->info) &&
       memcmp (&crop, &pixels->crop, sizeof crop) == 0)
     return;
   gst_hired_vlm_pixels_clear (pixels);
   pixels->info = frame->info;
   pixels->crop = crop;
-  gst_video_info_set_format (
-      &pixels->rgb, GST_VIDEO_FORMAT_RGB, crop.w, crop.h);
+  output_info (
+      &pixels->rgb, GST_VIDEO_FORMAT_RGB, crop.w, crop.h, &frame->info);
   pixels->converter = gst_video_converter_new (&pixels->info, &pixels->rgb,
-      gst_structure_new ("config",
-          GST_VIDEO_CONVERTER_OPT_SRC_X, G_TYPE_INT, crop.x,
-          GST_VIDEO_CONVERTER_OPT_SRC_Y, G_TYPE_INT, crop.y,
+      gst_structure_new ("config", GST_VIDEO_CONVERTER_OPT_SRC_X, G_TYPE_INT,
+          crop.x, GST_VIDEO_CONVERTER_OPT_SRC_Y, G_TYPE_INT, crop.y,
           GST_VIDEO_CONVERTER_OPT_SRC_WIDTH, G_TYPE_INT, crop.w,
           GST_VIDEO_CONVERTER_OPT_SRC_HEIGHT, G_TYPE_INT, crop.h,
-          GST_VIDEO_CONVERTER_OPT_DITHER_METHOD,
-          GST_TYPE_VIDEO_DITHER_METHOD, GST_VIDEO_DITHER_NONE, NULL));
+          GST_VIDEO_CONVERTER_OPT_DITHER_METHOD, GST_TYPE_VIDEO_DITHER_METHOD,
+          GST_VIDEO_DITHER_NONE, NULL));
   pixels->pixels =
       gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&pixels->rgb), NULL);
 }
@@ -97,8 +108,7 @@ pixels_convert (GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame)
   GstVideoFrame src, dst;
 
   if (pixels->converter == NULL ||
-      !gst_video_frame_map (
-          &src, &pixels->info, frame->buffer, GST_MAP_READ))
+      !gst_video_frame_map (&src, &pixels->info, frame->buffer, GST_MAP_READ))
     return FALSE;
   if (!gst_video_frame_map (
           &dst, &pixels->rgb, pixels->pixels, GST_MAP_WRITE)) {
@@ -157,18 +167,15 @@ gst_hired_vlm_pixels_clear (GstHiredVlmPixels *pixels)
 static void
 thumb_setup (GstHiredVlmThumb *thumb, const GstVideoInfo *info)
 {
-  GstVideoInfo grey;
-
   if (thumb->converter && gst_video_info_is_equal (&thumb->info, info))
     return;
   gst_hired_vlm_thumb_clear (thumb);
   thumb->info = *info;
-  gst_video_info_set_format (&grey, GST_VIDEO_FORMAT_GRAY8,
-      GST_HIRED_VLM_THUMB_W, GST_HIRED_VLM_THUMB_H);
+  output_info (&thumb->grey, GST_VIDEO_FORMAT_GRAY8, GST_HIRED_VLM_THUMB_W,
+      GST_HIRED_VLM_THUMB_H, info);
   /* A few source lines per thumbnail line are enough, and cheap. */
-  thumb->converter = gst_video_converter_new (info, &grey,
-      gst_structure_new ("config",
-          GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD,
+  thumb->converter = gst_video_converter_new (info, &thumb->grey,
+      gst_structure_new ("config", GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD,
           GST_TYPE_VIDEO_RESAMPLER_METHOD, GST_VIDEO_RESAMPLER_METHOD_LINEAR,
           GST_VIDEO_CONVERTER_OPT_RESAMPLER_TAPS, G_TYPE_UINT, 4, NULL));
 }
@@ -178,17 +185,15 @@ thumb_make (
     GstHiredVlmThumb *thumb, GstBuffer *buffer, const GstVideoInfo *info)
 {
   GstVideoFrame src, dst;
-  GstVideoInfo grey;
   g_autoptr (GstBuffer) small = NULL;
 
   thumb_setup (thumb, info);
   if (thumb->converter == NULL ||
       !gst_video_frame_map (&src, info, buffer, GST_MAP_READ))
     return FALSE;
-  gst_video_info_set_format (&grey, GST_VIDEO_FORMAT_GRAY8,
-      GST_HIRED_VLM_THUMB_W, GST_HIRED_VLM_THUMB_H);
-  small = gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&grey), NULL);
-  gst_video_frame_map (&dst, &grey, small, GST_MAP_READWRITE);
+  small =
+      gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&thumb->grey), NULL);
+  gst_video_frame_map (&dst, &thumb->grey, small, GST_MAP_READWRITE);
   gst_video_converter_frame (thumb->converter, &src, &dst);
   for (int y = 0; y < GST_HIRED_VLM_THUMB_H; y++)
     memcpy (thumb->now + y * GST_HIRED_VLM_THUMB_W,

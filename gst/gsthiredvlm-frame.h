@@ -43,8 +43,8 @@ void gst_hired_vlm_frame_free (GstHiredVlmFrame *frame);
 /* Turns frames of any raw format into RGB pictures. Worker thread only. */
 typedef struct {
   GstVideoConverter *converter;
-  GstVideoInfo info;              /* of the frames it was made for */
-  GstVideoRectangle crop;         /* idem */
+  GstVideoInfo info;      /* of the frames it was made for */
+  GstVideoRectangle crop; /* idem */
   GstVideoInfo rgb;
   GstBuffer *pixels; /* the picture, kept for the next frame */
   GstVideoFrame map;
@@ -65,7 +65,7 @@ void gst_hired_vlm_pixels_clear (GstHiredVlmPixels *pixels);
 /* A small luma picture of frames, to see whether a scene changed. */
 typedef struct {
   GstVideoConverter *converter;
-  GstVideoInfo info;
+  GstVideoInfo info, grey; /* of the frames, of the small picture */
   guint8 last[GST_HIRED_VLM_THUMB_W * GST_HIRED_VLM_THUMB_H];
   guint8 now[GST_HIRED_VLM_THUMB_W * GST_HIRED_VLM_THUMB_H];
   gboolean valid; /* last holds a picture */

@@ -69,11 +69,10 @@ gst_hired_vlm_fail (GstHiredVlm *self, const GError *error)
 
   if (claim_error (self)) {
     GST_OBJECT_LOCK (self);
-    details = gst_structure_new ("hiredvlm/error",
-        "cause", G_TYPE_STRING, cause,
-        "model-path", G_TYPE_STRING, self->settings.model_path,
-        "device", G_TYPE_STRING, self->settings.device,
-        "message", G_TYPE_STRING, error->message, NULL);
+    details = gst_structure_new ("hiredvlm/error", "cause", G_TYPE_STRING,
+        cause, "model-path", G_TYPE_STRING, self->settings.model_path, "device",
+        G_TYPE_STRING, self->settings.device, "message", G_TYPE_STRING,
+        error->message, NULL);
     GST_OBJECT_UNLOCK (self);
     gst_element_message_full_with_details (GST_ELEMENT (self),
         GST_MESSAGE_ERROR, domain, code, g_strdup (error->message),
@@ -148,6 +147,13 @@ gst_hired_vlm_model_close (GstHiredVlm *self)
   g_clear_pointer (&engine, vlm_engine_unref);
 }
 
+static void
+progress (GstHiredVlm *self, GstProgressType type, const gchar *text)
+{
+  gst_element_post_message (GST_ELEMENT (self),
+      gst_message_new_progress (GST_OBJECT (self), type, "load", text));
+}
+
 /* Whether progress was being told; it no longer is. */
 static gboolean
 end_loading (GstHiredVlm *self)
@@ -170,18 +176,19 @@ on_load (
 
   if (error && g_error_matches (error, VLM_ERROR, VLM_ERROR_CANCELLED)) {
     if (end_loading (self))
-      GST_ELEMENT_PROGRESS (
-          self, CANCELED, "load", ("Loading the model was cancelled."));
+      progress (
+          self, GST_PROGRESS_TYPE_CANCELED, "Loading the model was cancelled.");
   } else if (error) {
     if (end_loading (self))
-      GST_ELEMENT_PROGRESS (
-          self, ERROR, "load", ("Loading the model failed."));
+      progress (self, GST_PROGRESS_TYPE_ERROR, "Loading the model failed.");
     gst_hired_vlm_fail (self, error);
   } else if (percent < 100) {
-    GST_ELEMENT_PROGRESS (
-        self, CONTINUE, "load", ("Loading the model: %d %%", percent));
+    g_autofree gchar *text =
+        g_strdup_printf ("Loading the model: %d %%", percent);
+
+    progress (self, GST_PROGRESS_TYPE_CONTINUE, text);
   } else if (end_loading (self)) {
-    GST_ELEMENT_PROGRESS (self, COMPLETE, "load", ("The model is loaded."));
+    progress (self, GST_PROGRESS_TYPE_COMPLETE, "The model is loaded.");
   }
 }
 
@@ -211,7 +218,7 @@ gst_hired_vlm_model_start (GstHiredVlm *self)
   self->error_posted = self->failed = FALSE;
   self->failures_in_row = 0;
   g_mutex_unlock (&self->lock);
-  GST_ELEMENT_PROGRESS (self, START, "load", ("Loading the model."));
+  progress (self, GST_PROGRESS_TYPE_START, "Loading the model.");
   self->load_id = vlm_engine_load (self->engine, on_load, self);
   return TRUE;
 }
@@ -228,8 +235,8 @@ gst_hired_vlm_model_stop (GstHiredVlm *self)
     return;
   vlm_engine_load_leave (self->engine, self->load_id);
   if (end_loading (self))
-    GST_ELEMENT_PROGRESS (
-        self, CANCELED, "load", ("Loading the model was cancelled."));
+    progress (
+        self, GST_PROGRESS_TYPE_CANCELED, "Loading the model was cancelled.");
   vlm_stream_free (stream);
   gst_hired_vlm_pixels_clear (&self->pixels);
 }

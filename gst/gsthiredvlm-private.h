@@ -61,10 +61,10 @@ struct _GstHiredVlm {
   VlmEngine *engine;
   VlmStream *stream;
   guint load_id;
-  gboolean reopen;                /* (object lock) settings of the model changed */
-  gboolean loading;               /* (lock) progress was started, not ended */
-  gboolean error_posted, failed;  /* (lock) failed: after the message */
-  guint failures_in_row;          /* (lock) */
+  gboolean reopen;  /* (object lock) settings of the model changed */
+  gboolean loading; /* (lock) progress was started, not ended */
+  gboolean error_posted, failed; /* (lock) failed: after the message */
+  guint failures_in_row;         /* (lock) */
 
   /* the video stream: the streaming thread's, changed under lock */
   GstSegment segment;
@@ -73,7 +73,7 @@ struct _GstHiredVlm {
   gchar *stream_id, *stream_prompt; /* prompt: in-band, until replaced */
   gboolean stream_prompt_once;
   gboolean timing_known, live, sync, arrival;
-  guint64 position; /* (lock) end of the newest frame, segment time */
+  guint64 position;    /* (lock) end of the newest frame, segment time */
   guint32 seek_seqnum; /* (object lock) last seek sent upstream */
 
   /* which frame (lock) */
@@ -83,8 +83,8 @@ struct _GstHiredVlm {
   gboolean flushing, stopping, draining;
   guint epoch;
   guint64 next_id, next_seq;
-  guint64 last_start; /* running time of the frame last described */
-  GQueue wishes;      /* GstHiredVlmWish */
+  guint64 last_start;     /* running time of the frame last described */
+  GQueue wishes;          /* GstHiredVlmWish */
   GstHiredVlmThumb thumb; /* streaming thread's */
 
   /* the worker's */

@@ -172,8 +172,7 @@ gst_hired_vlm_resampling_get_type (void)
   static gsize type;
   static const GEnumValue values[] = {
     { VLM_RESAMPLING_TORCHVISION, "As torchvision resizes", "torchvision" },
-    { VLM_RESAMPLING_PILLOW, "As Pillow resizes", "pillow" },
-    { 0, NULL, NULL }
+    { VLM_RESAMPLING_PILLOW, "As Pillow resizes", "pillow" }, { 0, NULL, NULL }
   };
 
   return enum_type (&type, "GstHiredVlmResampling", values);
@@ -194,8 +193,8 @@ gst_hired_vlm_policy_get_type (void)
       n++;
     values = g_new0 (GEnumValue, n + 1); /* kept by the type system */
     for (guint i = 0; i < n; i++)
-      values[i] = (GEnumValue){ i, vlm_policies[i]->blurb,
-        vlm_policies[i]->name };
+      values[i] =
+          (GEnumValue){ i, vlm_policies[i]->blurb, vlm_policies[i]->name };
     made = g_enum_register_static ("GstHiredVlmPolicy", values);
     gst_type_mark_as_plugin_api (made, 0);
     g_once_init_leave (&type, made);
@@ -295,8 +294,7 @@ apply (GstHiredVlm *self, guint id)
 }
 
 static void
-set_property (
-    GObject *object, guint id, const GValue *value, GParamSpec *pspec)
+set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
 {
   GstHiredVlm *self = GST_HIRED_VLM (object);
 
@@ -355,9 +353,8 @@ install_model (GObjectClass *klass)
       g_param_spec_string ("device", "Device",
           "Where the model runs: auto, cpu, cuda, cuda:N", "auto", READY));
   g_object_class_install_property (klass, PROP_WEIGHTS,
-      g_param_spec_enum ("weights", "Weights",
-          "Type the weights are kept in", gst_hired_vlm_weights_get_type (),
-          VLM_WEIGHTS_AUTO, READY));
+      g_param_spec_enum ("weights", "Weights", "Type the weights are kept in",
+          gst_hired_vlm_weights_get_type (), VLM_WEIGHTS_AUTO, READY));
   g_object_class_install_property (klass, PROP_THREADS,
       g_param_spec_uint ("threads", "Threads",
           "Processor threads of the model, 0: one per processor", 0, 1024, 0,
@@ -409,8 +406,8 @@ policy_params_blurb (void)
         const VlmPolicyParam *p = &vlm_policies[i]->params[j];
 
         g_string_append_printf (s, " %s: %s, %g to %g, default %g (%s).",
-            vlm_policies[i]->name, p->name, p->minimum, p->maximum,
-            p->fallback, p->blurb);
+            vlm_policies[i]->name, p->name, p->minimum, p->maximum, p->fallback,
+            p->blurb);
       }
     g_once_init_leave (&blurb, (gsize) g_string_free (s, FALSE));
   }
@@ -453,8 +450,8 @@ install_generation (GObjectClass *klass)
           "Tokens after which a description is cut", 1, G_MAXINT, 128, CURVE));
   g_object_class_install_property (klass, PROP_TEMPERATURE,
       g_param_spec_double ("temperature", "Temperature",
-          "Randomness of the wording, 0: the likeliest token always", 0, 100,
-          0, CURVE));
+          "Randomness of the wording, 0: the likeliest token always", 0, 100, 0,
+          CURVE));
   g_object_class_install_property (klass, PROP_TOP_P,
       g_param_spec_double ("top-p", "Top P",
           "Draw from the likeliest tokens that together have this "
@@ -563,8 +560,8 @@ install_told (GObjectClass *klass)
           TOLD));
   g_object_class_install_property (klass, PROP_MAX_OBSERVED_LAG,
       g_param_spec_uint64 ("max-observed-lag", "Max Observed Lag",
-          "Longest time in nanoseconds a caption came after its live frame",
-          0, G_MAXUINT64, 0, TOLD));
+          "Longest time in nanoseconds a caption came after its live frame", 0,
+          G_MAXUINT64, 0, TOLD));
   g_object_class_install_property (klass, PROP_STATS,
       g_param_spec_boxed ("stats", "Statistics",
           "Frames in, described, skipped by reason and failed; last, mean "

@@ -29,8 +29,8 @@ on_fetch (VlmTask *task, gpointer user_data, GError **error)
   if (frame == NULL)
     return FALSE;
   self->partial_us = 0;
-  prompt = frame->wish && frame->wish->prompt ? frame->wish->prompt
-                                              : frame->prompt;
+  prompt =
+      frame->wish && frame->wish->prompt ? frame->wish->prompt : frame->prompt;
   GST_OBJECT_LOCK (self);
   good = gst_hired_vlm_settings_task (
       &self->settings, prompt, &task->settings, error);
@@ -80,10 +80,10 @@ gst_hired_vlm_wish_answer (
 {
   if (wish == NULL || wish->promise == NULL)
     return;
-  gst_promise_reply (wish->promise,
-      caption ? gst_structure_copy (caption)
-              : gst_structure_new ("hiredvlm/error", "message", G_TYPE_STRING,
-                    why, NULL));
+  gst_promise_reply (
+      wish->promise, caption ? gst_structure_copy (caption)
+                             : gst_structure_new ("hiredvlm/error", "message",
+                                   G_TYPE_STRING, why, NULL));
   g_clear_pointer (&wish->promise, gst_promise_unref);
 }
 
@@ -91,8 +91,7 @@ static void
 dropped (GstHiredVlm *self, GstHiredVlmFrame *job)
 {
   gst_hired_vlm_text_fill (&self->text, job->id, NULL, 0);
-  gst_hired_vlm_wish_answer (
-      job->wish, NULL, "The description was cancelled.");
+  gst_hired_vlm_wish_answer (job->wish, NULL, "The description was cancelled.");
   g_mutex_lock (&self->lock);
   self->stats.cancelled++;
   g_mutex_unlock (&self->lock);
@@ -148,8 +147,8 @@ cue_duration (const GstHiredVlm *self, const GstHiredVlmFrame *job,
 }
 
 static void
-to_text_pad (GstHiredVlm *self, const GstHiredVlmFrame *job,
-    const GstStructure *caption)
+to_text_pad (
+    GstHiredVlm *self, const GstHiredVlmFrame *job, const GstStructure *caption)
 {
   guint64 interval, caption_duration, duration, position;
 
@@ -171,8 +170,7 @@ to_text_pad (GstHiredVlm *self, const GstHiredVlmFrame *job,
 static guint64
 lag_of (GstHiredVlm *self, const GstHiredVlmFrame *job)
 {
-  GstClockTime now =
-      gst_element_get_current_running_time (GST_ELEMENT (self));
+  GstClockTime now = gst_element_get_current_running_time (GST_ELEMENT (self));
 
   if (!GST_CLOCK_TIME_IS_VALID (now) ||
       !GST_CLOCK_TIME_IS_VALID (job->running_time))
@@ -212,15 +210,14 @@ announce (GstHiredVlm *self, const GstStructure *caption)
   GST_OBJECT_UNLOCK (self);
   gst_hired_vlm_set_last_caption (self, gst_vlm_caption_get_text (caption));
   if (post)
-    gst_element_post_message (GST_ELEMENT (self),
-        gst_message_new_element (
-            GST_OBJECT (self), gst_structure_copy (caption)));
+    gst_element_post_message (
+        GST_ELEMENT (self), gst_message_new_element (GST_OBJECT (self),
+                                gst_structure_copy (caption)));
   g_signal_emit (self, gst_hired_vlm_signal_caption, 0, caption);
 }
 
 static void
-described (
-    GstHiredVlm *self, GstHiredVlmFrame *job, const VlmResult *result)
+described (GstHiredVlm *self, GstHiredVlmFrame *job, const VlmResult *result)
 {
   guint64 lag = lag_of (self, job);
   g_autofree gchar *text = NULL;

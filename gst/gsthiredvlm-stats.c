@@ -21,9 +21,9 @@ spread_put (GstStructure *s, const gchar *name, const Spread *spread)
   g_autofree gchar *mean = g_strconcat ("mean-", name, NULL);
   g_autofree gchar *max = g_strconcat ("max-", name, NULL);
 
-  gst_structure_set (s, last, G_TYPE_UINT64, spread->last,
-      mean, G_TYPE_UINT64, spread->n ? spread->sum / spread->n : 0,
-      max, G_TYPE_UINT64, spread->max, NULL);
+  gst_structure_set (s, last, G_TYPE_UINT64, spread->last, mean, G_TYPE_UINT64,
+      spread->n ? spread->sum / spread->n : 0, max, G_TYPE_UINT64, spread->max,
+      NULL);
 }
 
 void
@@ -50,12 +50,11 @@ put_engine (GstStructure *s, VlmEngine *engine)
   if (engine == NULL)
     return;
   vlm_engine_info (engine, &info);
-  gst_structure_set (s, "model", G_TYPE_STRING, info.model,
-      "device", G_TYPE_STRING, info.device,
-      "weights", G_TYPE_STRING, info.weights,
-      "weight-bytes", G_TYPE_UINT64, info.weight_bytes,
-      "cache-bytes", G_TYPE_UINT64, info.cache_bytes,
-      "sharers", G_TYPE_UINT, info.sharers, NULL);
+  gst_structure_set (s, "model", G_TYPE_STRING, info.model, "device",
+      G_TYPE_STRING, info.device, "weights", G_TYPE_STRING, info.weights,
+      "weight-bytes", G_TYPE_UINT64, info.weight_bytes, "cache-bytes",
+      G_TYPE_UINT64, info.cache_bytes, "sharers", G_TYPE_UINT, info.sharers,
+      NULL);
 }
 
 GstStructure *
@@ -72,20 +71,17 @@ gst_hired_vlm_stats (GstHiredVlm *self)
     engine = vlm_engine_ref (self->engine);
   g_mutex_unlock (&self->lock);
   gst_hired_vlm_text_counts (&self->text, &n_buffers, &n_lost);
-  gst_structure_set (s, "in", G_TYPE_UINT64, stats.in,
-      "described", G_TYPE_UINT64, stats.described,
-      "failed", G_TYPE_UINT64, stats.failed,
-      "cancelled", G_TYPE_UINT64, stats.cancelled,
-      "skipped-interval", G_TYPE_UINT64, stats.skipped[SKIP_INTERVAL],
-      "skipped-busy", G_TYPE_UINT64, stats.skipped[SKIP_BUSY],
-      "skipped-unchanged", G_TYPE_UINT64, stats.skipped[SKIP_UNCHANGED],
-      "skipped-loading", G_TYPE_UINT64, stats.skipped[SKIP_LOADING],
-      "skipped-trick", G_TYPE_UINT64, stats.skipped[SKIP_TRICK],
-      "text-buffers", G_TYPE_UINT64, n_buffers,
-      "text-lost", G_TYPE_UINT64, n_lost,
-      "image-tokens", G_TYPE_UINT64, stats.image_tokens,
-      "image-tokens-kept", G_TYPE_UINT64, stats.image_tokens_kept,
-      "tokens", G_TYPE_UINT64, stats.tokens,
+  gst_structure_set (s, "in", G_TYPE_UINT64, stats.in, "described",
+      G_TYPE_UINT64, stats.described, "failed", G_TYPE_UINT64, stats.failed,
+      "cancelled", G_TYPE_UINT64, stats.cancelled, "skipped-interval",
+      G_TYPE_UINT64, stats.skipped[SKIP_INTERVAL], "skipped-busy",
+      G_TYPE_UINT64, stats.skipped[SKIP_BUSY], "skipped-unchanged",
+      G_TYPE_UINT64, stats.skipped[SKIP_UNCHANGED], "skipped-loading",
+      G_TYPE_UINT64, stats.skipped[SKIP_LOADING], "skipped-trick",
+      G_TYPE_UINT64, stats.skipped[SKIP_TRICK], "text-buffers", G_TYPE_UINT64,
+      n_buffers, "text-lost", G_TYPE_UINT64, n_lost, "image-tokens",
+      G_TYPE_UINT64, stats.image_tokens, "image-tokens-kept", G_TYPE_UINT64,
+      stats.image_tokens_kept, "tokens", G_TYPE_UINT64, stats.tokens,
       "tokens-per-second", G_TYPE_DOUBLE, stats.tokens_per_second, NULL);
   spread_put (s, "ttft", &stats.ttft);
   spread_put (s, "total", &stats.total);

@@ -48,8 +48,8 @@ negotiate (GstHiredVlmText *text)
   text->format = format;
   text->negotiated = TRUE;
   g_mutex_unlock (&text->lock);
-  gst_pad_push_event (
-      text->pad, gst_event_new_caps (gst_caps_from_string (format_caps[format])));
+  gst_pad_push_event (text->pad,
+      gst_event_new_caps (gst_caps_from_string (format_caps[format])));
 }
 
 static void
@@ -63,8 +63,7 @@ set_flow (GstHiredVlmText *text, GstFlowReturn flow)
 static void
 push_event (GstHiredVlmText *text, GstEvent *event)
 {
-  if (!gst_pad_push_event (text->pad, event) &&
-      !gst_pad_is_linked (text->pad))
+  if (!gst_pad_push_event (text->pad, event) && !gst_pad_is_linked (text->pad))
     set_flow (text, GST_FLOW_NOT_LINKED);
 }
 
@@ -94,7 +93,8 @@ push_cue (GstHiredVlmText *text, const GstStructure *caption, guint64 start,
   gchar *payload;
   GstBuffer *buffer;
 
-  if (GST_CLOCK_TIME_IS_VALID (end) && GST_CLOCK_TIME_IS_VALID (text->segment.stop))
+  if (GST_CLOCK_TIME_IS_VALID (end) &&
+      GST_CLOCK_TIME_IS_VALID (text->segment.stop))
     end = MAX (MIN (end, text->segment.stop), start);
   payload = gst_hired_vlm_caption_payload (caption, text->format);
   if (payload == NULL) {
@@ -220,8 +220,8 @@ push_language (GstHiredVlmText *text)
 
   g_mutex_lock (&text->lock);
   if (text->language && *text->language)
-    tags = gst_event_new_tag (gst_tag_list_new (
-        GST_TAG_LANGUAGE_CODE, text->language, NULL));
+    tags = gst_event_new_tag (
+        gst_tag_list_new (GST_TAG_LANGUAGE_CODE, text->language, NULL));
   g_mutex_unlock (&text->lock);
   if (tags)
     push_event (text, tags);

@@ -191,8 +191,7 @@ gst_hired_vlm_text_gap (GstHiredVlmText *text, guint64 start, guint64 end)
 }
 
 void
-gst_hired_vlm_text_gap_exact (
-    GstHiredVlmText *text, guint64 start, guint64 end)
+gst_hired_vlm_text_gap_exact (GstHiredVlmText *text, guint64 start, guint64 end)
 {
   if (!GST_CLOCK_TIME_IS_VALID (start))
     return;

@@ -71,8 +71,7 @@ void gst_hired_vlm_text_event (GstHiredVlmText *text, GstEvent *event);
 
 /* Video has a frame from start to end (ns, end >= start): nothing else will
  * be said before `end`, except by reserved cues. */
-void gst_hired_vlm_text_gap (
-    GstHiredVlmText *text, guint64 start, guint64 end);
+void gst_hired_vlm_text_gap (GstHiredVlmText *text, guint64 start, guint64 end);
 /* The same for streams that do not go forward. */
 void gst_hired_vlm_text_gap_exact (
     GstHiredVlmText *text, guint64 start, guint64 end);

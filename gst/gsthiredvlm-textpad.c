@@ -4,10 +4,10 @@
 #include "gst/gsthiredvlm-private.h"
 
 static gboolean
-activate_mode (
-    GstPad *pad, GstObject *parent, GstPadMode mode, gboolean active)
+activate_mode (GstPad *pad, GstObject *parent, GstPadMode mode, gboolean active)
 {
-  GstHiredVlm *self = GST_HIRED_VLM (parent);
+  /* Activated before it is added, the pad has no parent yet. */
+  GstHiredVlm *self = gst_pad_get_element_private (pad);
 
   if (mode != GST_PAD_MODE_PUSH)
     return FALSE;
@@ -83,12 +83,12 @@ new_pad (GstHiredVlm *self, GstPadTemplate *template)
   GstPad *pad = gst_pad_new_from_template (template, "text_src");
   gboolean taken;
 
+  gst_pad_set_element_private (pad, self);
   gst_pad_set_activatemode_function (pad, activate_mode);
   gst_pad_set_event_function (pad, gst_hired_vlm_src_event);
   gst_pad_set_query_function (pad, gst_hired_vlm_text_query);
   gst_pad_set_iterate_internal_links_function (
       pad, gst_hired_vlm_internal_links);
-  gst_pad_use_fixed_caps (pad);
   GST_OBJECT_LOCK (self);
   taken = self->textpad != NULL;
   if (!taken)

@@ -24,19 +24,27 @@
  *
  * ## Example launch lines
  * |[
- * gst-launch-1.0 -q filesrc location=a.jpg ! jpegdec ! hiredvlm name=v v.text_src ! fdsink
+ * gst-launch-1.0 -q filesrc location=a.jpg ! jpegdec ! hiredvlm name=v
+ * v.text_src ! fdsink
  * ]| Describe a picture on standard output.
  * |[
- * gst-launch-1.0 filesrc location=in.mp4 ! decodebin3 ! hiredvlm name=v ! queue ! textoverlay name=o ! videoconvert ! x264enc ! mp4mux ! filesink location=out.mp4 v.text_src ! queue ! o.text_sink
+ * gst-launch-1.0 filesrc location=in.mp4 ! decodebin3 ! hiredvlm name=v ! queue
+ * ! textoverlay name=o ! videoconvert ! x264enc ! mp4mux ! filesink
+ * location=out.mp4 v.text_src ! queue ! o.text_sink
  * ]| Burn captions into a film.
  * |[
- * gst-launch-1.0 filesrc location=in.mp4 ! decodebin3 ! hiredvlm name=v ! fakesink v.text_src ! text/x-raw,format=pango-markup ! webvttenc ! filesink location=out.vtt
+ * gst-launch-1.0 filesrc location=in.mp4 ! decodebin3 ! hiredvlm name=v !
+ * fakesink v.text_src ! text/x-raw,format=pango-markup ! webvttenc ! filesink
+ * location=out.vtt
  * ]| Write a WebVTT file.
  * |[
- * gst-launch-1.0 v4l2src ! videoconvert ! hiredvlm prompt="Is anybody on the stairs? Answer yes or no." name=v ! queue ! textoverlay name=o ! videoconvert ! autovideosink v.text_src ! queue ! o.text_sink
+ * gst-launch-1.0 v4l2src ! videoconvert ! hiredvlm prompt="Is anybody on the
+ * stairs? Answer yes or no." name=v ! queue ! textoverlay name=o ! videoconvert
+ * ! autovideosink v.text_src ! queue ! o.text_sink
  * ]| Watch a camera; video never stalls.
  * |[
- * gst-launch-1.0 filesrc location=in.mp4 ! decodebin3 ! hiredvlm name=v ! fakesink v.text_src ! application/x-json ! filesink location=captions.jsonl
+ * gst-launch-1.0 filesrc location=in.mp4 ! decodebin3 ! hiredvlm name=v !
+ * fakesink v.text_src ! application/x-json ! filesink location=captions.jsonl
  * ]| One JSON object per caption and line.
  *
  * Since: 0.1
@@ -47,18 +55,18 @@ GST_DEBUG_CATEGORY (gst_hired_vlm_debug);
 
 guint gst_hired_vlm_signal_caption;
 
-static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink",
-    GST_PAD_SINK, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
+static GstStaticPadTemplate sink_template =
+    GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS,
+        GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
 
-static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
-    GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
+static GstStaticPadTemplate src_template =
+    GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC, GST_PAD_ALWAYS,
+        GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
 
-static GstStaticPadTemplate text_template = GST_STATIC_PAD_TEMPLATE (
-    "text_src", GST_PAD_SRC, GST_PAD_REQUEST,
-    GST_STATIC_CAPS ("text/x-raw, format=(string){ utf8, pango-markup };"
-                     "application/x-json"));
+static GstStaticPadTemplate text_template =
+    GST_STATIC_PAD_TEMPLATE ("text_src", GST_PAD_SRC, GST_PAD_REQUEST,
+        GST_STATIC_CAPS ("text/x-raw, format=(string){ utf8, pango-markup };"
+                         "application/x-json"));
 
 G_DEFINE_TYPE (GstHiredVlm, gst_hired_vlm, GST_TYPE_ELEMENT)
 GST_ELEMENT_REGISTER_DEFINE (
@@ -91,12 +99,14 @@ gst_hired_vlm_note_lag (GstHiredVlm *self, guint64 lag)
   if (grew)
     g_object_notify (G_OBJECT (self), "max-observed-lag");
   if (exceeded)
-    GST_ELEMENT_WARNING_WITH_DETAILS (self, STREAM, FAILED,
-        ("Captions are later than the latency promised."),
-        ("lag %" GST_TIME_FORMAT ", latency %" GST_TIME_FORMAT,
+    gst_element_message_full_with_details (GST_ELEMENT (self),
+        GST_MESSAGE_WARNING, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED,
+        g_strdup ("Captions are later than the latency promised."),
+        g_strdup_printf ("lag %" GST_TIME_FORMAT ", latency %" GST_TIME_FORMAT,
             GST_TIME_ARGS (lag), GST_TIME_ARGS (latency)),
-        ("hiredvlm/excessive-lag", G_TYPE_BOOLEAN, TRUE, "lag", G_TYPE_UINT64,
-            lag, "latency", G_TYPE_UINT64, latency));
+        __FILE__, GST_FUNCTION, __LINE__,
+        gst_structure_new ("hiredvlm/excessive-lag", "lag", G_TYPE_UINT64, lag,
+            "latency", G_TYPE_UINT64, latency, NULL));
 }
 
 /* ---- the way of a buffer ---- */
@@ -188,9 +198,9 @@ tell_position (GstHiredVlm *self, guint64 timestamp, guint64 duration)
 static void
 push_tags (GstHiredVlm *self, const GstStructure *caption)
 {
-  gst_pad_push_event (self->srcpad,
-      gst_event_new_tag (gst_tag_list_new (GST_TAG_DESCRIPTION,
-          gst_vlm_caption_get_text (caption), NULL)));
+  gst_pad_push_event (
+      self->srcpad, gst_event_new_tag (gst_tag_list_new (GST_TAG_DESCRIPTION,
+                        gst_vlm_caption_get_text (caption), NULL)));
 }
 
 /* The buffer with the caption on it that it is due; takes the buffer. */
@@ -235,8 +245,7 @@ combine_flows (GstHiredVlm *self, GstFlowReturn flow)
   GST_OBJECT_UNLOCK (self);
   if (pad)
     gst_flow_combiner_update_pad_flow (self->combiner, pad, text_flow);
-  flow = gst_flow_combiner_update_pad_flow (
-      self->combiner, self->srcpad, flow);
+  flow = gst_flow_combiner_update_pad_flow (self->combiner, self->srcpad, flow);
   if (self->failed)
     flow = GST_FLOW_ERROR;
   g_mutex_unlock (&self->lock);
@@ -402,9 +411,9 @@ install_signals (GType type)
    * A description is ready. Emitted on the engine's worker thread, which
    * other elements share: return quickly, and change no states from here.
    */
-  gst_hired_vlm_signal_caption = g_signal_new ("caption", type,
-      G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1,
-      GST_TYPE_STRUCTURE | G_SIGNAL_TYPE_STATIC_SCOPE);
+  gst_hired_vlm_signal_caption =
+      g_signal_new ("caption", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
+          G_TYPE_NONE, 1, GST_TYPE_STRUCTURE | G_SIGNAL_TYPE_STATIC_SCOPE);
   /**
    * GstHiredVlm::describe:
    * @element: the element

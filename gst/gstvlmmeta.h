@@ -30,13 +30,13 @@ G_BEGIN_DECLS
 
 /* ---- fields ---- */
 
-#define GST_VLM_TEXT "text"             /* string, the description */
-#define GST_VLM_PROMPT "prompt"         /* string, what was asked */
-#define GST_VLM_STREAM_ID "stream-id"   /* string, of the video */
-#define GST_VLM_MODEL "model"           /* string */
-#define GST_VLM_POLICY "policy"         /* string, how tokens were chosen */
-#define GST_VLM_FINISH "finish-reason"  /* string: eos, length, stop */
-#define GST_VLM_SEQ "seq"               /* uint64, number in this element */
+#define GST_VLM_TEXT "text"            /* string, the description */
+#define GST_VLM_PROMPT "prompt"        /* string, what was asked */
+#define GST_VLM_STREAM_ID "stream-id"  /* string, of the video */
+#define GST_VLM_MODEL "model"          /* string */
+#define GST_VLM_POLICY "policy"        /* string, how tokens were chosen */
+#define GST_VLM_FINISH "finish-reason" /* string: eos, length, stop */
+#define GST_VLM_SEQ "seq"              /* uint64, number in this element */
 /* Of the described frame, uint64 in nanoseconds; left out if unknown. */
 #define GST_VLM_TIMESTAMP "timestamp"
 #define GST_VLM_STREAM_TIME "stream-time"
