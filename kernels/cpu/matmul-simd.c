@@ -10,7 +10,7 @@
  * (After Goto, van de Geijn: Anatomy of high-performance matrix
  * multiplication, 2008.)
  */
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/multiply-simd.h"
 
 #include "kernels/cpu/panels.h"
 #include "kernels/cpu/variants.h"
@@ -19,54 +19,15 @@
 #include <omp.h>
 #include <string.h>
 
-#define BLOCK 6 /* tokens whose sums are in registers */
 #define RUN 256 /* columns between visits of the sums to memory */
 #define TILE_TOKENS 192
 #define TILE_PANELS 8
 #define SLAB_TOKENS (4 * TILE_TOKENS) /* packed at a time */
-#define VECTORS (PANEL_ROWS / SIMD_LANES)
 
-/* Panels multiplied at once by a block of m tokens: enough independent sums
- * to hide the latency of an fma, few enough for the registers. */
-#if SIMD_LANES == 8
-#define PANELS_AT_ONCE(m) ((m) == 1 ? 4 : (m) <= 3 ? 2 : 1)
-#else
-#define PANELS_AT_ONCE(m) ((m) <= 2 ? 8 : 4)
-#endif
-#define MOST_PANELS 8
-
-/* sum[panel,m,16] += x[k,m] times panels w[.,k,16], panel after panel. */
-SIMD_INLINE void
-multiply (float *sum, size_t sum_stride, const float *x, const char *w,
-    size_t w_stride, int n_k, bool first, DataType type, const int m,
-    const int n_panels)
+static int
+at_most (int n, int bound)
 {
-  vf acc[BLOCK][MOST_PANELS][VECTORS];
-  size_t size = data_type_bytes (type);
-  for (int i = 0; i < m; i++)
-    for (int p = 0; p < n_panels; p++)
-      for (int v = 0; v < VECTORS; v++)
-        acc[i][p][v] = first ? vf_set1 (0)
-                             : vf_load (sum + p * sum_stride + i * PANEL_ROWS +
-                                        v * SIMD_LANES);
-  for (int k = 0; k < n_k; k++) {
-    vf b[MOST_PANELS][VECTORS];
-    for (int p = 0; p < n_panels; p++)
-      for (int v = 0; v < VECTORS; v++)
-        b[p][v] = vf_load_as (
-            w + p * w_stride + (k * PANEL_ROWS + v * SIMD_LANES) * size, type);
-    for (int i = 0; i < m; i++) {
-      vf a = vf_set1 (x[k * m + i]);
-      for (int p = 0; p < n_panels; p++)
-        for (int v = 0; v < VECTORS; v++)
-          acc[i][p][v] = vf_fma (a, b[p][v], acc[i][p][v]);
-    }
-  }
-  for (int i = 0; i < m; i++)
-    for (int p = 0; p < n_panels; p++)
-      for (int v = 0; v < VECTORS; v++)
-        vf_store (sum + p * sum_stride + i * PANEL_ROWS + v * SIMD_LANES,
-            acc[i][p][v]);
+  return n < bound ? n : bound;
 }
 
 /* One run of columns of one tile. */
@@ -75,64 +36,49 @@ typedef struct Run {
   int n_tokens;
   const float *x; /* packed, at the tile's first token */
   int cols, from, n_k;
-  const char *w; /* at the first panel, column 0 */
-  size_t w_stride;
+  const char *w;   /* at the first panel, column 0 */
+  size_t w_stride; /* bytes from panel to panel */
   DataType type;
 } Run;
 
-SIMD_INLINE void
-run_block (const Run *run, int token, int panel, const char *w, size_t w_stride,
-    DataType type, const int m, const int n_panels)
-{
-  multiply (run->sum + ((size_t) panel * run->n_tokens + token) * PANEL_ROWS,
-      (size_t) run->n_tokens * PANEL_ROWS,
-      run->x + (size_t) token * run->cols + (size_t) run->from * m, w, w_stride,
-      run->n_k, run->from == 0, type, m, n_panels);
-}
-
-#define CASE(m)                                                                \
-  case m:                                                                      \
-    for (; panel + PANELS_AT_ONCE (m) <= n_panels;                             \
-         panel += PANELS_AT_ONCE (m))                                          \
-      run_block (run, token, first + panel, w + panel * w_stride, w_stride,    \
-          type, m, PANELS_AT_ONCE (m));                                        \
-    for (; panel < n_panels; panel++)                                          \
-      run_block (run, token, first + panel, w + panel * w_stride, w_stride,    \
-          type, m, 1);                                                         \
-    break
-
 /* All tokens of the tile times n_panels panels from `first` on. */
 SIMD_INLINE void
-run_panels (const Run *run, int first, int n_panels, const char *w,
+run_panels (const Run *run, int first, int n_panels, const void *w,
     size_t w_stride, DataType type)
 {
   for (int token = 0; token < run->n_tokens; token += BLOCK) {
-    int m = run->n_tokens - token, panel = 0;
-    switch (m < BLOCK ? m : BLOCK) {
-      CASE (1);
-      CASE (2);
-      CASE (3);
-      CASE (4);
-      CASE (5);
-      CASE (6);
-    }
+    int m = at_most (run->n_tokens - token, BLOCK);
+    Multiply a = { .sum = run->sum +
+                          ((size_t) first * run->n_tokens + token) * PANEL,
+      .sum_row = PANEL,
+      .sum_panel = (size_t) run->n_tokens * PANEL,
+      .x = run->x + (size_t) token * run->cols + (size_t) run->from * m,
+      .x_row = 1,
+      .x_k = m,
+      .w = w,
+      .w_k = PANEL,
+      .w_panel = w_stride / data_type_bytes (type),
+      .type = type,
+      .n_k = run->n_k,
+      .first = run->from == 0 };
+    multiply_block (&a, m, n_panels);
   }
 }
 
 static void
-run_f32 (const Run *run, int first, int n_panels, const char *w, size_t stride)
+run_f32 (const Run *run, int first, int n_panels, const void *w, size_t stride)
 {
   run_panels (run, first, n_panels, w, stride, TYPE_F32);
 }
 
 static void
-run_bf16 (const Run *run, int first, int n_panels, const char *w, size_t stride)
+run_bf16 (const Run *run, int first, int n_panels, const void *w, size_t stride)
 {
   run_panels (run, first, n_panels, w, stride, TYPE_BF16);
 }
 
 static void
-run_f16 (const Run *run, int first, int n_panels, const char *w, size_t stride)
+run_f16 (const Run *run, int first, int n_panels, const void *w, size_t stride)
 {
   run_panels (run, first, n_panels, w, stride, TYPE_F16);
 }
@@ -148,17 +94,15 @@ widen (float *out, const char *w, size_t count, DataType type)
 static void
 run_widened (const Run *run, int n_panels, const char *w)
 {
-  float wide[RUN * PANEL_ROWS * PANELS_AT_ONCE (BLOCK)]
+  float wide[RUN * PANEL * PANELS_AT_ONCE (BLOCK)]
       __attribute__ ((aligned (64)));
-  size_t stride = (size_t) run->n_k * PANEL_ROWS;
+  size_t stride = (size_t) run->n_k * PANEL;
   for (int panel = 0; panel < n_panels; panel += PANELS_AT_ONCE (BLOCK)) {
-    int n = n_panels - panel;
-    if (n > PANELS_AT_ONCE (BLOCK))
-      n = PANELS_AT_ONCE (BLOCK);
+    int n = at_most (n_panels - panel, PANELS_AT_ONCE (BLOCK));
     for (int p = 0; p < n; p++)
       widen (wide + p * stride, w + (panel + p) * run->w_stride, stride,
           run->type);
-    run_f32 (run, panel, n, (const char *) wide, stride * sizeof *wide);
+    run_f32 (run, panel, n, wide, stride * sizeof *wide);
   }
 }
 
@@ -166,18 +110,13 @@ static void
 run_columns (const Run *run, int n_panels)
 {
   const char *w =
-      run->w + (size_t) run->from * PANEL_ROWS * data_type_bytes (run->type);
+      run->w + (size_t) run->from * PANEL * data_type_bytes (run->type);
+  /* Several blocks take turns on each panel while it is in the cache. */
+  int step = run->n_tokens > BLOCK ? PANELS_AT_ONCE (BLOCK) : n_panels;
   if (run->type == TYPE_F32)
-    /* panel by panel, so that each is read once into the nearest cache */
-    for (int panel = 0; panel < n_panels; panel += PANELS_AT_ONCE (BLOCK)) {
-      int n = n_panels - panel;
-      bool all = run->n_tokens <= BLOCK;
-      if (all || n > PANELS_AT_ONCE (BLOCK))
-        n = all ? n : PANELS_AT_ONCE (BLOCK);
-      run_f32 (run, panel, n, w + panel * run->w_stride, run->w_stride);
-      if (all)
-        break;
-    }
+    for (int panel = 0; panel < n_panels; panel += step)
+      run_f32 (run, panel, at_most (step, n_panels - panel),
+          w + panel * run->w_stride, run->w_stride);
   else if (run->n_tokens > 3 * BLOCK)
     run_widened (run, n_panels, w);
   else if (run->type == TYPE_BF16)
@@ -255,11 +194,11 @@ finish_tile (const Product *product, const float *sum, int token, int n_tokens,
   const Mat *w = product->w;
   for (int i = 0; i < n_tokens; i++)
     for (int p = 0; p < n_panels; p++) {
-      int row = (panel + p) * PANEL_ROWS, n_rows = w->rows - row;
+      int row = (panel + p) * PANEL;
       finish_row (product->y + (size_t) (token + i) * w->rows + row,
-          sum + ((size_t) p * n_tokens + i) * PANEL_ROWS,
-          w->bias ? w->bias + row : NULL,
-          n_rows < PANEL_ROWS ? n_rows : PANEL_ROWS, product->epilogue);
+          sum + ((size_t) p * n_tokens + i) * PANEL,
+          w->bias ? w->bias + row : NULL, at_most (w->rows - row, PANEL),
+          product->epilogue);
     }
 }
 
@@ -267,16 +206,13 @@ static void
 do_tile (const Product *product, float *sum, int token, int panel)
 {
   const Mat *w = product->w;
-  int n_tokens = product->n - token, n_panels = panel_count (w->rows) - panel;
-  if (n_tokens > product->tile_tokens)
-    n_tokens = product->tile_tokens;
-  if (n_panels > product->tile_panels)
-    n_panels = product->tile_panels;
-  size_t stride = data_type_bytes (w->type) * w->cols * PANEL_ROWS;
+  int n_tokens = at_most (product->n - token, product->tile_tokens);
+  int n_panels = at_most (panel_count (w->rows) - panel, product->tile_panels);
+  size_t stride = data_type_bytes (w->type) * w->cols * PANEL;
   Run run = { sum, n_tokens, product->packed + (size_t) token * w->cols,
     w->cols, 0, 0, (const char *) w->pack + panel * stride, stride, w->type };
   for (; run.from < w->cols; run.from += RUN) {
-    run.n_k = w->cols - run.from < RUN ? w->cols - run.from : RUN;
+    run.n_k = at_most (w->cols - run.from, RUN);
     run_columns (&run, n_panels);
   }
   finish_tile (product, sum, token, n_tokens, panel, n_panels);
@@ -286,7 +222,7 @@ do_tile (const Product *product, float *sum, int token, int panel)
 static void
 pack_block (float *packed, const float *x, int token, int n, int cols)
 {
-  int m = n - token < BLOCK ? n - token : BLOCK;
+  int m = at_most (n - token, BLOCK);
   float *out = packed + (size_t) token * cols;
   for (int i = 0; i < m; i++) {
     const float *in = x + (size_t) (token + i) * cols;
@@ -300,7 +236,7 @@ do_slab (Device *dev, Product *product, const float *x)
 {
   int n = product->n, cols = product->w->cols;
   int n_panels = panel_count (product->w->rows);
-  size_t sum_count = (size_t) TILE_TOKENS * TILE_PANELS * PANEL_ROWS;
+  size_t sum_count = (size_t) TILE_TOKENS * TILE_PANELS * PANEL;
   float *sums = cpu_scratch (
       dev, sizeof *sums * (dev->n_threads * sum_count + (size_t) n * cols));
   if (!sums)
@@ -332,7 +268,7 @@ matmul (
   Product product = { .w = w, .epilogue = epilogue };
   int n_panels = panel_count (w->rows);
   for (int from = 0; from < n; from += SLAB_TOKENS) {
-    product.n = n - from < SLAB_TOKENS ? n - from : SLAB_TOKENS;
+    product.n = at_most (n - from, SLAB_TOKENS);
     product.y = (float *) y + (size_t) from * w->rows;
     product.tile_tokens = product.n < TILE_TOKENS ? product.n : TILE_TOKENS;
     product.tile_panels =
