@@ -88,12 +88,13 @@ bench_case (Kt *kt, const KtCase *c)
     c->run (kt, kt->size);
     kt_release (kt);
     qsort (kt->times, kt->n_times, sizeof (double), compare_times);
-    double us = kt->times[kt->n_times / 2];
+    double us = kt->times[kt->n_times / 2], best = kt->times[0];
     char size[80] = "";
     for (int j = 0; j < KT_N_SIZES && kt->size[j]; j++)
       sprintf (size + strlen (size), " %d", kt->size[j]);
-    printf ("%-16s%-28s %10.1f us %8.2f GB/s %9.2f GFLOP/s\n", c->slot, size,
-        us, kt->bytes / us * 1e-3, kt->flops / us * 1e-3);
+    printf ("%-16s%-26s %10.1f us, best %10.1f: %7.2f GB/s %8.2f GFLOP/s\n",
+        c->slot, size, us, best, kt->bytes / best * 1e-3,
+        kt->flops / best * 1e-3);
   }
 }
 
@@ -123,7 +124,6 @@ open_or_skip (const Options *options, const char *name)
     printf ("skipped: %s\n", status.message);
     exit (77);
   }
-  printf ("# %s\n", dev->name);
   return dev;
 }
 
@@ -147,6 +147,7 @@ test_device (const Options *options, const char *name)
   bool halves = !strcmp (name, "cpu:halves");
   Device *dev = halves ? open_halves (options) : open_or_skip (options, name);
   Device *plain = NULL;
+  printf ("# %s\n", dev->name);
   if (!options->bench && strcmp (name, "cpu:plain"))
     plain = device_open ("cpu:plain", options->n_threads, NULL);
   if (!options->bench)

@@ -146,8 +146,8 @@ attend_paged (float *y, const float *q, const KvLayer *kv, const int *pages,
   }
 }
 
-static void
-attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
+void
+cpu_attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
     const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
     int window)
 {
@@ -176,5 +176,5 @@ cpu_init_attention (Ops *op)
   op->attention_tiles = attention_tiles;
   op->cls_attention = cls_attention;
   op->kv_write = kv_write;
-  op->attention_paged = attention_paged;
+  op->attention_paged = cpu_attention_paged;
 }

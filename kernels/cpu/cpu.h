@@ -22,6 +22,9 @@ typedef enum CpuLevel {
   CPU_LEVEL_BEST = CPU_N_LEVELS, /* the highest the processor has */
 } CpuLevel;
 
+/* Values under which a second thread costs more than it brings. */
+#define CPU_SMALL ((size_t) 1 << 14)
+
 /* Device.backend */
 typedef struct Cpu {
   struct Ops op; /* Device.op points here */
@@ -58,6 +61,11 @@ cpu_kv_offset (int page, int head, int n_kv_heads, int c)
 {
   return ((size_t) page * n_kv_heads + head) * KV_PAGE_TOKENS * c;
 }
+
+/* Plain C's, for head widths that the variants leave to it. */
+void cpu_attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
+    const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
+    int window);
 
 /* plain C */
 void cpu_init_memory (Ops *op);

@@ -9,4 +9,7 @@ void
 SIMD_NAME (cpu_init_simd) (Ops *op)
 {
   SIMD_NAME (cpu_init_matmul) (op);
+  SIMD_NAME (cpu_init_norm) (op);
+  SIMD_NAME (cpu_init_elementwise) (op);
+  SIMD_NAME (cpu_init_attention) (op);
 }

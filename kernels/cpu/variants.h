@@ -7,7 +7,10 @@
 
 /* Each sets the slots of its family; simd calls all of them. */
 #define VARIANTS(level)                                                        \
+  void cpu_init_attention_##level (Ops *op);                                   \
+  void cpu_init_elementwise_##level (Ops *op);                                 \
   void cpu_init_matmul_##level (Ops *op);                                      \
+  void cpu_init_norm_##level (Ops *op);                                        \
   void cpu_init_simd_##level (Ops *op);
 
 VARIANTS (avx2)

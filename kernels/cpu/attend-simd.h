@@ -1,0 +1,186 @@
+/* attend-simd.h - queries against 64 keys at a time, softmax as it goes
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Scores of a page of keys are computed, turned into weights relative to the
+ * largest score so far, and their values added up; when the largest score
+ * grows, what was added is scaled down. (Milakov, Gimelshein: Online
+ * normalizer calculation for softmax, 2018; Dao et al.: FlashAttention, 2022.)
+ * A row's arithmetic depends on its own keys only, page after page: it has
+ * the same bits whichever rows are beside it.
+ */
+#pragma once
+
+#include "kernels/cpu/multiply-simd.h"
+
+#include "kernels/ops.h"
+
+#include <math.h>
+
+#define ATTEND_ROWS 48 /* queries that share a page while it is cached */
+
+/* Queries of one head, and what is known of their outputs so far. */
+typedef struct Attend {
+  int n, c; /* rows; head width, a multiple of PANEL */
+  float scale;
+  float *q;     /* blocks of up to BLOCK rows, each [c,m] */
+  float *out;   /* [n,c], not yet divided by sum */
+  float *score; /* [BLOCK,KV_PAGE_TOKENS] */
+  float max[ATTEND_ROWS], sum[ATTEND_ROWS];
+  int first[ATTEND_ROWS], last[ATTEND_ROWS]; /* keys each row sees */
+} Attend;
+
+static inline size_t
+attend_floats (int c)
+{
+  return (size_t) ATTEND_ROWS * c * 2 + BLOCK * KV_PAGE_TOKENS;
+}
+
+/* Carves the arrays out of attend_floats(c) floats. */
+static inline void
+attend_init (Attend *a, float *memory, int c, float scale)
+{
+  a->n = 0;
+  a->c = c;
+  a->scale = scale;
+  a->q = memory;
+  a->out = a->q + (size_t) ATTEND_ROWS * c;
+  a->score = a->out + (size_t) ATTEND_ROWS * c;
+}
+
+/* Sets row i of n, of which `width` channels are given (the rest are 0). */
+SIMD_INLINE void
+attend_row (
+    Attend *a, int i, int n, const float *q, int width, int first, int last)
+{
+  int start = i / BLOCK * BLOCK, m = n - start < BLOCK ? n - start : BLOCK;
+  float *to = a->q + (size_t) start * a->c + i % BLOCK;
+  for (int j = 0; j < a->c; j++)
+    to[(size_t) j * m] = j < width ? q[j] : 0;
+  for (int j = 0; j < a->c; j += SIMD_LANES)
+    vf_store (a->out + (size_t) i * a->c + j, vf_set1 (0));
+  a->max[i] = -INFINITY;
+  a->sum[i] = 0;
+  a->first[i] = first;
+  a->last[i] = last;
+}
+
+/* Lanes from .. to-1 of x, the others replaced. */
+SIMD_INLINE vf
+keep_lanes (vf x, int from, int to, float other)
+{
+  float lanes[SIMD_LANES];
+  vf_store (lanes, x);
+  for (int i = 0; i < SIMD_LANES; i++)
+    if (i < from || i >= to)
+      lanes[i] = other;
+  return vf_load (lanes);
+}
+
+SIMD_INLINE float
+largest_lane (vf x)
+{
+  float lanes[SIMD_LANES];
+  vf_store (lanes, x);
+  float largest = lanes[0];
+  for (int i = 1; i < SIMD_LANES; i++)
+    largest = lanes[i] > largest ? lanes[i] : largest;
+  return largest;
+}
+
+SIMD_INLINE void
+scale_row (float *out, int c, float factor)
+{
+  for (int j = 0; j < c; j += SIMD_LANES)
+    vf_store (out + j, vf_mul (vf_load (out + j), vf_set1 (factor)));
+}
+
+/* Scores of keys from .. to-1 of a page become weights, the others 0. */
+SIMD_INLINE void
+weigh_row (Attend *a, int i, float *score, int from, int to)
+{
+  vf top = vf_set1 (-INFINITY), total = vf_set1 (0), scale = vf_set1 (a->scale);
+  for (int j = 0; j < KV_PAGE_TOKENS; j += SIMD_LANES) {
+    vf s = vf_mul (vf_load (score + j), scale);
+    if (from > j || to < j + SIMD_LANES)
+      s = keep_lanes (s, from - j, to - j, -INFINITY);
+    vf_store (score + j, s);
+    top = vf_max (s, top);
+  }
+  float max = largest_lane (top);
+  if (max > a->max[i]) {
+    float lanes[SIMD_LANES];
+    vf_store (lanes, vf_exp (vf_set1 (a->max[i] - max)));
+    if (a->sum[i] > 0)
+      scale_row (a->out + (size_t) i * a->c, a->c, lanes[0]);
+    a->sum[i] *= lanes[0];
+    a->max[i] = max;
+  }
+  for (int j = 0; j < KV_PAGE_TOKENS; j += SIMD_LANES) {
+    vf p = vf_exp (vf_sub (vf_load (score + j), vf_set1 (a->max[i])));
+    if (from > j || to < j + SIMD_LANES)
+      p = keep_lanes (p, from - j, to - j, 0);
+    vf_store (score + j, p);
+    total = vf_add (total, p);
+  }
+  a->sum[i] += vf_sum (total);
+}
+
+SIMD_INLINE void
+weigh_nothing (float *score)
+{
+  for (int j = 0; j < KV_PAGE_TOKENS; j += SIMD_LANES)
+    vf_store (score + j, vf_set1 (0));
+}
+
+/* Keys key .. key+63, of which those before `end` exist: k[c,64] and v[64,c]
+ * (only the rows that exist are read). */
+static void
+attend_page (Attend *a, const float *k, const float *v, int key, int end)
+{
+  int n_keys = end - key < KV_PAGE_TOKENS ? end - key : KV_PAGE_TOKENS;
+  for (int row = 0; row < a->n; row += BLOCK) {
+    int m = a->n - row < BLOCK ? a->n - row : BLOCK;
+    Multiply scores = { .sum = a->score,
+      .sum_row = KV_PAGE_TOKENS,
+      .sum_panel = PANEL,
+      .x = a->q + (size_t) row * a->c,
+      .x_row = 1,
+      .x_k = m,
+      .w = k,
+      .w_k = KV_PAGE_TOKENS,
+      .w_panel = PANEL,
+      .type = TYPE_F32,
+      .n_k = a->c,
+      .first = true };
+    multiply_block (&scores, m, KV_PAGE_TOKENS / PANEL);
+    for (int i = 0; i < m; i++) {
+      int from = a->first[row + i] - key, to = a->last[row + i] + 1 - key;
+      if (from < n_keys && to > 0)
+        weigh_row (a, row + i, a->score + i * KV_PAGE_TOKENS, from, to);
+      else
+        weigh_nothing (a->score + i * KV_PAGE_TOKENS);
+    }
+    Multiply values = { .sum = a->out + (size_t) row * a->c,
+      .sum_row = a->c,
+      .sum_panel = PANEL,
+      .x = a->score,
+      .x_row = KV_PAGE_TOKENS,
+      .x_k = 1,
+      .w = v,
+      .w_k = a->c,
+      .w_panel = PANEL,
+      .type = TYPE_F32,
+      .n_k = n_keys };
+    multiply_block (&values, m, a->c / PANEL);
+  }
+}
+
+/* y = the first `width` channels of row i. */
+SIMD_INLINE void
+attend_result (const Attend *a, int i, float *y, int width)
+{
+  const float *out = a->out + (size_t) i * a->c;
+  vf sum = vf_set1 (a->sum[i]);
+  for (int j = 0; j < width; j += SIMD_LANES)
+    vf_store_n (y + j, width - j, vf_div (vf_load (out + j), sum));
+}

@@ -1,0 +1,247 @@
+/* attention-simd.c - encoder and paged attention, once per vector level
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "kernels/cpu/attend-simd.h"
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/variants.h"
+
+#include <omp.h>
+#include <string.h>
+
+static int
+at_most (int n, int bound)
+{
+  return n < bound ? n : bound;
+}
+
+static int
+pages_of (int n_keys)
+{
+  return (n_keys + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+}
+
+/* ---- encoder ---- */
+
+/* One head of one tile, brought into the form of cache pages. */
+typedef struct Head {
+  const float *k, *v; /* rows `stride` apart */
+  int n_keys, stride, c, padded_c;
+  float *k_pages, *v_pages;
+} Head;
+
+static void
+pack_head (const Head *head)
+{
+  int n = pages_of (head->n_keys) * KV_PAGE_TOKENS, width = head->padded_c;
+  for (int key = 0; key < n; key++) {
+    bool real = key < head->n_keys;
+    size_t page = (size_t) (key / KV_PAGE_TOKENS) * KV_PAGE_TOKENS * width;
+    const float *k = head->k + (size_t) key * head->stride;
+    const float *v = head->v + (size_t) key * head->stride;
+    float *to = head->k_pages + page + key % KV_PAGE_TOKENS;
+    for (int j = 0; j < width; j++)
+      to[j * KV_PAGE_TOKENS] = real && j < head->c ? k[j] : 0;
+    to = head->v_pages + (size_t) key * width;
+    for (int j = 0; j < width; j++)
+      to[j] = real && j < head->c ? v[j] : 0;
+  }
+}
+
+static void
+attend_tile (const Head *head, Attend *a, float *y, const float *q, int n)
+{
+  for (int from = 0; from < n; from += ATTEND_ROWS) {
+    size_t at = (size_t) from * head->stride;
+    a->n = at_most (n - from, ATTEND_ROWS);
+    for (int i = 0; i < a->n; i++)
+      attend_row (a, i, a->n, q + at + (size_t) i * head->stride, head->c, 0,
+          head->n_keys - 1);
+    for (int key = 0; key < head->n_keys; key += KV_PAGE_TOKENS)
+      attend_page (a, head->k_pages + (size_t) key * head->padded_c,
+          head->v_pages + (size_t) key * head->padded_c, key, head->n_keys);
+    for (int i = 0; i < a->n; i++)
+      attend_result (a, i, y + at + (size_t) i * head->stride, head->c);
+  }
+}
+
+static void
+attention_tiles (Device *dev, Act *y, const Act *q, const Act *k, const Act *v,
+    const int *q_start, int n_q, int t, int n_keys, int h, int c, float scale)
+{
+  int padded_c = (c + PANEL - 1) / PANEL * PANEL, d = h * c;
+  size_t n_packed = (size_t) pages_of (n_keys) * KV_PAGE_TOKENS * padded_c;
+  size_t n_each = 2 * n_packed + attend_floats (padded_c);
+  float *scratch = cpu_scratch (dev, sizeof *scratch * n_each * dev->n_threads);
+  if (!scratch)
+    return;
+#pragma omp parallel for num_threads(dev->n_threads) schedule(dynamic)
+  for (int task = 0; task < t * h; task++) {
+    int tile = task / h, first = q_start[tile], n = q_start[tile + 1] - first;
+    if (n == 0)
+      continue;
+    float *memory = scratch + n_each * omp_get_thread_num ();
+    size_t column = (size_t) (task % h) * c;
+    size_t keys = (size_t) tile * n_keys * d + column;
+    Head head = { (const float *) k + keys, (const float *) v + keys, n_keys, d,
+      c, padded_c, memory, memory + n_packed };
+    Attend a;
+    attend_init (&a, memory + 2 * n_packed, padded_c, scale);
+    pack_head (&head);
+    size_t rows = (size_t) first * d + column;
+    attend_tile (&head, &a, (float *) y + rows, (const float *) q + rows, n);
+  }
+}
+
+/* ---- the class token's row ---- */
+
+SIMD_INLINE float
+dot (const float *a, const float *b, int n)
+{
+  vf sum = vf_set1 (0);
+  int i = 0;
+  for (; i + SIMD_LANES <= n; i += SIMD_LANES)
+    sum = vf_fma (vf_load (a + i), vf_load (b + i), sum);
+  if (i < n)
+    sum = vf_fma (vf_load_n (a + i, n - i), vf_load_n (b + i, n - i), sum);
+  return vf_sum (sum);
+}
+
+static void
+softmax (float *x, int n)
+{
+  float max = x[0], sum = 0;
+  for (int i = 1; i < n; i++)
+    max = x[i] > max ? x[i] : max;
+  vf total = vf_set1 (0);
+  for (int i = 0; i < n; i += SIMD_LANES) {
+    vf p = vf_exp (vf_sub (vf_load_n (x + i, n - i), vf_set1 (max)));
+    vf_store_n (x + i, n - i, p);
+    total = vf_add (total, vf_load_n (x + i, n - i));
+  }
+  sum = vf_sum (total);
+  for (int i = 0; i < n; i += SIMD_LANES)
+    vf_store_n (x + i, n - i, vf_div (vf_load_n (x + i, n - i), vf_set1 (sum)));
+}
+
+static void
+cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
+    int N, int h, int c, float scale)
+{
+  size_t d = (size_t) h * c, n_keys = N + 1;
+  float *p = cpu_scratch (dev, sizeof *p * t * h * n_keys);
+  if (!p)
+    return;
+#pragma omp parallel for num_threads(dev->n_threads)
+  for (int task = 0; task < t * h; task++) {
+    int tile = task / h;
+    size_t column = (size_t) (task % h) * c;
+    const float *query = (const float *) q + tile * d + column;
+    const float *key = (const float *) k + tile * n_keys * d + column;
+    float *row = p + task * n_keys;
+    for (size_t j = 0; j < n_keys; j++)
+      row[j] = scale * dot (query, key + j * d, c);
+    softmax (row, (int) n_keys);
+  }
+  for (int tile = 0; tile < t; tile++)
+    for (int j = 0; j < N; j++) {
+      float sum = 0;
+      for (int head = 0; head < h; head++)
+        sum += p[((size_t) tile * h + head) * n_keys + 1 + j];
+      score[(size_t) tile * N + j] = sum;
+    }
+}
+
+/* ---- paged cache ---- */
+
+/* Up to ATTEND_ROWS queries of one sequence that read one key head: the heads
+ * of its group, token after token. */
+typedef struct Span {
+  int seq, kv_head, from, n; /* rows from .. from+n-1 of tokens x group */
+} Span;
+
+static void
+attend_span (const Span *span, Attend *a, float *y, const float *q,
+    const KvLayer *kv, const PagedBatch *batch, int h, int n_kv_heads,
+    int window)
+{
+  int group = h / n_kv_heads, c = a->c;
+  int end = batch->kv_len[span->seq], start = batch->q_start[span->seq];
+  int n_tokens = batch->q_start[span->seq + 1] - start;
+  size_t at[ATTEND_ROWS];
+  a->n = span->n;
+  for (int i = 0; i < span->n; i++) {
+    int token = (span->from + i) / group, head = (span->from + i) % group;
+    int last = end - n_tokens + token;
+    at[i] = ((size_t) (start + token) * h + span->kv_head * group + head) * c;
+    attend_row (a, i, span->n, q + at[i], c,
+        window > 0 && last >= window ? last - window + 1 : 0, last);
+  }
+  const int *pages = batch->pages + batch->page_start[span->seq];
+  int first = a->first[0] / KV_PAGE_TOKENS;
+  for (int page = first; page * KV_PAGE_TOKENS <= a->last[span->n - 1];
+       page++) {
+    size_t offset = cpu_kv_offset (pages[page], span->kv_head, n_kv_heads, c);
+    attend_page (a, (const float *) kv->k + offset,
+        (const float *) kv->v + offset, page * KV_PAGE_TOKENS,
+        a->last[span->n - 1] + 1);
+  }
+  for (int i = 0; i < span->n; i++)
+    attend_result (a, i, y + at[i], c);
+}
+
+static int
+spans_of (const PagedBatch *batch, int seq, int group)
+{
+  int rows = (batch->q_start[seq + 1] - batch->q_start[seq]) * group;
+  return (rows + ATTEND_ROWS - 1) / ATTEND_ROWS;
+}
+
+static Span
+find_span (const PagedBatch *batch, int task, int n_kv_heads, int group)
+{
+  Span span = { 0 };
+  while (task >= spans_of (batch, span.seq, group) * n_kv_heads)
+    task -= spans_of (batch, span.seq++, group) * n_kv_heads;
+  int seq = span.seq;
+  int rows = (batch->q_start[seq + 1] - batch->q_start[seq]) * group;
+  span.kv_head = task % n_kv_heads;
+  span.from = task / n_kv_heads * ATTEND_ROWS;
+  span.n = at_most (rows - span.from, ATTEND_ROWS);
+  return span;
+}
+
+static void
+attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
+    const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
+    int window)
+{
+  if (c % PANEL) {
+    cpu_attention_paged (dev, y, q, kv, batch, h, n_kv_heads, c, scale, window);
+    return;
+  }
+  float *scratch =
+      cpu_scratch (dev, sizeof *scratch * attend_floats (c) * dev->n_threads);
+  if (!scratch)
+    return;
+  int group = h / n_kv_heads, n_tasks = 0;
+  for (int seq = 0; seq < batch->n_seqs; seq++)
+    n_tasks += spans_of (batch, seq, group) * n_kv_heads;
+#pragma omp parallel for num_threads(dev->n_threads) schedule(dynamic)
+  for (int task = 0; task < n_tasks; task++) {
+    /* the last queries first: they have the most keys */
+    Span span = find_span (batch, n_tasks - 1 - task, n_kv_heads, group);
+    Attend a;
+    attend_init (
+        &a, scratch + attend_floats (c) * omp_get_thread_num (), c, scale);
+    attend_span (&span, &a, y, q, kv, batch, h, n_kv_heads, window);
+  }
+}
+
+void
+SIMD_NAME (cpu_init_attention) (Ops *op)
+{
+  op->attention_tiles = attention_tiles;
+  op->cls_attention = cls_attention;
+  op->attention_paged = attention_paged;
+}
