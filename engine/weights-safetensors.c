@@ -180,20 +180,41 @@ compare_places (gconstpointer a, gconstpointer b)
 }
 
 static gboolean
-check_overlap (GPtrArray *tensors, const char *file, GError **error)
+fail_gap (const char *file, const guint8 *data, const guint8 *from,
+    const guint8 *to, GError **error)
 {
-  g_ptr_array_sort (tensors, compare_places);
-  for (guint i = 1; i < tensors->len; i++) {
-    const VlmTensor *a = tensors->pdata[i - 1], *b = tensors->pdata[i];
+  g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+      "%s: tensors were expected to fill the data, but bytes %" G_GSIZE_FORMAT
+      " to %" G_GSIZE_FORMAT " belong to none.",
+      file, (gsize) (from - data), (gsize) (to - data));
+  return FALSE;
+}
 
-    if (a->data + a->bytes > b->data) {
+/* The format allows neither overlaps nor gaps. */
+static gboolean
+check_places (GPtrArray *tensors, const guint8 *data, gsize data_bytes,
+    const char *file, GError **error)
+{
+  const guint8 *end = data;
+
+  g_ptr_array_sort (tensors, compare_places);
+  for (guint i = 0; i < tensors->len; i++) {
+    const VlmTensor *tensor = tensors->pdata[i];
+
+    if (tensor->data < end) {
+      const VlmTensor *before = tensors->pdata[i - 1];
+
       g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
           "%s: tensors were expected to lie apart, but %s and %s overlap.",
-          file, a->name, b->name);
+          file, before->name, tensor->name);
       return FALSE;
     }
+    if (tensor->data > end)
+      return fail_gap (file, data, end, tensor->data, error);
+    end = tensor->data + tensor->bytes;
   }
-  return TRUE;
+  return end == data + data_bytes ||
+         fail_gap (file, data, end, data + data_bytes, error);
 }
 
 /* The header's root, owned, and its length; NULL with an error. */
@@ -257,7 +278,8 @@ vlm_safetensors_parse (
       return NULL;
     g_ptr_array_add (tensors, tensor);
   }
-  if (!check_overlap (tensors, file, error))
+  if (!check_places (
+          tensors, bytes + 8 + header, length - 8 - header, file, error))
     return NULL;
   return g_steal_pointer (&tensors);
 }

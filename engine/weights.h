@@ -78,8 +78,8 @@ char *vlm_weights_canonical_name (const char *name);
 /* The tensors of one safetensors file in memory, `file` for messages, raw
  * names. Parses only: for tests and fuzzing. Elements VlmTensor, data inside
  * the given bytes. Refuses a header that does not fit its file, ranges that
- * leave the file, overlap or disagree with shape and dtype, and a name given
- * twice. */
+ * leave the file, overlap, leave gaps or disagree with shape and dtype, and a
+ * name given twice. */
 GPtrArray *vlm_safetensors_parse (
     const guint8 *bytes, gsize length, const char *file, GError **error);
 

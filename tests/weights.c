@@ -26,10 +26,10 @@ test_parse (void)
       "{\"__metadata__\":{\"format\":\"pt\"},"
       "\"a\":{\"dtype\":\"F16\",\"shape\":[2,3],\"data_offsets\":[0,12]},"
       "\"b\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[12,16]},"
-      "\"c\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[20,28]},"
+      "\"c\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[16,24]},"
       "\"e\":{\"dtype\":\"BF16\",\"shape\":[0,7],\"data_offsets\":[16,16]}"
       "}     ",
-      28, &error);
+      24, &error);
   const VlmTensor *a, *b;
 
   g_assert_no_error (error);
@@ -90,6 +90,10 @@ static const struct {
   { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
     "\"b\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[2,4]}}",
       4, "overlap" },
+  { "{\"a\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[2,4]}}", 4,
+      "bytes 0 to 2 belong to none" },
+  { "{\"a\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 5,
+      "bytes 2 to 5 belong to none" },
   { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
     "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
       8, "occurs twice" },
