@@ -53,12 +53,11 @@ vlm_shape_find (const char *name)
   return NULL;
 }
 
-/* Where tensors go; with no weights, their bytes are only added up. */
 typedef struct {
   VlmWeights *weights;
   DataType stored;
-  guint64 state; /* of splitmix64 */
-  guint64 bytes;
+  guint64 state;   /* of splitmix64 */
+  gpointer shared; /* values of every matrix, or NULL */
 } Maker;
 
 /* Uniform in [-1,1). */
@@ -104,14 +103,15 @@ static void
 add (Maker *m, const char *name, int n_dims, const gint64 *shape, float mean,
     float deviation)
 {
+  gpointer shared = n_dims > 1 ? m->shared : NULL;
+  gpointer data =
+      vlm_weights_add (m->weights, name, m->stored, n_dims, shape, shared);
   gsize count = 1;
 
   for (int i = 0; i < n_dims; i++)
     count *= shape[i];
-  m->bytes += count * data_type_bytes (m->stored);
-  if (m->weights)
-    fill (m, vlm_weights_add (m->weights, name, m->stored, n_dims, shape),
-        count, mean, deviation);
+  if (!shared)
+    fill (m, data, count, mean, deviation);
 }
 
 static void
@@ -203,9 +203,10 @@ add_text (Maker *m, const VlmTextConfig *t)
     add_linear (m, "", "lm_head", t->vocab, D, FALSE);
 }
 
-static int
-deepest_layer (const VlmConfig *config)
+int
+vlm_model_vision_layers (const VlmModel *model)
 {
+  const VlmConfig *config = &model->config;
   int deepest = 0;
 
   for (int i = 0; i < config->n_feature_layers; i++)
@@ -214,11 +215,12 @@ deepest_layer (const VlmConfig *config)
 }
 
 static void
-add_all (Maker *m, const VlmConfig *config)
+add_all (Maker *m, const VlmModel *model)
 {
+  const VlmConfig *config = &model->config;
   int D = config->text.width;
 
-  add_vision (m, &config->vision, deepest_layer (config));
+  add_vision (m, &config->vision, vlm_model_vision_layers (model));
   add_linear (m, "multi_modal_projector.", "linear_1", D,
       config->vision.width * config->n_feature_layers, config->projector_bias);
   add_linear (
@@ -228,46 +230,50 @@ add_all (Maker *m, const VlmConfig *config)
   add_text (m, &config->text);
 }
 
-VlmModel *
-vlm_model_new_hollow (
-    const char *name, const char *config_json, int max_layers, GError **error)
+/* Values of the largest matrix, of a width between the two networks'. */
+static gpointer
+make_shared (Maker *m, const VlmConfig *config)
 {
-  g_autoptr (VlmModel) model = g_new0 (VlmModel, 1);
-  VlmConfig *config = &model->config;
+  const VlmTextConfig *t = &config->text;
+  const VlmVisionConfig *v = &config->vision;
+  gsize rows = MAX (
+      MAX (t->vocab, t->hidden), MAX (t->heads * t->head_width, v->hidden));
+  gsize cols = MAX (MAX (t->width, t->heads * t->head_width),
+      MAX (v->width * config->n_feature_layers, v->n_patches + 1));
+  gpointer data = vlm_weights_add (
+      m->weights, "shared", m->stored, 2, (gint64[]){ rows, cols }, NULL);
 
-  if (!vlm_config_parse (config, name, config_json, NULL, NULL, NULL, error))
-    return NULL;
-  model->folder = g_strdup (name);
-  model->name = g_strdup (name);
-  model->add_bos = model->add_eos = -1;
-  model->weights = vlm_weights_new_memory (name);
-  if (max_layers <= 0)
-    return g_steal_pointer (&model);
-  config->text.layers = MIN (config->text.layers, max_layers);
-  for (int i = 0; i < config->n_feature_layers; i++)
-    config->feature_layer[i] = MIN (config->feature_layer[i], max_layers);
-  return g_steal_pointer (&model);
+  fill (m, data, rows * cols, 0, 1 / sqrtf (t->width));
+  return data;
 }
 
 VlmModel *
 vlm_model_new_random (const char *name, const char *config_json,
-    DataType stored, int max_layers, guint64 seed, GError **error)
+    DataType stored, gboolean shared, guint64 seed, GError **error)
 {
-  VlmModel *model = vlm_model_new_hollow (name, config_json, max_layers, error);
+  g_autoptr (VlmModel) model = g_new0 (VlmModel, 1);
   Maker maker = { .stored = stored, .state = seed };
 
-  if (!model)
+  g_assert (stored != TYPE_F16);
+  if (!vlm_config_parse (
+          &model->config, name, config_json, NULL, NULL, NULL, error))
     return NULL;
-  maker.weights = model->weights;
-  add_all (&maker, &model->config);
-  return model;
+  model->folder = g_strdup (name);
+  model->name = g_strdup (name);
+  model->add_bos = model->add_eos = -1;
+  maker.weights = model->weights = vlm_weights_new_memory (name);
+  if (shared)
+    maker.shared = make_shared (&maker, &model->config);
+  add_all (&maker, model);
+  return g_steal_pointer (&model);
 }
 
-guint64
-vlm_model_random_bytes (const VlmModel *hollow, DataType stored)
+void
+vlm_model_cut_layers (VlmModel *model, int layers)
 {
-  Maker maker = { .stored = stored };
+  VlmConfig *config = &model->config;
 
-  add_all (&maker, &hollow->config);
-  return maker.bytes;
+  config->text.layers = MIN (config->text.layers, layers);
+  for (int i = 0; i < config->n_feature_layers; i++)
+    config->feature_layer[i] = MIN (config->feature_layer[i], layers);
 }

@@ -23,18 +23,18 @@ extern const VlmShape vlm_shapes[];
 const VlmShape *vlm_shape_find (const char *name);
 
 /* The model of a config.json text with all tensors random: matrices of
- * variance 1/inputs, embeddings 1, norms near 1. max_layers > 0 cuts both
- * networks down to that many layers that run. Equal arguments give equal
- * models, whatever `stored` rounds them to. */
+ * variance 1/inputs, tables of 1, norms near 1, stored as F32 or BF16. Equal
+ * arguments give equal models. With `shared`, matrices and tables are all the
+ * same values in the same memory, so that a large shape costs the host no
+ * more than its largest tensor. */
 VlmModel *vlm_model_new_random (const char *name, const char *config_json,
-    DataType stored, int max_layers, guint64 seed, GError **error);
+    DataType stored, gboolean shared, guint64 seed, GError **error);
 
-/* Parses the config and cuts the layers, but makes no tensor: enough for the
- * *_bytes functions of the networks. */
-VlmModel *vlm_model_new_hollow (
-    const char *name, const char *config_json, int max_layers, GError **error);
+/* Cuts both networks down to `layers` layers that run: for measuring, what it
+ * says is no longer what the checkpoint says. */
+void vlm_model_cut_layers (VlmModel *model, int layers);
 
-/* Bytes of host memory that vlm_model_new_random's tensors take. */
-guint64 vlm_model_random_bytes (const VlmModel *hollow, DataType stored);
+/* Encoder layers that run: up to the deepest feature layer. */
+int vlm_model_vision_layers (const VlmModel *model);
 
 G_END_DECLS

@@ -16,6 +16,7 @@
 struct VlmWeights {
   char *folder;
   GPtrArray *files;   /* GMappedFile */
+  GPtrArray *blocks;  /* values of tensors that were added */
   GPtrArray *lists;   /* GPtrArray of VlmTensor, one a file; they own */
   GHashTable *tensor; /* canonical name to VlmTensor, borrowed */
   guint64 bytes;
@@ -30,6 +31,7 @@ vlm_weights_free (VlmWeights *weights)
     return;
   g_clear_pointer (&weights->tensor, g_hash_table_unref);
   g_clear_pointer (&weights->lists, g_ptr_array_unref);
+  g_clear_pointer (&weights->blocks, g_ptr_array_unref);
   g_clear_pointer (&weights->files, g_ptr_array_unref);
   g_free (weights->folder);
   g_free (weights);
@@ -43,6 +45,7 @@ weights_new (const char *folder)
   weights->folder = g_strdup (folder);
   weights->files =
       g_ptr_array_new_with_free_func ((GDestroyNotify) g_mapped_file_unref);
+  weights->blocks = g_ptr_array_new_with_free_func (g_aligned_free);
   weights->lists =
       g_ptr_array_new_with_free_func ((GDestroyNotify) g_ptr_array_unref);
   weights->tensor = g_hash_table_new (g_str_hash, g_str_equal);
@@ -247,7 +250,6 @@ vlm_weights_open (const char *folder, GError **error)
 static void
 made_tensor_free (VlmTensor *tensor)
 {
-  g_aligned_free ((gpointer) tensor->data);
   g_free (tensor->name);
   g_free (tensor->file);
   g_free (tensor->dtype);
@@ -266,10 +268,9 @@ vlm_weights_new_memory (const char *name)
 
 gpointer
 vlm_weights_add (VlmWeights *weights, const char *canonical, DataType type,
-    int n_dims, const gint64 *shape)
+    int n_dims, const gint64 *shape, gpointer values)
 {
   VlmTensor *tensor = g_new0 (VlmTensor, 1);
-  gpointer data;
 
   g_assert (!g_hash_table_contains (weights->tensor, canonical));
   tensor->name = g_strdup (canonical);
@@ -283,11 +284,15 @@ vlm_weights_add (VlmWeights *weights, const char *canonical, DataType type,
     tensor->shape[i] = shape[i];
     tensor->bytes *= shape[i];
   }
-  tensor->data = data = g_aligned_alloc (tensor->bytes, 1, 64);
+  if (!values) {
+    values = g_aligned_alloc (tensor->bytes, 1, 64);
+    g_ptr_array_add (weights->blocks, values);
+  }
+  tensor->data = values;
   g_ptr_array_add (weights->lists->pdata[0], tensor);
   g_hash_table_insert (weights->tensor, tensor->name, tensor);
   weights->bytes += tensor->bytes;
-  return data;
+  return values;
 }
 
 const VlmTensor *

@@ -39,9 +39,10 @@ void vlm_weights_free (VlmWeights *weights);
 VlmWeights *vlm_weights_new_memory (const char *name);
 
 /* Adds a tensor under its canonical name, not there yet, and returns its
- * values for the caller to fill; they belong to weights. */
+ * values: those given, which must live as long as weights, or if NULL new ones
+ * that belong to weights, for the caller to fill. */
 gpointer vlm_weights_add (VlmWeights *weights, const char *canonical,
-    DataType type, int n_dims, const gint64 *shape);
+    DataType type, int n_dims, const gint64 *shape, gpointer values);
 
 /* NULL if there is none that DataType can express. */
 const VlmTensor *vlm_weights_find (const VlmWeights *weights, const char *name);

@@ -29,7 +29,7 @@ bed_model_new (const BedModel *bed)
       bed->text_type ? bed->text_type : "llama",
       bed->text_layers ? bed->text_layers : 3, bed->text ? bed->text : "");
   VlmModel *model =
-      vlm_model_new_random ("random", json, TYPE_F32, 0, 20240822, &error);
+      vlm_model_new_random ("random", json, TYPE_F32, FALSE, 20240822, &error);
 
   g_assert_no_error (error);
   return model;
