@@ -1,0 +1,234 @@
+/* bench-run.c - runs frames and keeps the median of each phase
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "pipelines/bench.h"
+
+#include <stdlib.h>
+
+#include "engine/scratch.h"
+
+#define BEFORE_IMAGE 8 /* prompt tokens */
+#define AFTER_IMAGE 24
+#define MAX_FRAMES 25
+#define MIN_FRAMES 3
+#define ENOUGH_US (3 * G_USEC_PER_SEC) /* of frames measured */
+#define LONG_US (30 * G_USEC_PER_SEC)  /* of one frame: then two will do */
+
+const char *const bench_phase_names[BENCH_N_PHASES] = { "preprocess", "vision",
+  "policy", "projector", "prefill", "decode", "frame" };
+
+typedef struct {
+  BenchBed *bed;
+  const BenchOptions *options;
+  VlmVisionJob job;
+  VlmSelection selection;
+  VlmSequence seq;
+  int *ids;
+  gint64 us[BENCH_N_PHASES], first_token_us;
+  int image_rows, next_id;
+} Frame;
+
+static gint64
+lap (Frame *f, gint64 *start)
+{
+  gint64 now, spent;
+
+  device_sync (f->bed->dev, NULL);
+  now = g_get_monotonic_time ();
+  spent = now - *start;
+  *start = now;
+  return spent;
+}
+
+static gboolean
+see (Frame *f, gint64 *start, GError **error)
+{
+  BenchBed *bed = f->bed;
+  const Act *features;
+
+  f->job.tiles =
+      vlm_tiler_run (bed->tiler, &bed->picture, &bed->geometry, error);
+  if (!f->job.tiles)
+    return FALSE;
+  f->us[BENCH_PREPROCESS] = lap (f, start);
+  f->job.lut = vlm_tiler_lut (bed->tiler);
+  if (!vlm_vision_run (bed->vision, &f->job, &f->selection, &features,
+          &f->us[BENCH_POLICY], error))
+    return FALSE;
+  f->us[BENCH_VISION] = lap (f, start) - f->us[BENCH_POLICY];
+  vlm_projector_run (bed->projector, features, &f->selection, &bed->geometry,
+      bed->x, BEFORE_IMAGE);
+  f->us[BENCH_PROJECTOR] = lap (f, start);
+  return TRUE;
+}
+
+/* Pieces of one size, the last the only one with logits. */
+static gboolean
+prefill (Frame *f, GError **error)
+{
+  BenchBed *bed = f->bed;
+  int D = bed->model->config.text.width;
+  int n = BEFORE_IMAGE + f->image_rows + AFTER_IMAGE;
+  int n_pieces = (n + bed->max_tokens - 1) / bed->max_tokens;
+  float *logits = NULL;
+
+  vlm_decoder_embed (bed->decoder, bed->x, 0, f->ids, BEFORE_IMAGE);
+  vlm_decoder_embed (
+      bed->decoder, bed->x, BEFORE_IMAGE + f->image_rows, f->ids, AFTER_IMAGE);
+  g_assert (vlm_sequence_reserve (&f->seq, n + f->options->tokens));
+  for (int i = 0, done = 0; i < n_pieces; i++) {
+    int end = n * (i + 1) / n_pieces;
+    VlmStepInput in = { &f->seq, end - done, NULL,
+      act_at (bed->dev, bed->x, (gsize) done * D), end == n, n };
+
+    if (!vlm_decoder_step (bed->decoder, &in, 1, &logits, error))
+      return FALSE;
+    done = end;
+  }
+  f->next_id = vlm_sampler_next (bed->sampler, logits);
+  return TRUE;
+}
+
+static gboolean
+decode (Frame *f, GError **error)
+{
+  for (int i = 0; i < f->options->tokens; i++) {
+    VlmStepInput in = { &f->seq, 1, &f->next_id, NULL, 1, f->seq.length + 1 };
+    float *logits;
+
+    if (!vlm_decoder_step (f->bed->decoder, &in, 1, &logits, error))
+      return FALSE;
+    f->next_id = vlm_sampler_next (f->bed->sampler, logits);
+  }
+  return TRUE;
+}
+
+static gboolean
+run_frame (Frame *f, GError **error)
+{
+  const VlmSampling greedy = { .top_p = 1, .repetition_penalty = 1 };
+  gint64 begin = g_get_monotonic_time (), start = begin;
+
+  vlm_sampler_start (f->bed->sampler, &greedy, NULL, 0);
+  vlm_sequence_truncate (&f->seq, 0);
+  if (!see (f, &start, error))
+    return FALSE;
+  f->image_rows =
+      vlm_projector_rows (f->bed->projector, &f->selection, &f->bed->geometry);
+  if (!prefill (f, error))
+    return FALSE;
+  f->us[BENCH_PREFILL] = lap (f, &start);
+  f->first_token_us = start - begin;
+  if (!decode (f, error))
+    return FALSE;
+  f->us[BENCH_DECODE] = lap (f, &start) / f->options->tokens;
+  f->us[BENCH_FRAME] = start - begin;
+  return vlm_device_check (f->bed->dev, error);
+}
+
+static void
+frame_init (Frame *f, BenchBed *bed, const BenchOptions *options)
+{
+  const VlmPolicy *policy = vlm_policy_find (options->policy);
+
+  *f = (Frame){ .bed = bed, .options = options };
+  f->job.policy = policy;
+  vlm_policy_defaults (policy, &f->job.input);
+  f->job.input.geometry = bed->geometry;
+  f->job.input.budget = options->token_budget;
+  f->selection.order = g_new (int, vlm_policy_bound (&bed->geometry));
+  f->selection.per_tile = g_new0 (int, bed->n_tiles);
+  f->ids = g_new (int, AFTER_IMAGE);
+  for (int i = 0; i < AFTER_IMAGE; i++)
+    f->ids[i] = 3 + i;
+  vlm_sequence_init (&f->seq, bed->pool);
+}
+
+static void
+frame_clear (Frame *f)
+{
+  vlm_sequence_clear (&f->seq);
+  g_free (f->selection.order);
+  g_free (f->selection.per_tile);
+  g_free (f->ids);
+}
+
+static int
+compare_times (gconstpointer a, gconstpointer b)
+{
+  const gint64 *x = a, *y = b;
+
+  return (*x > *y) - (*x < *y);
+}
+
+static double
+median_ms (gint64 *us, int n)
+{
+  qsort (us, n, sizeof *us, compare_times);
+  return (us[(n - 1) / 2] + us[n / 2]) / 2e3;
+}
+
+static void
+fill_work (const Frame *f, BenchResult *r)
+{
+  const BenchBed *bed = f->bed;
+  gboolean first_tap = (f->job.policy->taps & VLM_TAP_CLS_FIRST) != 0;
+  int n = f->selection.n;
+
+  for (int t = 0; t < bed->n_tiles; t++)
+    r->live_tiles += f->selection.per_tile[t] > 0;
+  r->image_tokens = vlm_tile_image_tokens (&bed->geometry, &bed->model->config);
+  r->image_tokens_kept = f->image_rows;
+  r->prompt_tokens = BEFORE_IMAGE + f->image_rows + AFTER_IMAGE;
+  r->work[BENCH_VISION] =
+      bench_vision_operations (bed, first_tap, r->live_tiles, n);
+  r->work[BENCH_PROJECTOR] = bench_projector_operations (bed, n);
+  r->work[BENCH_PREFILL] = bench_prefill_operations (bed, r->prompt_tokens);
+  r->work[BENCH_DECODE] =
+      bench_decode_bytes (bed, r->prompt_tokens + (f->options->tokens + 1) / 2);
+}
+
+static gboolean
+is_enough (int n, gint64 total_us)
+{
+  return n >= MAX_FRAMES || (n >= MIN_FRAMES && total_us > ENOUGH_US) ||
+         (n >= 2 && total_us > 2 * LONG_US) || total_us > 4 * LONG_US;
+}
+
+static gboolean
+run_frames (Frame *f, BenchResult *r, GError **error)
+{
+  gint64 us[BENCH_N_PHASES + 1][MAX_FRAMES], total = 0;
+  int n = 0;
+
+  if (!run_frame (f, error))
+    return FALSE;
+  for (; !is_enough (n, total); n++) {
+    if (!run_frame (f, error))
+      return FALSE;
+    for (int phase = 0; phase < BENCH_N_PHASES; phase++)
+      us[phase][n] = f->us[phase];
+    us[BENCH_N_PHASES][n] = f->first_token_us;
+    total += f->us[BENCH_FRAME];
+  }
+  for (int phase = 0; phase < BENCH_N_PHASES; phase++)
+    r->ms[phase] = median_ms (us[phase], n);
+  r->first_token_ms = median_ms (us[BENCH_N_PHASES], n);
+  r->n_frames = n;
+  fill_work (f, r);
+  return TRUE;
+}
+
+gboolean
+bench_run (BenchBed *bed, const BenchOptions *options, BenchResult *result,
+    GError **error)
+{
+  Frame frame;
+  gboolean done;
+
+  *result = (BenchResult){ 0 };
+  frame_init (&frame, bed, options);
+  done = run_frames (&frame, result, error);
+  frame_clear (&frame);
+  return done;
+}

@@ -1,0 +1,106 @@
+/* bench.h - the parts of hiredvlm-bench
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Works on the engine's networks, without scheduler and GStreamer, so that
+ * each phase of a frame can be timed alone.
+ */
+#pragma once
+
+#include "engine/decoder.h"
+#include "engine/image.h"
+#include "engine/projector.h"
+#include "engine/sampler.h"
+#include "engine/vision.h"
+
+/* ---- what was asked for ---- */
+
+typedef struct {
+  char *model, *shape; /* a folder, or a name of vlm_shapes; not both */
+  char *weights;       /* auto, f32, bf16 */
+  char *policy, *device, *size;
+  int layers;  /* 0: as many as fit */
+  int tokens;  /* generated */
+  int threads; /* 0: one per processor */
+  double token_budget;
+  gboolean json;
+  int width, height; /* of size */
+} BenchOptions;
+
+/* ---- limits of the machine, 0 where it cannot do it ---- */
+
+typedef struct {
+  double f32_gflops, bf16_gflops, int8_gops, read_gbs;
+} BenchProbes;
+
+/* Matrix products of 4096x4096x4096, and a sum over 512 MiB by all threads;
+ * the best of a few runs each. */
+void bench_probe (Device *dev, BenchProbes *probes);
+
+/* ---- the networks on the device ---- */
+
+typedef struct {
+  Device *dev;
+  VlmModel *model;
+  DataType type;
+  int text_layers, vision_layers; /* of the whole model */
+  int max_tokens;                 /* of a step */
+  int max_sequence;
+  VlmPicture picture;
+  VlmTileGeometry geometry;
+  int n_tiles;
+  VlmTiler *tiler;
+  VlmVision *vision;
+  VlmProjector *projector;
+  VlmDecoder *decoder;
+  VlmKvPool *pool;
+  VlmSampler *sampler;
+  Act *x; /* [max_sequence,D] the prompt's rows */
+} BenchBed;
+
+/* Opens or makes the model, cuts it to options->layers or to what fits, and
+ * loads it. Fails with VLM_ERROR_NO_MEMORY naming needed and free bytes. */
+gboolean bench_bed_init (
+    BenchBed *bed, const BenchOptions *options, GError **error);
+void bench_bed_clear (BenchBed *bed);
+
+/* ---- the work ---- */
+
+typedef enum {
+  BENCH_PREPROCESS,
+  BENCH_VISION,
+  BENCH_POLICY,
+  BENCH_PROJECTOR,
+  BENCH_PREFILL,
+  BENCH_DECODE, /* one step */
+  BENCH_FRAME,  /* all of it, with every decode step */
+  BENCH_N_PHASES,
+} BenchPhase;
+
+extern const char *const bench_phase_names[BENCH_N_PHASES];
+
+typedef struct {
+  double ms[BENCH_N_PHASES];   /* medians */
+  double work[BENCH_N_PHASES]; /* operations; bytes of decode; 0 = no limit */
+  double first_token_ms;       /* frame without its decode steps */
+  int n_frames;                /* measured, after one to warm up */
+  int image_tokens, image_tokens_kept, prompt_tokens, live_tiles;
+} BenchResult;
+
+gboolean bench_run (BenchBed *bed, const BenchOptions *options,
+    BenchResult *result, GError **error);
+
+/* Multiplications and additions counted apart, for what really ran. */
+double bench_vision_operations (
+    const BenchBed *bed, gboolean first_tap, int live_tiles, int kept);
+double bench_projector_operations (const BenchBed *bed, int n);
+double bench_prefill_operations (const BenchBed *bed, int n);
+
+/* Weights read once, and the cache of a sequence of that length. */
+double bench_decode_bytes (const BenchBed *bed, int length);
+
+/* ---- the report ---- */
+
+void bench_print_text (const BenchBed *bed, const BenchOptions *options,
+    const BenchProbes *probes, const BenchResult *result);
+void bench_print_json (const BenchBed *bed, const BenchOptions *options,
+    const BenchProbes *probes, const BenchResult *result);

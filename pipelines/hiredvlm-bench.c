@@ -1,0 +1,181 @@
+/* hiredvlm-bench.c - how fast each phase of a frame is, and could be
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ *   hiredvlm-bench --shape llava-v1.6-vicuna-7b --layers 4 --token-budget 0.2
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/engine.h"
+#include "engine/error.h"
+#include "engine/model-shape.h"
+#include "pipelines/bench.h"
+
+static gboolean
+fail_setting (GError **error, const char *format, const char *value)
+{
+  g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS, format, value);
+  return FALSE;
+}
+
+static gboolean
+parse_size (BenchOptions *o, GError **error)
+{
+  char rest;
+
+  if (sscanf (o->size, "%dx%d%c", &o->width, &o->height, &rest) == 2 &&
+      o->width > 0 && o->height > 0 && o->width <= 16384 && o->height <= 16384)
+    return TRUE;
+  return fail_setting (error,
+      "--size: WIDTHxHEIGHT of 1 to 16384 pixels was expected, not \"%s\".",
+      o->size);
+}
+
+static gboolean
+check_model (BenchOptions *o, GError **error)
+{
+  if (o->model && o->shape)
+    return fail_setting (error,
+        "--model and --shape both name what to run; --shape %s cannot be "
+        "combined.",
+        o->shape);
+  if (o->shape && !vlm_shape_find (o->shape)) {
+    g_autoptr (GString) names = g_string_new (NULL);
+
+    for (const VlmShape *s = vlm_shapes; s->name; s++)
+      g_string_append_printf (
+          names, "%s%s", s == vlm_shapes ? "" : ", ", s->name);
+    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+        "--shape: one of %s was expected, not \"%s\".", names->str, o->shape);
+    return FALSE;
+  }
+  if (!o->model && !o->shape && !(o->model = vlm_engine_default_model ()))
+    return fail_setting (error, "%s",
+        "The shipped model is not installed; name one with --model or "
+        "--shape.");
+  return TRUE;
+}
+
+static gboolean
+check_options (BenchOptions *o, GError **error)
+{
+  if (!parse_size (o, error) || !check_model (o, error))
+    return FALSE;
+  if (!vlm_policy_find (o->policy))
+    return fail_setting (
+        error, "--policy: there is none named \"%s\".", o->policy);
+  if (o->tokens < 1 || o->tokens > 4096)
+    return fail_setting (error, "%s", "--tokens: 1 to 4096 was expected.");
+  if (o->layers < 0)
+    return fail_setting (error, "%s", "--layers: 1 or more was expected.");
+  if (!(o->token_budget > 0))
+    return fail_setting (
+        error, "%s", "--token-budget: a number above 0 was expected.");
+  return TRUE;
+}
+
+static void
+default_text (char **text, const char *value)
+{
+  if (!*text)
+    *text = g_strdup (value);
+}
+
+static void
+fill_defaults (BenchOptions *o)
+{
+  default_text (&o->weights, "auto");
+  default_text (&o->policy, "hired");
+  default_text (&o->device, "auto");
+  default_text (&o->size, "1920x1080");
+}
+
+static gboolean
+parse_options (BenchOptions *o, int *argc, char ***argv, GError **error)
+{
+  const GOptionEntry entries[] = {
+    { "model", 'm', 0, G_OPTION_ARG_FILENAME, &o->model,
+        "checkpoint folder (default: the shipped model)", "FOLDER" },
+    { "shape", 0, 0, G_OPTION_ARG_STRING, &o->shape,
+        "a model of this shape and random weights: llava-v1.6-vicuna-7b, "
+        "llava-v1.6-vicuna-13b, mistral-7b, tiny",
+        "NAME" },
+    { "layers", 0, 0, G_OPTION_ARG_INT, &o->layers,
+        "run only so many layers of both networks (default: all that fit)",
+        "N" },
+    { "weights", 0, 0, G_OPTION_ARG_STRING, &o->weights,
+        "auto, f32 or bf16 (auto)", "TYPE" },
+    { "token-budget", 0, 0, G_OPTION_ARG_DOUBLE, &o->token_budget,
+        "share of visual tokens kept, or above 1 their number (0.2)", "X" },
+    { "policy", 0, 0, G_OPTION_ARG_STRING, &o->policy, "token policy (hired)",
+        "NAME" },
+    { "tokens", 0, 0, G_OPTION_ARG_INT, &o->tokens, "tokens to generate (32)",
+        "N" },
+    { "size", 0, 0, G_OPTION_ARG_STRING, &o->size,
+        "size of the picture (1920x1080)", "WxH" },
+    { "device", 0, 0, G_OPTION_ARG_STRING, &o->device,
+        "auto, cpu, cpu:plain, cpu:avx2, cpu:avx512, cuda, cuda:N (auto)",
+        "NAME" },
+    { "threads", 0, 0, G_OPTION_ARG_INT, &o->threads,
+        "threads of the CPU (one per processor)", "N" },
+    { "json", 0, 0, G_OPTION_ARG_NONE, &o->json,
+        "print one JSON object instead of a table", NULL },
+    { NULL },
+  };
+  g_autoptr (GOptionContext) context =
+      g_option_context_new ("- time the phases of a frame");
+
+  g_option_context_add_main_entries (context, entries, NULL);
+  g_option_context_set_description (context,
+      "Figures of fewer layers are those of fewer layers: nothing is "
+      "extrapolated.\n");
+  if (!g_option_context_parse (context, argc, argv, error))
+    return FALSE;
+  if (*argc > 1)
+    return fail_setting (error, "\"%s\" is not an option.", (*argv)[1]);
+  fill_defaults (o);
+  return check_options (o, error);
+}
+
+static void
+options_clear (BenchOptions *o)
+{
+  char *owned[] = { o->model, o->shape, o->weights, o->policy, o->device,
+    o->size };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (owned); i++)
+    g_free (owned[i]);
+}
+
+static gboolean
+measure (BenchBed *bed, const BenchOptions *options, GError **error)
+{
+  BenchProbes probes;
+  BenchResult result;
+
+  if (!bench_bed_init (bed, options, error) ||
+      !bench_run (bed, options, &result, error))
+    return FALSE;
+  bench_probe (bed->dev, &probes);
+  if (options->json)
+    bench_print_json (bed, options, &probes, &result);
+  else
+    bench_print_text (bed, options, &probes, &result);
+  return TRUE;
+}
+
+int
+main (int argc, char **argv)
+{
+  g_autoptr (GError) error = NULL;
+  BenchOptions options = { .tokens = 32, .token_budget = 0.2 };
+  BenchBed bed = { 0 };
+  gboolean done = parse_options (&options, &argc, &argv, &error) &&
+                  measure (&bed, &options, &error);
+
+  if (!done)
+    fprintf (stderr, "hiredvlm-bench: %s\n", error->message);
+  bench_bed_clear (&bed);
+  options_clear (&options);
+  return done ? EXIT_SUCCESS : EXIT_FAILURE;
+}
