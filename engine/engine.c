@@ -4,14 +4,32 @@
 #include "engine/engine.h"
 #include "engine/registry.h"
 
+/* The folder itself or the model `tiny` in it; owned. */
+static char *
+model_in (const char *folder)
+{
+  g_autofree char *tiny = g_build_filename (folder, "tiny", NULL);
+  const char *const candidates[] = { folder, tiny };
+  for (guint i = 0; i < G_N_ELEMENTS (candidates); i++) {
+    g_autofree char *config =
+        g_build_filename (candidates[i], "config.json", NULL);
+    if (g_file_test (config, G_FILE_TEST_EXISTS))
+      return g_strdup (candidates[i]);
+  }
+  return NULL;
+}
+
+static const char *
+default_folder (void)
+{
+  const char *folder = g_getenv ("HIREDVLM_MODEL_DIR");
+  return folder && *folder ? folder : HIREDVLM_MODEL_DIR;
+}
+
 char *
 vlm_engine_default_model (void)
 {
-  const char *folder = g_getenv ("HIREDVLM_MODEL_DIR");
-  if (!folder || !*folder)
-    folder = HIREDVLM_MODEL_DIR;
-  g_autofree char *config = g_build_filename (folder, "config.json", NULL);
-  return g_file_test (config, G_FILE_TEST_EXISTS) ? g_strdup (folder) : NULL;
+  return model_in (default_folder ());
 }
 
 VlmEngine *
@@ -26,7 +44,7 @@ vlm_engine_open (const VlmOpenOptions *options, GError **error)
     if (!folder) {
       g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
           "No model folder was given, and the shipped model is not in %s.",
-          HIREDVLM_MODEL_DIR);
+          default_folder ());
       return NULL;
     }
   }

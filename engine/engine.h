@@ -53,8 +53,9 @@ VlmEngine *vlm_engine_open (const VlmOpenOptions *options, GError **error);
 VlmEngine *vlm_engine_ref (VlmEngine *engine);
 void vlm_engine_unref (VlmEngine *engine);
 
-/* Folder of the shipped model, or NULL if it is not installed. Looks at the
- * environment variable HIREDVLM_MODEL_DIR first. */
+/* Folder of the shipped model, owned, or NULL if it is not installed. Looks
+ * where the environment variable HIREDVLM_MODEL_DIR says, else where models
+ * are installed: that folder itself, or `tiny` in it. */
 char *vlm_engine_default_model (void);
 
 /* Percent 0..100; at the end 100 and error NULL, or the error. */
