@@ -150,11 +150,10 @@ static void
 take_stream_prompt (GstHiredVlm *self, GstHiredVlmFrame *frame)
 {
   GST_OBJECT_LOCK (self);
-  if (frame->prompt == NULL)
+  if (frame->prompt == NULL && self->once_prompt)
+    frame->prompt = g_steal_pointer (&self->once_prompt);
+  else if (frame->prompt == NULL)
     frame->prompt = g_strdup (self->stream_prompt);
-  if (self->stream_prompt_once)
-    g_clear_pointer (&self->stream_prompt, g_free);
-  self->stream_prompt_once = FALSE;
   GST_OBJECT_UNLOCK (self);
 }
 

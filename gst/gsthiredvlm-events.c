@@ -102,7 +102,7 @@ on_flush_start (GstHiredVlm *self, GstEvent *event)
   if (pad)
     gst_pad_push_event (pad, gst_event_ref (event));
   gst_pad_push_event (self->srcpad, event);
-  gst_hired_vlm_text_stop (&self->text);
+  gst_hired_vlm_text_stop (&self->text, TRUE);
   return TRUE;
 }
 
@@ -138,12 +138,13 @@ static void
 on_prompt (GstHiredVlm *self, const GstStructure *s)
 {
   gboolean once = FALSE;
+  gchar **place;
 
   gst_structure_get_boolean (s, GST_VLM_ONCE, &once);
   GST_OBJECT_LOCK (self);
-  g_free (self->stream_prompt);
-  self->stream_prompt = g_strdup (gst_structure_get_string (s, GST_VLM_PROMPT));
-  self->stream_prompt_once = once;
+  place = once ? &self->once_prompt : &self->stream_prompt;
+  g_free (*place);
+  *place = g_strdup (gst_structure_get_string (s, GST_VLM_PROMPT));
   GST_OBJECT_UNLOCK (self);
 }
 

@@ -70,8 +70,9 @@ struct _GstHiredVlm {
   GstSegment segment;
   GstVideoInfo info;
   gboolean have_info, warned_pts;
-  gchar *stream_id, *stream_prompt; /* prompt: in-band, until replaced */
-  gboolean stream_prompt_once;
+  gchar *stream_id;
+  /* in-band prompts (object lock): until replaced, for the next only */
+  gchar *stream_prompt, *once_prompt;
   gboolean timing_known, live, sync, arrival;
   guint64 position;    /* (lock) end of the newest frame, segment time */
   guint32 seek_seqnum; /* (object lock) last seek sent upstream */

@@ -306,8 +306,10 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
   set_place (self, id, value);
   if (id >= PROP_MODEL_PATH && id <= PROP_SHARE_MODEL)
     self->reopen = TRUE;
-  if (id == PROP_PROMPT)
+  if (id == PROP_PROMPT) {
     g_clear_pointer (&self->stream_prompt, g_free);
+    g_clear_pointer (&self->once_prompt, g_free);
+  }
   GST_OBJECT_UNLOCK (self);
   apply (self, id);
 }

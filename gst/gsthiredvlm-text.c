@@ -30,14 +30,29 @@ gst_hired_vlm_text_item_free (TextItem *item)
   g_free (item);
 }
 
+/* Events that outlive a flush: stream-start, tags, but no segment. */
+static gboolean
+outlives_flush (const TextItem *item)
+{
+  return item->kind == ITEM_EVENT && GST_EVENT_IS_STICKY (item->event) &&
+         GST_EVENT_TYPE (item->event) != GST_EVENT_SEGMENT &&
+         GST_EVENT_TYPE (item->event) != GST_EVENT_EOS;
+}
+
 /* Lock held. */
 static void
-empty (GstHiredVlmText *text)
+empty (GstHiredVlmText *text, gboolean flush)
 {
+  GQueue kept = G_QUEUE_INIT;
   TextItem *item;
 
-  while ((item = g_queue_pop_head (&text->items)))
-    gst_hired_vlm_text_item_free (item);
+  while ((item = g_queue_pop_head (&text->items))) {
+    if (flush && outlives_flush (item))
+      g_queue_push_tail (&kept, item);
+    else
+      gst_hired_vlm_text_item_free (item);
+  }
+  text->items = kept;
   text->n_cues = 0;
   gst_clear_structure (&text->current);
   text->shown = TRUE;
@@ -46,7 +61,7 @@ empty (GstHiredVlmText *text)
 void
 gst_hired_vlm_text_clear (GstHiredVlmText *text)
 {
-  empty (text);
+  empty (text, FALSE);
   g_free (text->language);
   g_mutex_clear (&text->lock);
   g_cond_clear (&text->changed);
@@ -56,7 +71,7 @@ void
 gst_hired_vlm_text_attach (GstHiredVlmText *text, GstPad *pad)
 {
   g_mutex_lock (&text->lock);
-  empty (text);
+  empty (text, FALSE);
   text->pad = pad;
   text->flow = GST_FLOW_OK;
   text->negotiated = FALSE;
@@ -89,14 +104,14 @@ gst_hired_vlm_text_set_flushing (GstHiredVlmText *text)
 }
 
 gboolean
-gst_hired_vlm_text_stop (GstHiredVlmText *text)
+gst_hired_vlm_text_stop (GstHiredVlmText *text, gboolean flush)
 {
   gboolean stopped;
 
   gst_hired_vlm_text_set_flushing (text);
   stopped = text->pad == NULL || gst_pad_stop_task (text->pad);
   g_mutex_lock (&text->lock);
-  empty (text);
+  empty (text, flush);
   text->position = GST_CLOCK_TIME_NONE;
   g_mutex_unlock (&text->lock);
   return stopped;

@@ -56,9 +56,9 @@ void gst_hired_vlm_text_clear (GstHiredVlmText *text);
 void gst_hired_vlm_text_attach (GstHiredVlmText *text, GstPad *pad);
 
 /* Starts and stops the task; for the pad's activation and for flushes. The
- * queue is emptied when it stops. */
+ * queue is emptied when it stops; a flush keeps what describes the stream. */
 gboolean gst_hired_vlm_text_start (GstHiredVlmText *text);
-gboolean gst_hired_vlm_text_stop (GstHiredVlmText *text);
+gboolean gst_hired_vlm_text_stop (GstHiredVlmText *text, gboolean flush);
 /* Wakes whoever waits and lets nothing more through, without waiting. */
 void gst_hired_vlm_text_set_flushing (GstHiredVlmText *text);
 

@@ -12,7 +12,7 @@ activate_mode (GstPad *pad, GstObject *parent, GstPadMode mode, gboolean active)
   if (mode != GST_PAD_MODE_PUSH)
     return FALSE;
   return active ? gst_hired_vlm_text_start (&self->text)
-                : gst_hired_vlm_text_stop (&self->text);
+                : gst_hired_vlm_text_stop (&self->text, FALSE);
 }
 
 GstIterator *
@@ -134,7 +134,7 @@ gst_hired_vlm_release_pad (GstElement *element, GstPad *pad)
   /* Its consumer may hold the task in a push: let it go first. */
   gst_hired_vlm_text_set_flushing (&self->text);
   gst_pad_push_event (pad, gst_event_new_flush_start ());
-  gst_hired_vlm_text_stop (&self->text);
+  gst_hired_vlm_text_stop (&self->text, FALSE);
   gst_pad_push_event (pad, gst_event_new_flush_stop (FALSE));
   gst_pad_set_active (pad, FALSE);
   gst_hired_vlm_text_attach (&self->text, NULL);

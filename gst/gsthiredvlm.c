@@ -326,6 +326,7 @@ reset_stream (GstHiredVlm *self)
   g_clear_pointer (&self->stream_id, g_free);
   GST_OBJECT_LOCK (self);
   g_clear_pointer (&self->stream_prompt, g_free);
+  g_clear_pointer (&self->once_prompt, g_free);
   self->max_observed_lag = 0;
   GST_OBJECT_UNLOCK (self);
 }

@@ -102,17 +102,17 @@ pop_message (Bench *bench, GstMessageType type)
   return message;
 }
 
-guint
-count_messages (Bench *bench, GstMessageType type)
+void
+count_faults (Bench *bench, guint *warnings, guint *errors)
 {
   GstMessage *message;
-  guint n = 0;
 
-  while ((message = gst_bus_pop_filtered (bench->bus, type))) {
+  *warnings = *errors = 0;
+  while ((message = gst_bus_pop (bench->bus))) {
+    *warnings += GST_MESSAGE_TYPE (message) == GST_MESSAGE_WARNING;
+    *errors += GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR;
     gst_message_unref (message);
-    n++;
   }
-  return n;
 }
 
 GstStructure *

@@ -37,8 +37,8 @@ void push_frames (Bench *bench, guint begin, guint n);
 
 /* The next message of the type, waiting for ten seconds; fails without. */
 GstMessage *pop_message (Bench *bench, GstMessageType type);
-/* Messages of the type posted so far and not popped. */
-guint count_messages (Bench *bench, GstMessageType type);
+/* Takes all messages posted so far: how many warnings and errors. */
+void count_faults (Bench *bench, guint *warnings, guint *errors);
 /* Waits for an element message of that name. */
 GstStructure *pop_structure (Bench *bench, const gchar *name);
 

@@ -1,0 +1,282 @@
+/* element-control.c - prompts, wishes, curves: control while it plays
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "tests/element-common.h"
+
+#include <gst/controller/gstdirectcontrolbinding.h>
+#include <gst/controller/gstinterpolationcontrolsource.h>
+
+static char *
+say_settings (const VlmTask *task, gpointer user_data)
+{
+  const VlmSettings *s = &task->settings;
+
+  return g_strdup_printf (
+      "%s %.2f", s->prompt ? s->prompt : "default", s->token_budget);
+}
+
+static void
+listen (void)
+{
+  FakeConfig config;
+
+  fake_engine_config_init (&config);
+  config.describe = say_settings;
+  fake_engine_configure (&config);
+}
+
+static void
+expect_text (Bench *b, const gchar *expected)
+{
+  GstStructure *s = pop_structure (b, GST_VLM_CAPTION);
+
+  fail_unless_equals_string (gst_vlm_caption_get_text (s), expected);
+  gst_structure_free (s);
+}
+
+GST_START_TEST (prompt_by_property)
+{
+  Bench b;
+
+  listen ();
+  bench_init (&b, FALSE, FALSE, "interval", (guint64) 0, NULL);
+  push_frames (&b, 0, 1);
+  expect_text (&b, "default 0.20");
+  g_object_set (b.element, "prompt", "How many?", NULL);
+  push_frames (&b, 1, 1);
+  expect_text (&b, "How many? 0.20");
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+static void
+push_prompt (Bench *b, const gchar *prompt, gboolean once)
+{
+  gst_harness_push_event (
+      b->video, gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM,
+                    gst_structure_new (GST_VLM_PROMPT_CHANGE, GST_VLM_PROMPT,
+                        G_TYPE_STRING, prompt, GST_VLM_ONCE, G_TYPE_BOOLEAN,
+                        once, NULL)));
+}
+
+GST_START_TEST (prompt_by_event)
+{
+  Bench b;
+
+  listen ();
+  bench_init (&b, FALSE, FALSE, "interval", (guint64) 0, NULL);
+  push_prompt (&b, "kept", FALSE);
+  push_frames (&b, 0, 2);
+  expect_text (&b, "kept 0.20");
+  expect_text (&b, "kept 0.20");
+  push_prompt (&b, "once", TRUE);
+  push_frames (&b, 2, 2);
+  expect_text (&b, "once 0.20");
+  expect_text (&b, "kept 0.20");
+  g_object_set (b.element, "prompt", "property", NULL);
+  push_frames (&b, 4, 1);
+  expect_text (&b, "property 0.20");
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+/* It is about its buffer, due or not, and about no other. */
+GST_START_TEST (prompt_by_meta)
+{
+  Bench b;
+  GstBuffer *buffer = frame_new (FRAME_NS, FRAME_NS);
+  GstCustomMeta *meta;
+
+  listen ();
+  bench_init (&b, FALSE, FALSE, "interval", 10 * GST_SECOND, NULL);
+  push_frames (&b, 0, 1);
+  expect_text (&b, "default 0.20");
+  meta = gst_buffer_add_custom_meta (buffer, GST_VLM_PROMPT_CHANGE);
+  gst_structure_set (gst_custom_meta_get_structure (meta), GST_VLM_PROMPT,
+      G_TYPE_STRING, "this one", NULL);
+  gst_harness_push (b.video, buffer);
+  expect_text (&b, "this one 0.20");
+  push_frames (&b, 2, 3);
+  fail_unless_equals_uint64 (stat_of (&b, "described"), 2);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+GST_START_TEST (describe_by_event)
+{
+  Bench b;
+
+  listen ();
+  bench_init (&b, FALSE, FALSE, "interval", GST_CLOCK_TIME_NONE, NULL);
+  push_frames (&b, 0, 2);
+  gst_harness_push_event (
+      b.video, gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM_OOB,
+                   gst_structure_new (GST_VLM_DESCRIBE, GST_VLM_PROMPT,
+                       G_TYPE_STRING, "down", NULL)));
+  push_frames (&b, 2, 2);
+  expect_text (&b, "down 0.20");
+  gst_harness_push_upstream_event (
+      b.video, gst_event_new_custom (GST_EVENT_CUSTOM_UPSTREAM,
+                   gst_structure_new (GST_VLM_DESCRIBE, GST_VLM_RUNNING_TIME,
+                       G_TYPE_UINT64, (guint64) (200 * GST_MSECOND), NULL)));
+  push_frames (&b, 4, 3);
+  expect_text (&b, "default 0.20");
+  fail_unless_equals_uint64 (stat_of (&b, "described"), 2);
+  fail_unless_equals_uint64 (stat_of (&b, "skipped-interval"), 5);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+GST_START_TEST (describe_by_signal)
+{
+  Bench b;
+  GstPromise *promise = gst_promise_new ();
+  const GstStructure *reply;
+
+  listen ();
+  bench_init (&b, FALSE, FALSE, "interval", GST_CLOCK_TIME_NONE, NULL);
+  g_signal_emit_by_name (b.element, "describe", "tell me", promise);
+  push_frames (&b, 0, 1);
+  fail_unless_equals_int (
+      gst_promise_wait (promise), GST_PROMISE_RESULT_REPLIED);
+  reply = gst_promise_get_reply (promise);
+  fail_unless (gst_structure_has_name (reply, GST_VLM_CAPTION));
+  fail_unless_equals_string (gst_vlm_caption_get_text (reply), "tell me 0.20");
+  gst_promise_unref (promise);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+/* A promise is answered even if no frame comes. */
+GST_START_TEST (describe_and_stop)
+{
+  Bench b;
+  GstPromise *promise = gst_promise_new ();
+
+  bench_init (&b, FALSE, FALSE, NULL);
+  g_signal_emit_by_name (b.element, "describe", NULL, promise);
+  gst_element_set_state (b.element, GST_STATE_NULL);
+  fail_unless_equals_int (
+      gst_promise_wait (promise), GST_PROMISE_RESULT_REPLIED);
+  fail_unless (gst_structure_has_name (
+      gst_promise_get_reply (promise), "hiredvlm/error"));
+  gst_promise_unref (promise);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+static void
+on_caption (GstElement *element, GstStructure *caption, gpointer text)
+{
+  *(gchar **) text = g_strdup (gst_vlm_caption_get_text (caption));
+}
+
+GST_START_TEST (signal_and_property)
+{
+  Bench b;
+  g_autofree gchar *told = NULL;
+  g_autofree gchar *last = NULL;
+
+  bench_init (&b, FALSE, FALSE, NULL);
+  g_signal_connect (b.element, "caption", G_CALLBACK (on_caption), &told);
+  push_frames (&b, 0, 1);
+  fail_unless_equals_string (told, "a red circle on the left");
+  g_object_get (b.element, "last-caption", &last, NULL);
+  fail_unless_equals_string (last, told);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+/* A curve takes the budget from 0 to 1 within a second. */
+GST_START_TEST (budget_by_controller)
+{
+  Bench b;
+  GstControlSource *source = gst_interpolation_control_source_new ();
+
+  listen ();
+  bench_init (&b, FALSE, FALSE, "interval", 500 * GST_MSECOND, NULL);
+  g_object_set (source, "mode", GST_INTERPOLATION_MODE_LINEAR, NULL);
+  gst_timed_value_control_source_set (
+      GST_TIMED_VALUE_CONTROL_SOURCE (source), 0, 0);
+  gst_timed_value_control_source_set (
+      GST_TIMED_VALUE_CONTROL_SOURCE (source), GST_SECOND, 1);
+  gst_object_add_control_binding (GST_OBJECT (b.element),
+      gst_direct_control_binding_new_absolute (
+          GST_OBJECT (b.element), "token-budget", source));
+  push_frames (&b, 0, 31);
+  expect_text (&b, "default 0.00");
+  expect_text (&b, "default 0.50");
+  expect_text (&b, "default 1.00");
+  gst_object_unref (source);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+/* Every property takes what it gives, and the defaults are as told. */
+GST_START_TEST (properties_keep_their_values)
+{
+  GstElement *element = gst_element_factory_make ("hiredvlm", NULL);
+  guint n;
+  GParamSpec **specs =
+      g_object_class_list_properties (G_OBJECT_GET_CLASS (element), &n);
+
+  for (guint i = 0; i < n; i++) {
+    GParamSpec *spec = specs[i];
+    g_auto (GValue) value = G_VALUE_INIT;
+
+    if (spec->owner_type != G_OBJECT_TYPE (element))
+      continue;
+    fail_unless (g_param_spec_get_blurb (spec) != NULL);
+    g_value_init (&value, spec->value_type);
+    g_object_get_property (G_OBJECT (element), spec->name, &value);
+    if (!(spec->flags & G_PARAM_WRITABLE))
+      continue;
+    if (!G_VALUE_HOLDS_BOXED (&value))
+      fail_unless (g_param_value_defaults (spec, &value) ||
+                       GST_VALUE_HOLDS_ARRAY (&value),
+          "%s", spec->name);
+    g_object_set_property (G_OBJECT (element), spec->name, &value);
+  }
+  g_free (specs);
+  gst_object_unref (element);
+}
+GST_END_TEST;
+
+GST_START_TEST (stop_strings_reach_the_engine)
+{
+  GstElement *element = gst_element_factory_make ("hiredvlm", NULL);
+  GValue array = G_VALUE_INIT;
+
+  gst_util_set_object_arg (G_OBJECT (element), "stop", "<\"a b\", c>");
+  g_value_init (&array, GST_TYPE_ARRAY);
+  g_object_get_property (G_OBJECT (element), "stop", &array);
+  fail_unless_equals_int (gst_value_array_get_size (&array), 2);
+  fail_unless_equals_string (
+      g_value_get_string (gst_value_array_get_value (&array, 0)), "a b");
+  g_value_unset (&array);
+  gst_object_unref (element);
+}
+GST_END_TEST;
+
+static Suite *
+element_control_suite (void)
+{
+  Suite *s = suite_create ("element-control");
+  TCase *tc = tcase_create ("general");
+
+  suite_add_tcase (s, tc);
+  tcase_add_checked_fixture (tc, element_setup, element_teardown);
+  tcase_add_test (tc, prompt_by_property);
+  tcase_add_test (tc, prompt_by_event);
+  tcase_add_test (tc, prompt_by_meta);
+  tcase_add_test (tc, describe_by_event);
+  tcase_add_test (tc, describe_by_signal);
+  tcase_add_test (tc, describe_and_stop);
+  tcase_add_test (tc, signal_and_property);
+  tcase_add_test (tc, budget_by_controller);
+  tcase_add_test (tc, properties_keep_their_values);
+  tcase_add_test (tc, stop_strings_reach_the_engine);
+  return s;
+}
+
+GST_CHECK_MAIN (element_control);
