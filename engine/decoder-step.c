@@ -134,9 +134,23 @@ run_rows (VlmDecoder *d, const DecoderLayer *l, int layer, const KvLayer *kv,
   op->matmul (d->dev, x, d->gate, &l->down, n, EPILOGUE_ADD);
 }
 
-static void
-run_layers (VlmDecoder *d, const VlmKvPool *pool)
+static gboolean
+check_cancelled (const VlmStepInput *inputs, int n_inputs, GError **error)
 {
+  for (int s = 0; s < n_inputs; s++)
+    if (inputs[s].cancelled && g_atomic_int_get (inputs[s].cancelled)) {
+      g_set_error (error, VLM_ERROR, VLM_ERROR_CANCELLED,
+          "The step was given up: a sequence in it was cancelled.");
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+run_layers (
+    VlmDecoder *d, const VlmStepInput *inputs, int n_inputs, GError **error)
+{
+  const VlmKvPool *pool = inputs[0].seq->pool;
   const Ops *op = d->dev->op;
   const DecoderBatch *b = &d->batch;
   int D = d->text.width, last = d->text.layers - 1;
@@ -144,17 +158,20 @@ run_layers (VlmDecoder *d, const VlmKvPool *pool)
   for (int i = 0; i < last; i++) {
     const KvLayer *kv = vlm_kv_pool_layer (pool, i);
 
+    if (!check_cancelled (inputs, n_inputs, error))
+      return FALSE;
     run_keys (d, &d->layers[i], kv);
     run_rows (d, &d->layers[i], i, kv, &b->all, d->x, d->xb, d->rope);
   }
 
   run_keys (d, &d->layers[last], vlm_kv_pool_layer (pool, last));
   if (b->out.n == 0)
-    return;
+    return TRUE;
   op->gather_rows (d->dev, d->out_x, d->x, b->out_rows.device, b->out.n, D);
   op->gather_rows (d->dev, d->out_xb, d->xb, b->out_rows.device, b->out.n, D);
   run_rows (d, &d->layers[last], last, vlm_kv_pool_layer (pool, last), &b->out,
       d->out_x, d->out_xb, d->out_rope);
+  return TRUE;
 }
 
 static void
@@ -195,7 +212,8 @@ vlm_decoder_step (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs,
   vlm_decoder_batch_build (&d->batch, d->dev, inputs, n_inputs);
   fill_x (d, inputs, n_inputs);
   fill_rope (d, inputs, n_inputs);
-  run_layers (d, inputs[0].seq->pool);
+  if (!run_layers (d, inputs, n_inputs, error))
+    return FALSE;
   run_head (d);
   if (!vlm_device_check (d->dev, error))
     return FALSE;

@@ -30,13 +30,14 @@ void vlm_decoder_embed (
 
 /* What one sequence contributes to a step. */
 typedef struct {
-  VlmSequence *seq; /* reserved for n more tokens; its length grows by n */
-  int n;            /* tokens, at least 1 */
-  const int *ids;   /* [n] host, or NULL: then rows */
-  const Act *rows;  /* [n,D] embeddings in device memory */
-  int n_logits;     /* logits wanted of its last n_logits tokens */
-  int rope_length;  /* length the RoPE is scaled for: the whole prompt's
-                       while it is prefilled, then the current one */
+  VlmSequence *seq;      /* reserved for n more tokens; its length grows by n */
+  int n;                 /* tokens, at least 1 */
+  const int *ids;        /* [n] host, or NULL: then rows */
+  const Act *rows;       /* [n,D] embeddings in device memory */
+  int n_logits;          /* logits wanted of its last n_logits tokens */
+  int rope_length;       /* length the RoPE is scaled for: the whole prompt's
+                            while it is prefilled, then the current one */
+  const gint *cancelled; /* polled once per layer; or NULL */
 } VlmStepInput;
 
 /* Runs one step. *logits (device, valid until the next step) has the rows

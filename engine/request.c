@@ -267,6 +267,7 @@ vlm_request_input (VlmJob *job, VlmStepInput *input)
       .rows = act_at (net->dev, net->rows, (gsize) length * width),
       .n_logits = left <= net->plan.chunk,
       .rope_length = work->n_prompt,
+      .cancelled = &job->cancelled,
     };
   } else {
     *input = (VlmStepInput){

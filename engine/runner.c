@@ -227,6 +227,9 @@ vlm_runner_step (VlmRunner *runner, VlmJob **jobs, int n)
     return;
   gboolean done = vlm_decoder_step (
       runner->networks.decoder, inputs, n_inputs, &logits, &error);
+  /* The cancelled one ends now, the others run their step again. */
+  if (g_error_matches (error, VLM_ERROR, VLM_ERROR_CANCELLED))
+    return;
   for (int i = 0; i < n_inputs; i++) {
     if (!done)
       vlm_request_fail (taking[i], error);

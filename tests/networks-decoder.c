@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/decoder.h"
+#include "engine/error.h"
 
 #define MAX_STEP 160
 #define MAX_LOGITS 150
@@ -188,6 +189,42 @@ test_batch (Device *dev, gconstpointer data)
     bed_compare ("in a batch", together + row++ * VOCAB, alone, VOCAB,
         bed_tolerance (dev));
   }
+  bed_clear (&bed);
+}
+
+/* A step given up changes nothing and may be run again. */
+static void
+test_cancelled (Device *dev, gconstpointer data)
+{
+  float wanted[VOCAB], again[VOCAB];
+  gint cancelled = TRUE;
+  int ids[80];
+  VlmSequence seq;
+  Bed bed;
+
+  bed_init (&bed, dev, data);
+  make_ids (ids, 80, 4);
+  fresh (&bed, ids, 80, wanted);
+  vlm_sequence_init (&seq, bed.pool);
+  prefill (&bed, &seq, ids, 70, 70, again);
+  for (int i = 0; i < 2; i++) {
+    g_autoptr (GError) error = NULL;
+    VlmStepInput in = { .seq = &seq,
+      .n = 10,
+      .ids = ids + 70,
+      .n_logits = 1,
+      .rope_length = 80,
+      .cancelled = &cancelled };
+    float *rows;
+
+    g_assert_true (vlm_sequence_reserve (&seq, 80));
+    g_assert_false (vlm_decoder_step (bed.decoder, &in, 1, &rows, &error));
+    g_assert_error (error, VLM_ERROR, VLM_ERROR_CANCELLED);
+    g_assert_cmpint (seq.length, ==, 70);
+  }
+  prefill (&bed, &seq, ids + 70, 10, 10, again);
+  bed_compare ("again", again, wanted, VOCAB, bed_tolerance (dev));
+  vlm_sequence_clear (&seq);
   bed_clear (&bed);
 }
 
@@ -371,6 +408,7 @@ networks_add_decoder (void)
   bed_add ("/decoder/all-logits", test_all_logits, &llama);
   bed_add ("/decoder/batch/llama", test_batch, &llama);
   bed_add ("/decoder/batch/qwen2", test_batch, &qwen2);
+  bed_add ("/decoder/cancelled", test_cancelled, &mistral);
   bed_add ("/decoder/truncate", test_truncate, &mistral);
   bed_add ("/decoder/rows", test_rows, &llama);
   bed_add ("/decoder/window", test_window, NULL);
