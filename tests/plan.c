@@ -1,0 +1,141 @@
+/* plan.c - what an engine plans for, as the free memory shrinks
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include <string.h>
+#include "engine/error.h"
+#include "engine/plan.h"
+#include "tests/folder.h"
+#include "tests/tiny-model.h"
+
+static size_t free_bytes;
+
+static size_t
+report_free (Device *dev)
+{
+  return free_bytes;
+}
+
+/* A processor whose free memory is the test's to say. */
+typedef struct {
+  char *folder;
+  VlmModel *model;
+  Device *dev;
+  Ops op;
+  const Ops *old;
+} Bed;
+
+static void
+bed_init (Bed *bed, int max_position)
+{
+  g_autoptr (GError) error = NULL;
+  DeviceStatus status;
+  bed->folder = folder_new ();
+  tiny_model_write (bed->folder, &(TinyModel){ .max_position = max_position });
+  bed->model = vlm_model_open (bed->folder, &error);
+  g_assert_no_error (error);
+  bed->dev = device_open ("cpu", 1, &status);
+  g_assert_nonnull (bed->dev);
+  bed->old = bed->dev->op;
+  bed->op = *bed->old;
+  bed->op.memory_free = report_free;
+  bed->dev->op = &bed->op;
+}
+
+static void
+bed_clear (Bed *bed)
+{
+  bed->dev->op = bed->old;
+  device_close (bed->dev);
+  vlm_model_free (bed->model);
+  folder_remove (bed->folder);
+}
+
+static guint64
+total (const VlmPlan *plan)
+{
+  return plan->weight_bytes + plan->cache_bytes + plan->row_bytes;
+}
+
+static void
+test_plenty (void)
+{
+  g_autoptr (GError) error = NULL;
+  VlmPlan plan;
+  Bed bed;
+  bed_init (&bed, 100000);
+  free_bytes = (size_t) 1 << 36;
+  g_assert_true (vlm_plan_make (&plan, bed.dev, bed.model, TYPE_F32, &error));
+  g_assert_no_error (error);
+  g_assert_cmpint (plan.batch, >, 1);
+
+  /* Grids of 28-pixel tiles up to 2x2: five tiles of 16 patches, and eight
+   * rows with a newline each. */
+  g_assert_cmpint (plan.max_tiles, ==, 5);
+  g_assert_cmpint (plan.max_tokens, ==, 80);
+  g_assert_cmpint (plan.max_rows, ==, 88);
+  g_assert_cmpint (plan.context, >=, 88 + 2048);
+  g_assert_cmpint (plan.context, <, 100000);
+  g_assert_cmpint (
+      plan.n_pages * KV_PAGE_TOKENS, >=, plan.batch * plan.context);
+  bed_clear (&bed);
+}
+
+static void
+test_positions (void)
+{
+  VlmPlan plan;
+  Bed bed;
+  bed_init (&bed, 300);
+  free_bytes = (size_t) 1 << 36;
+  g_assert_true (vlm_plan_make (&plan, bed.dev, bed.model, TYPE_F32, NULL));
+  g_assert_cmpint (plan.context, ==, 300);
+  bed_clear (&bed);
+}
+
+/* Less memory: first fewer sequences, then a shorter context, then a no. */
+static void
+test_shrinking (void)
+{
+  VlmPlan plan, last;
+  Bed bed;
+  bed_init (&bed, 2000);
+  free_bytes = 160u << 20;
+  g_assert_true (vlm_plan_make (&last, bed.dev, bed.model, TYPE_F32, NULL));
+  g_autoptr (GError) error = NULL;
+  while (!error) {
+    free_bytes -= MIN (free_bytes / 16, 64u << 10);
+    if (!vlm_plan_make (&plan, bed.dev, bed.model, TYPE_F32, &error))
+      break;
+    g_assert_cmpuint (total (&plan), <=, free_bytes);
+    g_assert_cmpint (plan.batch, <=, last.batch);
+    g_assert_cmpint (plan.context, <=, last.context);
+    g_assert_true (plan.context == 2000 || plan.batch == 1);
+    last = plan;
+  }
+  g_assert_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY);
+  g_assert_cmpint (last.context, ==, 1024);
+  g_autofree char *found = g_strdup_printf ("%zu are free", free_bytes);
+  g_assert_nonnull (strstr (error->message, found));
+  g_assert_nonnull (strstr (error->message, "bytes are needed"));
+  bed_clear (&bed);
+}
+
+static void
+test_type (void)
+{
+  Bed bed;
+  bed_init (&bed, 2000);
+  g_assert_cmpint (vlm_plan_type (bed.dev, bed.model), ==, TYPE_F32);
+  bed_clear (&bed);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/plan/plenty", test_plenty);
+  g_test_add_func ("/plan/positions", test_positions);
+  g_test_add_func ("/plan/shrinking", test_shrinking);
+  g_test_add_func ("/plan/type", test_type);
+  return g_test_run ();
+}
