@@ -7,8 +7,6 @@
 
 #define IMAGE_MARKER "<image>"
 
-#pragma weak vlm_chat_template_render
-
 gboolean
 vlm_prompt_image_id (int *id, const VlmModel *model,
     const VlmTokenizer *tokenizer, GError **error)
@@ -45,11 +43,6 @@ render (const VlmModel *model, const char *question, const char *system,
         "%s: a chat template was expected, but the folder has none; give the "
         "whole text as a raw prompt.",
         model->folder);
-    return NULL;
-  }
-  if (!vlm_chat_template_render) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
-        "This build reads no chat templates: give a raw prompt.");
     return NULL;
   }
   return vlm_chat_template_render (
