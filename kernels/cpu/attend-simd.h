@@ -54,8 +54,10 @@ attend_row (
 {
   int start = i / BLOCK * BLOCK, m = n - start < BLOCK ? n - start : BLOCK;
   float *to = a->q + (size_t) start * a->c + i % BLOCK;
-  for (int j = 0; j < a->c; j++)
-    to[(size_t) j * m] = j < width ? q[j] : 0;
+  for (int j = 0; j < width; j++)
+    to[(size_t) j * m] = q[j];
+  for (int j = width; j < a->c; j++)
+    to[(size_t) j * m] = 0;
   for (int j = 0; j < a->c; j += SIMD_LANES)
     vf_store (a->out + (size_t) i * a->c + j, vf_set1 (0));
   a->max[i] = -INFINITY;
@@ -94,30 +96,37 @@ scale_row (float *out, int c, float factor)
     vf_store (out + j, vf_mul (vf_load (out + j), vf_set1 (factor)));
 }
 
-/* Scores of keys from .. to-1 of a page become weights, the others 0. */
+/* The largest score so far of row i is now `max`. */
 SIMD_INLINE void
-weigh_row (Attend *a, int i, float *score, int from, int to)
+raise_max (Attend *a, int i, float max)
+{
+  float lanes[SIMD_LANES];
+  vf_store (lanes, vf_exp_down (vf_set1 (a->max[i] - max)));
+  if (a->sum[i] > 0)
+    scale_row (a->out + (size_t) i * a->c, a->c, lanes[0]);
+  a->sum[i] *= lanes[0];
+  a->max[i] = max;
+}
+
+/* Scores of keys from .. to-1 of a page become weights, the others 0. `whole`
+ * is a constant: all keys of the page are seen. */
+SIMD_INLINE void
+weigh_row (Attend *a, int i, float *score, int from, int to, const bool whole)
 {
   vf top = vf_set1 (-INFINITY), total = vf_set1 (0), scale = vf_set1 (a->scale);
   for (int j = 0; j < KV_PAGE_TOKENS; j += SIMD_LANES) {
     vf s = vf_mul (vf_load (score + j), scale);
-    if (from > j || to < j + SIMD_LANES)
+    if (!whole && (from > j || to < j + SIMD_LANES))
       s = keep_lanes (s, from - j, to - j, -INFINITY);
     vf_store (score + j, s);
     top = vf_max (s, top);
   }
   float max = largest_lane (top);
-  if (max > a->max[i]) {
-    float lanes[SIMD_LANES];
-    vf_store (lanes, vf_exp (vf_set1 (a->max[i] - max)));
-    if (a->sum[i] > 0)
-      scale_row (a->out + (size_t) i * a->c, a->c, lanes[0]);
-    a->sum[i] *= lanes[0];
-    a->max[i] = max;
-  }
+  if (max > a->max[i])
+    raise_max (a, i, max);
   for (int j = 0; j < KV_PAGE_TOKENS; j += SIMD_LANES) {
-    vf p = vf_exp (vf_sub (vf_load (score + j), vf_set1 (a->max[i])));
-    if (from > j || to < j + SIMD_LANES)
+    vf p = vf_exp_down (vf_sub (vf_load (score + j), vf_set1 (a->max[i])));
+    if (!whole && (from > j || to < j + SIMD_LANES))
       p = keep_lanes (p, from - j, to - j, 0);
     vf_store (score + j, p);
     total = vf_add (total, p);
@@ -155,10 +164,13 @@ attend_page (Attend *a, const float *k, const float *v, int key, int end)
     multiply_block (&scores, m, KV_PAGE_TOKENS / PANEL);
     for (int i = 0; i < m; i++) {
       int from = a->first[row + i] - key, to = a->last[row + i] + 1 - key;
-      if (from < n_keys && to > 0)
-        weigh_row (a, row + i, a->score + i * KV_PAGE_TOKENS, from, to);
+      float *score = a->score + i * KV_PAGE_TOKENS;
+      if (from <= 0 && to >= KV_PAGE_TOKENS)
+        weigh_row (a, row + i, score, 0, KV_PAGE_TOKENS, true);
+      else if (from < n_keys && to > 0)
+        weigh_row (a, row + i, score, from, to, false);
       else
-        weigh_nothing (a->score + i * KV_PAGE_TOKENS);
+        weigh_nothing (score);
     }
     Multiply values = { .sum = a->out + (size_t) row * a->c,
       .sum_row = a->c,

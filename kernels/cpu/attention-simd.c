@@ -34,17 +34,19 @@ static void
 pack_head (const Head *head)
 {
   int n = pages_of (head->n_keys) * KV_PAGE_TOKENS, width = head->padded_c;
-  for (int key = 0; key < n; key++) {
-    bool real = key < head->n_keys;
+  size_t bytes = sizeof (float) * n * width;
+  if (n > head->n_keys || width > head->c) {
+    memset (head->k_pages, 0, bytes);
+    memset (head->v_pages, 0, bytes);
+  }
+  for (int key = 0; key < head->n_keys; key++) {
     size_t page = (size_t) (key / KV_PAGE_TOKENS) * KV_PAGE_TOKENS * width;
     const float *k = head->k + (size_t) key * head->stride;
-    const float *v = head->v + (size_t) key * head->stride;
     float *to = head->k_pages + page + key % KV_PAGE_TOKENS;
-    for (int j = 0; j < width; j++)
-      to[j * KV_PAGE_TOKENS] = real && j < head->c ? k[j] : 0;
-    to = head->v_pages + (size_t) key * width;
-    for (int j = 0; j < width; j++)
-      to[j] = real && j < head->c ? v[j] : 0;
+    for (int j = 0; j < head->c; j++)
+      to[j * KV_PAGE_TOKENS] = k[j];
+    memcpy (head->v_pages + (size_t) key * width,
+        head->v + (size_t) key * head->stride, head->c * sizeof (float));
   }
 }
 
@@ -115,7 +117,7 @@ softmax (float *x, int n)
     max = x[i] > max ? x[i] : max;
   vf total = vf_set1 (0);
   for (int i = 0; i < n; i += SIMD_LANES) {
-    vf p = vf_exp (vf_sub (vf_load_n (x + i, n - i), vf_set1 (max)));
+    vf p = vf_exp_down (vf_sub (vf_load_n (x + i, n - i), vf_set1 (max)));
     vf_store_n (x + i, n - i, p);
     total = vf_add (total, vf_load_n (x + i, n - i));
   }

@@ -195,14 +195,10 @@ vf_power (vf n)
 
 #endif
 
-/* e^x to about 2 ulp: x = n ln 2 + r, a Taylor polynomial of e^r, |r| < 0.35,
- * and 2^n in two factors, so that it overflows and underflows as it should.
- * NaN stays NaN. */
+/* e^r for |r| < 0.35, a Taylor polynomial, where x = n ln 2 + r. */
 SIMD_INLINE vf
-vf_exp (vf x)
+exp_fraction (vf x, vf n)
 {
-  x = vf_min (vf_set1 (120), vf_max (vf_set1 (-120), x));
-  vf n = vf_round (vf_mul (x, vf_set1 (1.44269504f)));
   vf r = vf_fnma (n, vf_set1 (0.693359375f), x);
   r = vf_fnma (n, vf_set1 (-2.12194440e-4f), r);
   vf p = vf_set1 (1.0f / 5040);
@@ -212,9 +208,28 @@ vf_exp (vf x)
   p = vf_fma (p, r, vf_set1 (1.0f / 6));
   p = vf_fma (p, r, vf_set1 (0.5f));
   p = vf_fma (p, r, vf_set1 (1));
-  p = vf_fma (p, r, vf_set1 (1));
+  return vf_fma (p, r, vf_set1 (1));
+}
+
+/* e^x to about 2 ulp; 2^n in two factors, so that it overflows and underflows
+ * as it should. NaN stays NaN. */
+SIMD_INLINE vf
+vf_exp (vf x)
+{
+  x = vf_min (vf_set1 (120), vf_max (vf_set1 (-120), x));
+  vf n = vf_round (vf_mul (x, vf_set1 (1.44269504f)));
   vf half = vf_round (vf_mul (n, vf_set1 (0.5f)));
-  return vf_mul (vf_mul (p, vf_power (half)), vf_power (vf_sub (n, half)));
+  vf p = vf_mul (exp_fraction (x, n), vf_power (half));
+  return vf_mul (p, vf_power (vf_sub (n, half)));
+}
+
+/* The same for x <= 0, where anything below e^-87 may be e^-87. */
+SIMD_INLINE vf
+vf_exp_down (vf x)
+{
+  x = vf_max (vf_set1 (-87), x);
+  vf n = vf_round (vf_mul (x, vf_set1 (1.44269504f)));
+  return vf_mul (exp_fraction (x, n), vf_power (n));
 }
 
 /* 1 / (1 + e^-x) */
