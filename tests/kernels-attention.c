@@ -96,7 +96,7 @@ cls_attention (Kt *kt, const int *size)
 const KtCase kt_cases_attention[] = {
   { KT_SLOT (attention_tiles), attention_tiles, true,
       .sizes = { { 1, 1, 1, 1 }, { 4, 17, 2, 32 }, { 3, 65, 3, 24 },
-          { 2, 577, 2, 64 }, { 5, 40, 1, 7 }, { 1, 130, 1, 128 } },
+          { 1, 577, 2, 64 }, { 5, 40, 1, 7 }, { 1, 130, 1, 128 } },
       .benches = { { 1, 577, 16, 64 }, { 5, 577, 16, 64 }, { 5, 65, 4, 64 } } },
   { KT_SLOT (cls_attention), cls_attention, true,
       .sizes = { { 1, 1, 1, 1 }, { 4, 16, 2, 32 }, { 3, 64, 3, 24 },
@@ -108,7 +108,7 @@ const KtCase kt_cases_attention[] = {
   { KT_SLOT (attention_paged), attention_paged_case, true,
       .sizes = { { 1, 1, 1, 1, 1 }, { 3, 64, 4, 1, 32 }, { 5, 200, 4, 2, 64 },
           { 2, 130, 2, 2, 128, 50 }, { 3, 70, 6, 3, 24, 64 },
-          { 2, 577, 2, 1, 80 } },
+          { 1, 577, 2, 1, 80 } },
       .benches = { { 1, 600, 32, 32, 128, 0, 600 },
           { 1, 2900, 32, 32, 128, 0, 1 }, { 8, 700, 32, 8, 128, 0, 1 },
           { 1, 2900, 32, 32, 128, 0, 512 } } },

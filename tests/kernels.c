@@ -7,6 +7,7 @@
  * processor has against plain C. A device that is not there skips (77).
  */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/onednn.h"
 #include "kernels/cpu/variants.h"
 #include "tests/kernels-bed.h"
 
@@ -16,7 +17,7 @@
 
 static const KtCase *const families[] = { kt_cases_memory, kt_cases_matmul,
   kt_cases_norm, kt_cases_elementwise, kt_cases_attention, kt_cases_rope,
-  kt_cases_sample, kt_cases_image };
+  kt_cases_sample, kt_cases_image, kt_cases_onednn };
 #define N_FAMILIES (int) (sizeof families / sizeof *families)
 
 typedef struct Options {
@@ -128,25 +129,35 @@ open_or_skip (const Options *options, const char *name)
 }
 
 /* Opens AVX2 and gives it the slots of the AVX-512 sources, built with halves
- * for registers, so that their code runs on any machine with AVX2. */
+ * for registers, so that their code runs on any machine with AVX2; with bf16,
+ * that instruction is imitated too. */
 static Device *
-open_halves (const Options *options)
+open_halves (const Options *options, bool bf16)
 {
   Device *dev = open_or_skip (options, "cpu:avx2");
 #ifdef HAVE_HALVES
   Cpu *cpu = dev->backend;
   cpu_init_simd_halves (&cpu->op);
+  dev->has_bf16 = bf16;
+  cpu->onednn = bf16 ? onednn_new () : NULL;
 #endif
-  snprintf (dev->name, sizeof dev->name, "cpu (avx512's code on halves)");
+  snprintf (dev->name, sizeof dev->name, "avx512's code%s on halves",
+      bf16 ? " with bf16" : "");
   return dev;
+}
+
+static Device *
+open_named (const Options *options, const char *name)
+{
+  if (!strncmp (name, "cpu:halves", 10))
+    return open_halves (options, !strcmp (name, "cpu:halves-bf16"));
+  return open_or_skip (options, name);
 }
 
 static void
 test_device (const Options *options, const char *name)
 {
-  bool halves = !strcmp (name, "cpu:halves");
-  Device *dev = halves ? open_halves (options) : open_or_skip (options, name);
-  Device *plain = NULL;
+  Device *dev = open_named (options, name), *plain = NULL;
   printf ("# %s\n", dev->name);
   if (!options->bench && strcmp (name, "cpu:plain"))
     plain = device_open ("cpu:plain", options->n_threads, NULL);
@@ -165,8 +176,10 @@ test_levels (const Options *options)
     char name[32];
     snprintf (name, sizeof name, "cpu:%s", cpu_level_name (level));
     test_device (options, name);
-    if (level == CPU_LEVEL_AVX2)
+    if (level == CPU_LEVEL_AVX2) {
       test_device (options, "cpu:halves");
+      test_device (options, "cpu:halves-bf16");
+    }
   }
 }
 

@@ -57,6 +57,7 @@ extern const KtCase kt_cases_attention[];
 extern const KtCase kt_cases_rope[];
 extern const KtCase kt_cases_sample[];
 extern const KtCase kt_cases_image[];
+extern const KtCase kt_cases_onednn[]; /* of no slot: beyond the end of Ops */
 
 /* The same array on each device of a run. */
 typedef struct KtBuf {

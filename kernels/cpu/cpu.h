@@ -29,7 +29,8 @@ typedef enum CpuLevel {
 typedef struct Cpu {
   struct Ops op; /* Device.op points here */
   CpuLevel level;
-  void *scratch; /* see cpu_scratch */
+  struct Onednn *onednn; /* where it has faster products, or NULL */
+  void *scratch;         /* see cpu_scratch */
   size_t scratch_bytes;
 } Cpu;
 

@@ -3,6 +3,7 @@
  */
 #include "kernels/cpu/cpu.h"
 
+#include "kernels/cpu/onednn.h"
 #include "kernels/cpu/variants.h"
 
 #include <omp.h>
@@ -103,6 +104,7 @@ static void
 cpu_close (Device *dev)
 {
   Cpu *cpu = dev->backend;
+  onednn_free (cpu->onednn);
   free (cpu->scratch);
   free (cpu);
   free (dev);
@@ -121,7 +123,7 @@ cpu_init_memory (Ops *op)
 }
 
 static void
-fill_ops (Ops *op, CpuLevel level)
+fill_ops (Ops *op, CpuLevel level, bool has_bf16)
 {
   cpu_init_memory (op);
   cpu_init_matmul (op);
@@ -136,6 +138,8 @@ fill_ops (Ops *op, CpuLevel level)
     cpu_init_simd_avx2 (op);
   if (level >= CPU_LEVEL_AVX512)
     cpu_init_simd_avx512 (op);
+  if (has_bf16)
+    cpu_init_matmul_bf16 (op);
 #endif
 }
 
@@ -154,6 +158,7 @@ cpu_open (CpuLevel level, int n_threads, DeviceStatus *status)
   CpuLevel best = cpu_level_probe (&has_bf16);
   if (level == CPU_LEVEL_BEST)
     level = best;
+  has_bf16 = has_bf16 && level == CPU_LEVEL_AVX512;
   if (level > best)
     return refuse (status, DEVICE_UNAVAILABLE,
         "this processor lacks the instructions that the device asks for");
@@ -164,13 +169,15 @@ cpu_open (CpuLevel level, int n_threads, DeviceStatus *status)
     free (cpu);
     return refuse (status, DEVICE_NO_MEMORY, "out of memory");
   }
-  fill_ops (&cpu->op, level);
+  fill_ops (&cpu->op, level, has_bf16);
+  if (has_bf16 && onednn_has_amx ())
+    cpu->onednn = onednn_new ();
   cpu->level = level;
   dev->op = &cpu->op;
   dev->backend = cpu;
   dev->n_threads = n_threads > 0 ? n_threads : omp_get_num_procs ();
   dev->act_bytes = sizeof (float);
-  dev->has_bf16 = has_bf16 && level == CPU_LEVEL_AVX512;
+  dev->has_bf16 = has_bf16;
   snprintf (dev->name, sizeof dev->name, "cpu (%s, %d thread%s)",
       cpu_level_name (level), dev->n_threads, dev->n_threads > 1 ? "s" : "");
   return dev;

@@ -6,12 +6,15 @@
  * each run is multiplied in blocks of up to six tokens whose sums stay in
  * registers. Sums start at column 0 and wait in memory between runs, so
  * neither the cut nor the number of threads changes a bit of the result.
- * Weights narrower than f32 are widened on the way.
+ * Weights narrower than f32 are widened on the way, or, with SIMD_PAIRS,
+ * bf16 is multiplied as it is and a column here means a pair of columns.
  * (After Goto, van de Geijn: Anatomy of high-performance matrix
  * multiplication, 2008.)
  */
+#include "kernels/cpu/epilogue-simd.h"
 #include "kernels/cpu/multiply-simd.h"
 
+#include "kernels/cpu/onednn.h"
 #include "kernels/cpu/panels.h"
 #include "kernels/cpu/variants.h"
 
@@ -23,6 +26,7 @@
 #define TILE_TOKENS 192
 #define TILE_PANELS 8
 #define SLAB_TOKENS (4 * TILE_TOKENS) /* packed at a time */
+#define PAIR_PANELS 4                 /* panels that lie side by side */
 
 static int
 at_most (int n, int bound)
@@ -36,15 +40,26 @@ typedef struct Run {
   int n_tokens;
   const float *x; /* packed, at the tile's first token */
   int cols, from, n_k;
-  const char *w;   /* at the first panel, column 0 */
-  size_t w_stride; /* bytes from panel to panel */
+  const char *w; /* at the first panel, column 0 */
   DataType type;
 } Run;
 
-/* All tokens of the tile times n_panels panels from `first` on. */
+/* Where panel p of a tile, and column k in it, is, in elements. */
+static size_t
+panel_offset (const Run *run, int panel)
+{
+  if (run->type != TYPE_PAIRS)
+    return ((size_t) panel * run->cols + run->from) * PANEL;
+  int group = panel / PAIR_PANELS, member = panel % PAIR_PANELS;
+  return ((size_t) group * run->cols + run->from) * PANEL * PAIR_PANELS +
+         member * PANEL;
+}
+
+/* All tokens of the tile times n_panels panels from `first` on, which lie at
+ * w, w_panel elements apart. */
 SIMD_INLINE void
 run_panels (const Run *run, int first, int n_panels, const void *w,
-    size_t w_stride, DataType type)
+    size_t w_panel, const DataType type)
 {
   for (int token = 0; token < run->n_tokens; token += BLOCK) {
     int m = at_most (run->n_tokens - token, BLOCK);
@@ -56,8 +71,8 @@ run_panels (const Run *run, int first, int n_panels, const void *w,
       .x_row = 1,
       .x_k = m,
       .w = w,
-      .w_k = PANEL,
-      .w_panel = w_stride / data_type_bytes (type),
+      .w_k = type == TYPE_PAIRS ? PANEL * PAIR_PANELS : PANEL,
+      .w_panel = w_panel,
       .type = type,
       .n_k = run->n_k,
       .first = run->from == 0 };
@@ -66,21 +81,28 @@ run_panels (const Run *run, int first, int n_panels, const void *w,
 }
 
 static void
-run_f32 (const Run *run, int first, int n_panels, const void *w, size_t stride)
+run_f32 (const Run *run, int first, int n_panels, const void *w, size_t w_panel)
 {
-  run_panels (run, first, n_panels, w, stride, TYPE_F32);
+  run_panels (run, first, n_panels, w, w_panel, TYPE_F32);
 }
 
+/* One copy of the inner loops for each type. */
 static void
-run_bf16 (const Run *run, int first, int n_panels, const void *w, size_t stride)
+run_stored (const Run *run, int first, int n_panels)
 {
-  run_panels (run, first, n_panels, w, stride, TYPE_BF16);
-}
-
-static void
-run_f16 (const Run *run, int first, int n_panels, const void *w, size_t stride)
-{
-  run_panels (run, first, n_panels, w, stride, TYPE_F16);
+  const char *w =
+      run->w + panel_offset (run, first) * element_bytes (run->type);
+  size_t w_panel = (size_t) run->cols * PANEL;
+  if (run->type == TYPE_F32)
+    run_f32 (run, first, n_panels, w, w_panel);
+  else if (run->type == TYPE_BF16)
+    run_panels (run, first, n_panels, w, w_panel, TYPE_BF16);
+  else if (run->type == TYPE_F16)
+    run_panels (run, first, n_panels, w, w_panel, TYPE_F16);
+#ifdef SIMD_PAIRS
+  else
+    run_panels (run, first, n_panels, w, PANEL, TYPE_PAIRS);
+#endif
 }
 
 static void
@@ -90,90 +112,35 @@ widen (float *out, const char *w, size_t count, DataType type)
     vf_store (out + i, vf_load_as (w + i * data_type_bytes (type), type));
 }
 
-/* Where many blocks share a panel, it is widened once for all of them. */
+/* Where many blocks share panels, they are widened once for all of them. */
 static void
-run_widened (const Run *run, int n_panels, const char *w)
+run_widened (const Run *run, int first, int n_panels)
 {
   float wide[RUN * PANEL * PANELS_AT_ONCE (BLOCK)]
       __attribute__ ((aligned (64)));
-  size_t stride = (size_t) run->n_k * PANEL;
-  for (int panel = 0; panel < n_panels; panel += PANELS_AT_ONCE (BLOCK)) {
-    int n = at_most (n_panels - panel, PANELS_AT_ONCE (BLOCK));
-    for (int p = 0; p < n; p++)
-      widen (wide + p * stride, w + (panel + p) * run->w_stride, stride,
-          run->type);
-    run_f32 (run, panel, n, wide, stride * sizeof *wide);
-  }
+  size_t count = (size_t) run->n_k * PANEL;
+  for (int p = 0; p < n_panels; p++)
+    widen (wide + p * count,
+        run->w + panel_offset (run, first + p) * data_type_bytes (run->type),
+        count, run->type);
+  run_f32 (run, first, n_panels, wide, count);
 }
 
 static void
 run_columns (const Run *run, int n_panels)
 {
-  const char *w =
-      run->w + (size_t) run->from * PANEL * data_type_bytes (run->type);
-  /* Several blocks take turns on each panel while it is in the cache. */
-  int step = run->n_tokens > BLOCK ? PANELS_AT_ONCE (BLOCK) : n_panels;
-  if (run->type == TYPE_F32)
-    for (int panel = 0; panel < n_panels; panel += step)
-      run_f32 (run, panel, at_most (step, n_panels - panel),
-          w + panel * run->w_stride, run->w_stride);
-  else if (run->n_tokens > 3 * BLOCK)
-    run_widened (run, n_panels, w);
-  else if (run->type == TYPE_BF16)
-    run_bf16 (run, 0, n_panels, w, run->w_stride);
-  else
-    run_f16 (run, 0, n_panels, w, run->w_stride);
-}
-
-/* ---- epilogues ---- */
-
-/* erf by Abramowitz and Stegun 7.1.26, to 1.5e-7. */
-SIMD_INLINE vf
-vf_erf (vf x)
-{
-  vf zero = vf_set1 (0), magnitude = vf_max (x, vf_sub (zero, x));
-  vf t = vf_div (
-      vf_set1 (1), vf_fma (vf_set1 (0.3275911f), magnitude, vf_set1 (1)));
-  vf p = vf_set1 (1.061405429f);
-  p = vf_fma (p, t, vf_set1 (-1.453152027f));
-  p = vf_fma (p, t, vf_set1 (1.421413741f));
-  p = vf_fma (p, t, vf_set1 (-0.284496736f));
-  p = vf_fma (p, t, vf_set1 (0.254829592f));
-  vf e = vf_exp (vf_sub (zero, vf_mul (x, x)));
-  vf y = vf_fnma (vf_mul (p, t), e, vf_set1 (1));
-  return vf_mul (y, vf_div (x, vf_max (vf_set1 (1e-30f), magnitude)));
-}
-
-SIMD_INLINE vf
-apply (Epilogue epilogue, vf p)
-{
-  if (epilogue == EPILOGUE_QUICK_GELU)
-    return vf_mul (p, vf_sigmoid (vf_mul (p, vf_set1 (1.702f))));
-  if (epilogue == EPILOGUE_GELU) {
-    vf phi = vf_add (vf_set1 (1), vf_erf (vf_mul (p, vf_set1 (0.70710678f))));
-    return vf_mul (vf_mul (p, vf_set1 (0.5f)), phi);
-  }
-  return p;
-}
-
-SIMD_INLINE void
-finish_row (float *y, const float *sum, const float *bias, int n_rows,
-    Epilogue epilogue)
-{
-  for (int v = 0; v < n_rows; v += SIMD_LANES) {
-    vf p = vf_load (sum + v);
-    int n = n_rows - v;
-    if (bias)
-      p = vf_add (p, vf_load (bias + v));
-    if (epilogue == EPILOGUE_ADD)
-      p = vf_add (p, n < SIMD_LANES ? vf_load_n (y + v, n) : vf_load (y + v));
+  bool halves = run->type == TYPE_BF16 || run->type == TYPE_F16;
+  bool wide = halves && run->n_tokens > 3 * BLOCK;
+  /* Several blocks take turns on panels while these are in the cache. */
+  int step = run->type == TYPE_PAIRS ? PAIR_PANELS
+             : run->n_tokens > BLOCK && (wide || !halves)
+                 ? PANELS_AT_ONCE (BLOCK)
+                 : n_panels;
+  for (int panel = 0; panel < n_panels; panel += step)
+    if (wide)
+      run_widened (run, panel, at_most (n_panels - panel, step));
     else
-      p = apply (epilogue, p);
-    if (n < SIMD_LANES)
-      vf_store_n (y + v, n, p);
-    else
-      vf_store (y + v, p);
-  }
+      run_stored (run, panel, at_most (n_panels - panel, step));
 }
 
 /* ---- tiles ---- */
@@ -181,8 +148,9 @@ finish_row (float *y, const float *sum, const float *bias, int n_rows,
 typedef struct Product {
   float *y;
   const Mat *w;
+  DataType type;
   const float *packed;
-  int n; /* tokens of this slab */
+  int n, cols, n_panels; /* tokens of this slab, columns or pairs, panels */
   int tile_tokens, tile_panels;
   Epilogue epilogue;
 } Product;
@@ -205,14 +173,15 @@ finish_tile (const Product *product, const float *sum, int token, int n_tokens,
 static void
 do_tile (const Product *product, float *sum, int token, int panel)
 {
-  const Mat *w = product->w;
   int n_tokens = at_most (product->n - token, product->tile_tokens);
-  int n_panels = at_most (panel_count (w->rows) - panel, product->tile_panels);
-  size_t stride = data_type_bytes (w->type) * w->cols * PANEL;
-  Run run = { sum, n_tokens, product->packed + (size_t) token * w->cols,
-    w->cols, 0, 0, (const char *) w->pack + panel * stride, stride, w->type };
-  for (; run.from < w->cols; run.from += RUN) {
-    run.n_k = at_most (w->cols - run.from, RUN);
+  int n_panels = at_most (product->n_panels - panel, product->tile_panels);
+  size_t start = (size_t) panel * PANEL * product->cols;
+  Run run = { sum, n_tokens, product->packed + (size_t) token * product->cols,
+    product->cols, 0, 0,
+    (const char *) product->w->pack + start * element_bytes (product->type),
+    product->type };
+  for (; run.from < run.cols; run.from += RUN) {
+    run.n_k = at_most (run.cols - run.from, RUN);
     run_columns (&run, n_panels);
   }
   finish_tile (product, sum, token, n_tokens, panel, n_panels);
@@ -231,27 +200,50 @@ pack_block (float *packed, const float *x, int token, int n, int cols)
   }
 }
 
+/* The same, two columns rounded to bf16 in each element. */
+static void
+pack_pairs (float *packed, const float *x, int token, const Product *product)
+{
+  int m = at_most (product->n - token, BLOCK), cols = product->w->cols;
+  uint16_t *out = (uint16_t *) (packed + (size_t) token * product->cols);
+  for (int i = 0; i < m; i++) {
+    const float *in = x + (size_t) (token + i) * cols;
+    for (int j = 0; j < 2 * product->cols; j++)
+      out[(j / 2 * m + i) * 2 + j % 2] = j < cols ? bf16_of_f32 (in[j]) : 0;
+  }
+}
+
+static void
+pack_x (float *packed, const float *x, int token, const Product *product)
+{
+  if (product->type == TYPE_PAIRS)
+    pack_pairs (packed, x, token, product);
+  else
+    pack_block (packed, x, token, product->n, product->cols);
+}
+
 static void
 do_slab (Device *dev, Product *product, const float *x)
 {
-  int n = product->n, cols = product->w->cols;
-  int n_panels = panel_count (product->w->rows);
+  int n = product->n;
+  bool packs = n > 1 || product->type == TYPE_PAIRS;
   size_t sum_count = (size_t) TILE_TOKENS * TILE_PANELS * PANEL;
-  float *sums = cpu_scratch (
-      dev, sizeof *sums * (dev->n_threads * sum_count + (size_t) n * cols));
+  float *sums = cpu_scratch (dev,
+      sizeof *sums * (dev->n_threads * sum_count + (size_t) n * product->cols));
   if (!sums)
     return;
   float *packed = sums + dev->n_threads * sum_count;
-  product->packed = n == 1 ? x : packed;
+  product->packed = packs ? packed : x;
   int across = (n + product->tile_tokens - 1) / product->tile_tokens;
-  int down = (n_panels + product->tile_panels - 1) / product->tile_panels;
+  int down =
+      (product->n_panels + product->tile_panels - 1) / product->tile_panels;
 #pragma omp parallel num_threads(dev->n_threads)
   {
     float *sum = sums + omp_get_thread_num () * sum_count;
-    if (n > 1) {
+    if (packs) {
 #pragma omp for
       for (int token = 0; token < n; token += BLOCK)
-        pack_block (packed, x, token, n, cols);
+        pack_x (packed, x, token, product);
     }
 #pragma omp for schedule(dynamic) nowait
     for (int tile = 0; tile < across * down; tile++)
@@ -260,20 +252,84 @@ do_slab (Device *dev, Product *product, const float *x)
   }
 }
 
+/* ---- oneDNN, where the processor has tiles ---- */
+
+#ifdef SIMD_PAIRS
+
+/* Numbers of tokens are rounded up to this, or oneDNN would compile code for
+ * every number that occurs. */
+#define ONEDNN_TOKENS 16
+
+static bool
+do_onednn (Device *dev, const Product *product, const float *x)
+{
+  Cpu *cpu = dev->backend;
+  const Mat *w = product->w;
+  int n = product->n, cols = w->cols, rows = w->rows;
+  int padded = (n + ONEDNN_TOKENS - 1) / ONEDNN_TOKENS * ONEDNN_TOKENS;
+  float *out = cpu_scratch (
+      dev, sizeof *out * padded * rows + sizeof (uint16_t) * padded * cols);
+  if (!out)
+    return true; /* reported; nothing else would fit either */
+  uint16_t *narrow = (uint16_t *) (out + (size_t) padded * rows);
+#pragma omp parallel for num_threads(dev->n_threads)
+  for (int i = 0; i < padded; i++)
+    for (int j = 0; j < cols; j++)
+      narrow[(size_t) i * cols + j] =
+          i < n ? bf16_of_f32 (x[(size_t) i * cols + j]) : 0;
+  if (!onednn_matmul (cpu->onednn, TYPE_BF16, out, narrow, w->pack, padded,
+          rows, cols, dev->n_threads))
+    return false;
+#pragma omp parallel for num_threads(dev->n_threads)
+  for (int i = 0; i < n; i++)
+    finish_row (product->y + (size_t) i * rows, out + (size_t) i * rows,
+        w->bias, rows, product->epilogue);
+  return true;
+}
+
+static bool
+wants_onednn (Device *dev, const Product *product)
+{
+  const Cpu *cpu = dev->backend;
+  return product->type == TYPE_PAIRS && cpu->onednn &&
+         product->n > ONEDNN_TOKENS / 2;
+}
+
+#endif
+
+/* ---- ops ---- */
+
+static Product
+product_of (const Device *dev, const Mat *w, Epilogue epilogue)
+{
+  PanelLayout layout = panel_layout (dev, w->type, w->rows, w->cols);
+  Product product = { .w = w, .type = w->type, .epilogue = epilogue };
+  if (layout.step == 2)
+    product.type = TYPE_PAIRS;
+  product.cols = layout.cols / layout.step;
+  product.n_panels = layout.n_panels * layout.rows / PANEL;
+  product.tile_panels = product.n_panels >= 4 * TILE_PANELS * dev->n_threads
+                            ? TILE_PANELS
+                            : PAIR_PANELS;
+  return product;
+}
+
 static void
 matmul (
     Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
   assert (w->pack);
-  Product product = { .w = w, .epilogue = epilogue };
-  int n_panels = panel_count (w->rows);
+  Product product = product_of (dev, w, epilogue);
   for (int from = 0; from < n; from += SLAB_TOKENS) {
+    const float *slab = (const float *) x + (size_t) from * w->cols;
     product.n = at_most (n - from, SLAB_TOKENS);
     product.y = (float *) y + (size_t) from * w->rows;
-    product.tile_tokens = product.n < TILE_TOKENS ? product.n : TILE_TOKENS;
-    product.tile_panels =
-        n_panels >= 4 * TILE_PANELS * dev->n_threads ? TILE_PANELS : 4;
-    do_slab (dev, &product, (const float *) x + (size_t) from * w->cols);
+    product.tile_tokens = at_most (product.n, TILE_TOKENS);
+#ifdef SIMD_PAIRS
+    if (wants_onednn (dev, &product) && do_onednn (dev, &product, slab))
+      continue;
+#endif
+    do_slab (dev, &product, slab);
   }
 }
 

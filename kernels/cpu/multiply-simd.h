@@ -16,9 +16,35 @@
 #if SIMD_LANES == 8
 #define PANELS_AT_ONCE(m) ((m) == 1 ? 4 : (m) <= 3 ? 2 : 1)
 #else
-#define PANELS_AT_ONCE(m) ((m) <= 2 ? 8 : 4)
+#define PANELS_AT_ONCE(m) 4
 #endif
-#define MOST_PANELS 8
+#define MOST_PANELS 4
+
+/* Besides the types of mat.h: pairs of bf16 of two neighbouring k, in x and in
+ * w, each pair counted as one element. */
+#define TYPE_PAIRS ((DataType) (TYPE_F16 + 1))
+
+SIMD_INLINE size_t
+element_bytes (DataType type)
+{
+  return type == TYPE_PAIRS ? 4 : data_type_bytes (type);
+}
+
+SIMD_INLINE vf
+load_elements (const void *p, DataType type)
+{
+  return type == TYPE_PAIRS ? vf_load (p) : vf_load_as (p, type);
+}
+
+SIMD_INLINE vf
+add_product (vf sum, vf x, vf w, DataType type)
+{
+#ifdef SIMD_PAIRS
+  if (type == TYPE_PAIRS)
+    return vf_dot_pairs (sum, x, w);
+#endif
+  return vf_fma (x, w, sum);
+}
 
 /* sum[i,p,16] (+)= sum over k of x[i,k] w[k,p,16]: strides say where things
  * are, in elements. `first` starts from zero. Terms are added one by one in
@@ -40,7 +66,7 @@ SIMD_INLINE const void *
 w_at (const Multiply *a, int k, int panel, int lane)
 {
   size_t at = k * a->w_k + panel * a->w_panel + lane;
-  return (const char *) a->w + at * data_type_bytes (a->type);
+  return (const char *) a->w + at * element_bytes (a->type);
 }
 
 /* The body for m rows and n_panels panels, both constants. */
@@ -58,12 +84,12 @@ multiply (const Multiply *a, const int m, const int n_panels)
     vf b[MOST_PANELS][VECTORS];
     for (int p = 0; p < n_panels; p++)
       for (int v = 0; v < VECTORS; v++)
-        b[p][v] = vf_load_as (w_at (a, k, p, v * SIMD_LANES), a->type);
+        b[p][v] = load_elements (w_at (a, k, p, v * SIMD_LANES), a->type);
     for (int i = 0; i < m; i++) {
       vf x = vf_set1 (a->x[i * a->x_row + k * a->x_k]);
       for (int p = 0; p < n_panels; p++)
         for (int v = 0; v < VECTORS; v++)
-          acc[i][p][v] = vf_fma (x, b[p][v], acc[i][p][v]);
+          acc[i][p][v] = add_product (acc[i][p][v], x, b[p][v], a->type);
     }
   }
   for (int i = 0; i < m; i++)

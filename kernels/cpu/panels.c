@@ -7,23 +7,40 @@
 
 #include <string.h>
 
-static size_t
-panel_bytes (const Mat *w)
+static int
+round_up (int n, int unit)
 {
-  return data_type_bytes (w->type) * w->cols * PANEL_ROWS;
+  return (n + unit - 1) / unit * unit;
+}
+
+PanelLayout
+panel_layout (const Device *dev, DataType type, int rows, int cols)
+{
+  bool pairs = dev->has_bf16 && type == TYPE_BF16;
+  PanelLayout layout = { .rows = pairs ? 64 : 16, .step = pairs ? 2 : 1 };
+  layout.cols = pairs ? round_up (cols, 32) : cols;
+  layout.n_panels = round_up (rows, layout.rows) / layout.rows;
+  return layout;
 }
 
 static size_t
-bias_bytes (int rows)
+pack_bytes (const PanelLayout *layout, DataType type)
 {
-  return (size_t) panel_count (rows) * PANEL_ROWS * sizeof (float);
+  return data_type_bytes (type) * layout->n_panels * layout->rows *
+         layout->cols;
+}
+
+static size_t
+bias_bytes (const PanelLayout *layout)
+{
+  return sizeof (float) * layout->n_panels * layout->rows;
 }
 
 static size_t
 mat_bytes (Device *dev, DataType want, DataType src_type, int rows, int cols)
 {
-  size_t per_panel = data_type_bytes (want) * cols * PANEL_ROWS;
-  return panel_count (rows) * per_panel + bias_bytes (rows);
+  PanelLayout layout = panel_layout (dev, want, rows, cols);
+  return pack_bytes (&layout, want) + bias_bytes (&layout);
 }
 
 static void
@@ -34,31 +51,54 @@ mat_clear (Device *dev, Mat *w)
   memset (w, 0, sizeof *w);
 }
 
+static void
+copy_value (void *to, size_t at, const char *from, size_t size)
+{
+  if (size == 2)
+    memcpy ((uint16_t *) to + at, from, 2);
+  else
+    memcpy ((uint32_t *) to + at, from, 4);
+}
+
 /* Columns are taken in runs, so that what is written stays in the first-level
- * cache while the sixteen rows are read one after the other. */
+ * cache while the rows are read one after the other. */
 #define RUN 64
 
 static void
-pack_panel (const Mat *w, int panel, const char *src, DataType src_type)
+pack_panel (const Mat *w, const PanelLayout *layout, int panel, const char *src,
+    DataType src_type)
 {
-  char *out = (char *) w->pack + panel * panel_bytes (w);
-  size_t size = data_type_bytes (w->type);
-  int first = panel * PANEL_ROWS;
-  int n_rows = w->rows - first < PANEL_ROWS ? w->rows - first : PANEL_ROWS;
-  if (n_rows < PANEL_ROWS)
-    memset (out, 0, panel_bytes (w));
+  size_t size = data_type_bytes (src_type);
+  int first = panel * layout->rows, n_rows = w->rows - first;
+  if (n_rows > layout->rows)
+    n_rows = layout->rows;
   for (int from = 0; from < w->cols; from += RUN) {
     int to = from + RUN < w->cols ? from + RUN : w->cols;
-    for (int r = 0; r < n_rows; r++) {
-      size_t row = (size_t) (first + r) * w->cols;
-      for (int j = from; j < to; j++) {
-        size_t at = (size_t) j * PANEL_ROWS + r;
-        if (src_type == w->type)
-          memcpy (out + at * size, src + (row + j) * size, size);
-        else
-          f32_to_type (out, w->type, at, f32_of_type (src, src_type, row + j));
-      }
+    for (int row = first; row < first + n_rows; row++) {
+      size_t at = (size_t) row * w->cols;
+      if (src_type == w->type)
+        for (int j = from; j < to; j++)
+          copy_value (w->pack, panel_index (layout, row, j),
+              src + (at + j) * size, size);
+      else
+        for (int j = from; j < to; j++)
+          f32_to_type (w->pack, w->type, panel_index (layout, row, j),
+              f32_of_type (src, src_type, at + j));
     }
+  }
+}
+
+static void
+pack_all (Device *dev, Mat *w, const PanelLayout *layout, const void *src,
+    DataType src_type)
+{
+  size_t bytes = pack_bytes (layout, w->type) / layout->n_panels;
+  bool padded = w->rows % layout->rows || w->cols % layout->cols;
+#pragma omp parallel for num_threads(dev->n_threads)
+  for (int panel = 0; panel < layout->n_panels; panel++) {
+    if (padded)
+      memset ((char *) w->pack + panel * bytes, 0, bytes);
+    pack_panel (w, layout, panel, src, src_type);
   }
 }
 
@@ -66,35 +106,32 @@ static void
 mat_init (Device *dev, Mat *w, DataType want, const void *src,
     DataType src_type, int rows, int cols, const float *bias)
 {
+  PanelLayout layout = panel_layout (dev, want, rows, cols);
   *w = (Mat){ .type = want, .rows = rows, .cols = cols, .owns_data = 1 };
-  w->pack = device_alloc (dev, panel_count (rows) * panel_bytes (w));
+  w->pack = device_alloc (dev, pack_bytes (&layout, want));
   if (bias)
-    w->bias = device_alloc (dev, bias_bytes (rows));
+    w->bias = device_alloc (dev, bias_bytes (&layout));
   if (!w->pack || (bias && !w->bias)) {
     mat_clear (dev, w);
     return;
   }
   if (bias) {
-    memset (w->bias, 0, bias_bytes (rows));
+    memset (w->bias, 0, bias_bytes (&layout));
     memcpy (w->bias, bias, rows * sizeof (float));
   }
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int panel = 0; panel < panel_count (rows); panel++)
-    pack_panel (w, panel, src, src_type);
+  pack_all (dev, w, &layout, src, src_type);
 }
 
 static void
 embed (Device *dev, Act *y, const Mat *table, const int *ids, int n)
 {
   int d = table->cols;
+  PanelLayout layout = panel_layout (dev, table->type, table->rows, d);
 #pragma omp parallel for num_threads(dev->n_threads)
-  for (int i = 0; i < n; i++) {
-    const char *panel =
-        (const char *) table->pack + ids[i] / PANEL_ROWS * panel_bytes (table);
+  for (int i = 0; i < n; i++)
     for (int j = 0; j < d; j++)
       ((float *) y)[(size_t) i * d + j] = f32_of_type (
-          panel, table->type, (size_t) j * PANEL_ROWS + ids[i] % PANEL_ROWS);
-  }
+          table->pack, table->type, panel_index (&layout, ids[i], j));
 }
 
 void

@@ -7,17 +7,33 @@
  * many loads whole vectors, and both add each output's terms in the same
  * order, from column 0 on: a token's result has the same bits whatever else
  * is in the batch. Made once, when the model is loaded.
+ *
+ * Where the processor multiplies bf16 itself, matrices of that type keep the
+ * two columns that one instruction consumes together, in panels of 64 rows:
+ * [panels,cols/2,64,2], columns padded to a multiple of 32. That is the
+ * arrangement oneDNN calls BA16a64b2a.
  */
 #pragma once
 
 #include "kernels/cpu/cpu.h"
 
-#define PANEL_ROWS 16
+typedef struct PanelLayout {
+  int rows; /* of a panel */
+  int step; /* columns kept together */
+  int cols; /* with padding */
+  int n_panels;
+} PanelLayout;
 
-static inline int
-panel_count (int rows)
+PanelLayout panel_layout (const Device *dev, DataType type, int rows, int cols);
+
+/* Position of W[row,col] in Mat.pack, in elements. */
+static inline size_t
+panel_index (const PanelLayout *layout, int row, int col)
 {
-  return (rows + PANEL_ROWS - 1) / PANEL_ROWS;
+  size_t block = (size_t) (row / layout->rows) * (layout->cols / layout->step) +
+                 col / layout->step;
+  return (block * layout->rows + row % layout->rows) * layout->step +
+         col % layout->step;
 }
 
 /* Sets mat_init, mat_clear, mat_bytes and embed. */

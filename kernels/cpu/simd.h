@@ -4,7 +4,8 @@
  * A *-simd.c file is built several times: for AVX2 (SIMD_LANES 8), for AVX-512
  * (16), and, for the tests, with the 16 lanes of AVX-512 made of two AVX2
  * halves (SIMD_HALVES), so that its code runs on processors without it.
- * SIMD_NAME(f) is f_avx2, f_avx512 or f_halves.
+ * SIMD_PAIRS adds products of bf16, an instruction or its imitation.
+ * SIMD_NAME(f) is f_avx2, f_avx512, f_bf16 or f_halves.
  */
 #pragma once
 
@@ -140,7 +141,31 @@ vf_store_n (float *p, int n, vf x)
   _mm256_maskstore_ps (p + 8, mask8 (n - 8), x.b);
 }
 
+SIMD_INLINE __m256
+dot_pairs8 (__m256 sum, __m256 x, __m256 y)
+{
+  const __m256 upper = _mm256_castsi256_ps (_mm256_set1_epi32 (-65536));
+  __m256i low_x = _mm256_slli_epi32 (_mm256_castps_si256 (x), 16);
+  __m256i low_y = _mm256_slli_epi32 (_mm256_castps_si256 (y), 16);
+  sum =
+      _mm256_fmadd_ps (_mm256_and_ps (x, upper), _mm256_and_ps (y, upper), sum);
+  return _mm256_fmadd_ps (
+      _mm256_castsi256_ps (low_x), _mm256_castsi256_ps (low_y), sum);
+}
+
+/* sum + the two products of each lane's pair */
+SIMD_INLINE vf
+vf_dot_pairs (vf sum, vf x, vf y)
+{
+  return (vf){ dot_pairs8 (sum.a, x.a, y.a), dot_pairs8 (sum.b, x.b, y.b) };
+}
+
 #else
+
+#ifdef SIMD_PAIRS
+#define vf_dot_pairs(sum, x, y)                                                \
+  _mm512_dpbf16_ps (sum, (__m512bh) (x), (__m512bh) (y))
+#endif
 
 typedef __m512 vf;
 #define vf_load _mm512_loadu_ps

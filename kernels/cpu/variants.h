@@ -16,3 +16,6 @@
 VARIANTS (avx2)
 VARIANTS (avx512)
 VARIANTS (halves) /* the tests' */
+
+/* Over AVX-512's, where the processor multiplies bf16. */
+void cpu_init_matmul_bf16 (Ops *op);
