@@ -9,6 +9,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/variants.h"
+#include "kernels/probe.h"
 #include "tests/kernels-bed.h"
 
 #include <stdio.h>
@@ -79,8 +80,18 @@ compare_times (const void *a, const void *b)
   return (x > y) - (x < y);
 }
 
+/* The larger share of what bounds the op, in percent; 0 if not known. */
+static double
+share (const Kt *kt, const DeviceProbe *probe, double us)
+{
+  double memory = kt->bytes / us * 1e-3, products = kt->flops / us * 1e-3;
+  memory = probe->read_gbs > 0 ? memory / probe->read_gbs : 0;
+  products = probe->f32_gflops > 0 ? products / probe->f32_gflops : 0;
+  return 100 * (memory > products ? memory : products);
+}
+
 static void
-bench_case (Kt *kt, const KtCase *c)
+bench_case (Kt *kt, const KtCase *c, const DeviceProbe *probe)
 {
   kt->name = c->slot;
   for (int i = 0; i < 6 && c->benches[i][0]; i++) {
@@ -93,24 +104,37 @@ bench_case (Kt *kt, const KtCase *c)
     char size[80] = "";
     for (int j = 0; j < KT_N_SIZES && kt->size[j]; j++)
       sprintf (size + strlen (size), " %d", kt->size[j]);
-    printf ("%-16s%-26s %10.1f us, best %10.1f: %7.2f GB/s %8.2f GFLOP/s\n",
+    printf ("%-16s%-26s %10.1f us, best %10.1f: %7.2f GB/s %8.2f GFLOP/s "
+            "%4.0f%%\n",
         c->slot, size, us, best, kt->bytes / best * 1e-3,
-        kt->flops / best * 1e-3);
+        kt->flops / best * 1e-3, share (kt, probe, best));
   }
+}
+
+static void
+print_probe (Device *dev, DeviceProbe *probe)
+{
+  device_probe (dev, probe);
+  printf ("# probed: f32 %.1f GFLOP/s, bf16 %.1f GFLOP/s, int8 %.1f GOP/s, "
+          "read %.1f GB/s\n",
+      probe->f32_gflops, probe->bf16_gflops, probe->int8_gops, probe->read_gbs);
 }
 
 static void
 run_all (const Options *options, Device *dev, Device *plain)
 {
+  DeviceProbe probe = { 0 };
   Kt kt = {
     .dev = { dev, plain }, .n_devices = plain ? 2 : 1, .timing = options->bench
   };
+  if (options->bench)
+    print_probe (dev, &probe);
   for (int f = 0; f < N_FAMILIES; f++)
     for (const KtCase *c = families[f]; c->slot; c++) {
       if (options->slot && strcmp (options->slot, c->slot))
         continue;
       if (options->bench)
-        bench_case (&kt, c);
+        bench_case (&kt, c, &probe);
       else
         run_case (&kt, c);
     }
