@@ -1,0 +1,131 @@
+#!/bin/sh
+# launch.sh - runs the scripts of pipelines/ and looks at what they made
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+#   launch.sh MODEL-WRITER CASE
+#
+# The model is tiny and random: its captions are nonsense and always the same.
+# The film is the demo's, 14 seconds, so a caption every two seconds is seven.
+set -eu
+writer=$1 case=$2
+source=$(cd "$(dirname "$0")/.." && pwd)
+pipelines=$source/pipelines
+film=$pipelines/sample.webm
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT INT TERM
+cd "$work"
+"$writer" "$work/model"
+options="model-path=$work/model max-tokens=12"
+every="$options interval=2000000000"
+
+fail () { printf 'launch.sh: %s: %s\n' "$case" "$*" >&2; exit 1; }
+
+# need ELEMENT...: skips where the distribution's plugins lack one
+need () {
+  for element in "$@"; do
+    gst-inspect-1.0 --exists "$element" || {
+      printf 'no element %s\n' "$element"
+      exit 77
+    }
+  done
+}
+
+expect () { [ "$1" = "$2" ] || fail "$3: expected $2, found $1"; }
+
+# The texts of the film, one a line, as the JSON output has them.
+texts () {
+  "$pipelines/caption-json.sh" "$film" $every >film.jsonl
+  sed 's/^{"text":"\(.*\)","prompt":.*/\1/' film.jsonl
+}
+
+# Time of cue number $1 of an SRT or WebVTT file $2.
+cue_time () { grep -e '-->' "$2" | sed -n "$1p" | cut -d' ' -f1; }
+
+case "$case" in
+  picture)
+    need jpegenc jpegdec pngenc pngdec
+    for kind in jpeg png; do
+      gst-launch-1.0 -q videotestsrc num-buffers=1 pattern=ball \
+        ! video/x-raw,width=320,height=180 ! videoconvert ! ${kind}enc \
+        ! filesink location=a.$kind
+      [ $kind = png ] || mv a.jpeg a.jpg
+    done
+    "$pipelines/caption-picture.sh" a.jpg $options >jpg.txt
+    "$pipelines/caption-picture.sh" a.png $options >png.txt
+    for file in jpg.txt png.txt; do
+      expect "$(wc -l <$file)" 1 "lines of $file"
+      [ "$(wc -c <$file)" -gt 2 ] || fail "no caption in $file"
+    done
+    ;;
+  file)
+    need decodebin3 textoverlay x264enc matroskamux avdec_h264
+    "$pipelines/caption-file.sh" "$film" out.mkv $every
+    gst-launch-1.0 -q filesrc location=out.mkv ! matroskademux ! h264parse \
+      ! avdec_h264 ! fakesink
+    ;;
+  subtitles)
+    need decodebin3 webvttenc srtenc
+    "$pipelines/caption-subtitles.sh" "$film" out.vtt $every
+    "$pipelines/caption-subtitles.sh" "$film" out.srt $every
+    expect "$(head -n1 out.vtt)" WEBVTT "first line"
+    for file in out.vtt out.srt; do
+      expect "$(grep -c -e '-->' $file)" 7 "cues of $file"
+    done
+    expect "$(cue_time 1 out.srt)" 00:00:00,000 "first cue"
+    expect "$(cue_time 4 out.srt)" 00:00:06,000 "fourth cue"
+    expect "$(cue_time 4 out.vtt)" 00:00:06.000 "fourth cue"
+    ;;
+  track-mkv | track-mp4)
+    need decodebin3 x264enc matroskamux mp4mux qtdemux
+    file=out.${case#track-}
+    demuxer=matroskademux
+    [ "$file" = out.mkv ] || demuxer=qtdemux
+    texts >expected.txt
+    "$pipelines/caption-track.sh" "$film" $file $every
+    gst-launch-1.0 -q filesrc location=$file ! $demuxer name=d \
+      d.subtitle_0 ! multifilesink location=cue-%02d.txt
+    # An empty cue may stand for a pause in a track.
+    for cue in cue-*.txt; do
+      [ "$(tr -d '\0 \n' <"$cue" | wc -c)" -eq 0 ] ||
+        { tr -d '\0' <"$cue"; echo; }
+    done | sed '/^$/d' >found.txt
+    sed '/^$/d' expected.txt >wanted.txt
+    expect "$(wc -l <found.txt)" "$(wc -l <wanted.txt)" "cues"
+    ;;
+  json)
+    need decodebin3
+    texts >texts.txt
+    expect "$(wc -l <film.jsonl)" 7 "lines"
+    expect "$(grep -c '^{"text":.*}$' film.jsonl)" 7 "objects"
+    expect "$(grep -c '"timestamp":6000000000' film.jsonl)" 1 "fourth"
+    cp film.jsonl before.jsonl
+    texts >again.txt
+    cmp texts.txt again.txt || fail "a second run says something else"
+    ;;
+  messages)
+    need decodebin3
+    "$pipelines/caption-messages.sh" "$film" $every >messages.txt
+    expect "$(grep -c 'hiredvlm-caption' messages.txt)" 7 "messages"
+    ;;
+  two)
+    need decodebin3
+    "$pipelines/caption-two.sh" "$film" "$film" $every >messages.txt
+    expect "$(grep -c '"one"' messages.txt)" 7 "messages of the first"
+    expect "$(grep -c '"two"' messages.txt)" 7 "messages of the second"
+    ;;
+  camera)
+    need textoverlay
+    export SINK="fakesink sync=true name=end"
+    SOURCE="videotestsrc is-live=true num-buffers=60 \
+      ! video/x-raw,width=320,height=240,framerate=30/1" \
+      "$pipelines/caption-camera.sh" $options interval=300000000
+    ;;
+  camera-exact)
+    need textoverlay
+    export SINK="fakesink sync=true"
+    SOURCE="videotestsrc is-live=true num-buffers=60 \
+      ! video/x-raw,width=320,height=240,framerate=30/1" \
+      "$pipelines/caption-camera-exact.sh" 2 $options interval=500000000
+    ;;
+  *) fail "no such case" ;;
+esac
