@@ -1,0 +1,232 @@
+/* golden-run.c - a checkpoint folder's networks, run level by level
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "tests/golden-run.h"
+
+#include <string.h>
+
+#define MAX_NEW 64
+#define CHUNK 100 /* so that prompts take several steps */
+
+static int
+max_tiles (const VlmConfig *config)
+{
+  int most = 1;
+
+  for (int i = 0; i < config->image.n_pinpoints; i++) {
+    int rows = config->image.pinpoint[i][0] / config->vision.image_size;
+    int cols = config->image.pinpoint[i][1] / config->vision.image_size;
+
+    most = MAX (most, 1 + rows * cols);
+  }
+  return most;
+}
+
+GoldenRun *
+golden_run_new (const char *device, const char *folder)
+{
+  g_autoptr (GError) error = NULL;
+  GoldenRun *run = g_new0 (GoldenRun, 1);
+  const VlmConfig *config;
+  DeviceStatus status;
+  int P, bound;
+
+  run->dev = device_open (device, 1, &status);
+  g_assert_nonnull (run->dev);
+  run->model = vlm_model_open (folder, &error);
+  g_assert_no_error (error);
+  config = &run->model->config;
+  P = max_tiles (config);
+  bound = P * config->vision.n_patches;
+  run->max_sequence = 2 * bound + 512;
+  run->vision = vlm_vision_new (run->dev, run->model, TYPE_F32, P, &error);
+  g_assert_no_error (error);
+  run->projector =
+      vlm_projector_new (run->dev, run->model, TYPE_F32, bound, &error);
+  g_assert_no_error (error);
+  run->decoder =
+      vlm_decoder_new (run->dev, run->model, TYPE_F32, CHUNK, 1, &error);
+  g_assert_no_error (error);
+  run->pool = vlm_kv_pool_new (
+      run->dev, &config->text, run->max_sequence / KV_PAGE_TOKENS + 1, &error);
+  g_assert_no_error (error);
+  run->x = device_alloc (run->dev,
+      (gsize) run->max_sequence * config->text.width * run->dev->act_bytes);
+  run->selection.order = g_new (int, bound);
+  run->selection.per_tile = g_new0 (int, P);
+  return run;
+}
+
+void
+golden_run_free (GoldenRun *run)
+{
+  vlm_tiler_free (run->tiler[0]);
+  vlm_tiler_free (run->tiler[1]);
+  vlm_vision_free (run->vision);
+  vlm_projector_free (run->projector);
+  vlm_decoder_free (run->decoder);
+  vlm_kv_pool_free (run->pool);
+  device_free (run->dev, run->x);
+  vlm_model_free (run->model);
+  device_close (run->dev);
+  g_free (run->selection.order);
+  g_free (run->selection.per_tile);
+  g_free (run);
+}
+
+void
+golden_run_see (GoldenRun *run, const VlmPicture *picture,
+    VlmResampling resampling, const VlmPolicy *policy, double budget)
+{
+  g_autoptr (GError) error = NULL;
+  const VlmConfig *config = &run->model->config;
+
+  if (!run->tiler[resampling])
+    run->tiler[resampling] = vlm_tiler_new (run->dev, config, resampling);
+  vlm_tile_geometry (
+      &run->geometry, config, picture->width, picture->height, &error);
+  g_assert_no_error (error);
+  run->n_tiles = vlm_tile_count (&run->geometry);
+  run->tiles =
+      vlm_tiler_run (run->tiler[resampling], picture, &run->geometry, &error);
+  g_assert_no_error (error);
+  run->job = (VlmVisionJob){ .tiles = run->tiles,
+    .lut = vlm_tiler_lut (run->tiler[resampling]),
+    .policy = policy };
+  vlm_policy_defaults (policy, &run->job.input);
+  run->job.input.geometry = run->geometry;
+  run->job.input.budget = budget;
+  vlm_vision_run (
+      run->vision, &run->job, &run->selection, &run->features, NULL, &error);
+  g_assert_no_error (error);
+}
+
+float *
+golden_run_pixels (GoldenRun *run)
+{
+  int T = run->model->config.vision.image_size;
+  gsize area = (gsize) T * T, count = run->n_tiles * area * 3;
+  g_autofree guint8 *bytes = g_malloc (count);
+  float *pixels = g_new (float, count), lut[3 * 256];
+
+  device_download (run->dev, bytes, run->tiles, count);
+  device_download (run->dev, lut, run->job.lut, sizeof lut);
+  for (int t = 0; t < run->n_tiles; t++)
+    for (gsize i = 0; i < area; i++)
+      for (int c = 0; c < 3; c++)
+        pixels[(t * 3 + c) * area + i] =
+            lut[c * 256 + bytes[(t * area + i) * 3 + c]];
+  return pixels;
+}
+
+float *
+golden_run_features (GoldenRun *run, int *n)
+{
+  const VlmConfig *config = &run->model->config;
+  gsize width = config->vision.width * config->n_feature_layers;
+  float *features;
+
+  *n = run->selection.n + (config->keep_class_token ? 1 : 0);
+  features = g_new (float, *n *width);
+  device_download (
+      run->dev, features, run->features, *n * width * sizeof (float));
+  return features;
+}
+
+void
+golden_run_splice (
+    GoldenRun *run, const int *ids, int n, float **rows, int *n_rows)
+{
+  int D = run->model->config.text.width, at = 0;
+
+  while (at < n && ids[at] != run->model->config.image_token)
+    at++;
+  g_assert_cmpint (at, <, n);
+  *n_rows =
+      vlm_projector_rows (run->projector, &run->selection, &run->geometry);
+  run->n_rows = n - 1 + *n_rows;
+  g_assert_cmpint (run->n_rows + MAX_NEW, <=, run->max_sequence);
+  vlm_decoder_embed (run->decoder, run->x, 0, ids, at);
+  vlm_projector_run (run->projector, run->features, &run->selection,
+      &run->geometry, run->x, at);
+  vlm_decoder_embed (
+      run->decoder, run->x, at + *n_rows, ids + at + 1, n - at - 1);
+  if (!rows)
+    return;
+  *rows = g_new (float, (gsize) *n_rows *D);
+  device_download (run->dev, *rows, act_at (run->dev, run->x, (gsize) at * D),
+      (gsize) *n_rows * D * sizeof (float));
+}
+
+/* One step; its logits [V] to the host. */
+static void
+step (GoldenRun *run, VlmStepInput *in, float *logits)
+{
+  g_autoptr (GError) error = NULL;
+  int vocab = run->model->config.text.vocab;
+  float *rows;
+
+  g_assert_true (vlm_sequence_reserve (in->seq, in->seq->length + in->n));
+  vlm_decoder_step (run->decoder, in, 1, &rows, &error);
+  g_assert_no_error (error);
+  if (in->n_logits)
+    device_download (run->dev, logits, rows, vocab * sizeof (float));
+}
+
+static int
+first_largest (const float *logits, int n)
+{
+  int best = 0;
+
+  for (int i = 1; i < n; i++)
+    if (logits[i] > logits[best])
+      best = i;
+  return best;
+}
+
+static gboolean
+is_eos (const VlmGenerationConfig *config, int id)
+{
+  for (int i = 0; i < config->n_eos; i++)
+    if (config->eos[i] == id)
+      return TRUE;
+  return FALSE;
+}
+
+static void
+prefill (GoldenRun *run, VlmSequence *seq, float *logits)
+{
+  int D = run->model->config.text.width;
+
+  for (int done = 0; done < run->n_rows; done += CHUNK) {
+    int n = MIN (CHUNK, run->n_rows - done);
+    VlmStepInput in = { seq, n, NULL,
+      act_at (run->dev, run->x, (gsize) done * D), done + n == run->n_rows,
+      run->n_rows };
+
+    step (run, &in, logits);
+  }
+}
+
+int
+golden_run_generate (GoldenRun *run, int most, int *ids, float *logits)
+{
+  int vocab = run->model->config.text.vocab, n = 0;
+  g_autofree float *row = g_new (float, vocab);
+  VlmSequence seq;
+
+  g_assert_cmpint (most, <=, MAX_NEW);
+  vlm_sequence_init (&seq, run->pool);
+  prefill (run, &seq, row);
+  for (;;) {
+    if (logits)
+      memcpy (logits + (gsize) n * vocab, row, vocab * sizeof (float));
+    ids[n] = first_largest (row, vocab);
+    if (++n == most || is_eos (&run->model->config.generation, ids[n - 1]))
+      break;
+    step (run, &(VlmStepInput){ &seq, 1, &ids[n - 1], NULL, 1, seq.length + 1 },
+        row);
+  }
+  vlm_sequence_clear (&seq);
+  return n;
+}

@@ -1,0 +1,54 @@
+/* golden-run.h - a checkpoint folder's networks, run level by level
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+#include "engine/decoder.h"
+#include "engine/image.h"
+#include "engine/projector.h"
+#include "engine/vision.h"
+
+typedef struct {
+  Device *dev;
+  VlmModel *model;
+  VlmTiler *tiler[2]; /* by VlmResampling, made when first used */
+  VlmVision *vision;
+  VlmProjector *projector;
+  VlmDecoder *decoder;
+  VlmKvPool *pool;
+  int max_sequence;
+
+  /* of the last picture; host copies are owned */
+  VlmTileGeometry geometry;
+  int n_tiles;
+  VlmVisionJob job;
+  VlmSelection selection; /* arrays owned */
+  const Act *features;
+  const guint8 *tiles;
+  Act *x; /* [max_sequence,D] */
+  int n_rows;
+} GoldenRun;
+
+/* Loads a folder in f32 on `device`; fails the test if it cannot. */
+GoldenRun *golden_run_new (const char *device, const char *folder);
+void golden_run_free (GoldenRun *run);
+
+/* Pixels to kept features. */
+void golden_run_see (GoldenRun *run, const VlmPicture *picture,
+    VlmResampling resampling, const VlmPolicy *policy, double budget);
+
+/* Normalised tiles as the reference feeds them: [t,3,T,T], owned. */
+float *golden_run_pixels (GoldenRun *run);
+
+/* Features [n, C*layers] to the host, owned; n is the selection's, class
+ * token included. */
+float *golden_run_features (GoldenRun *run, int *n);
+
+/* Splices the picture for image_token in ids and prefills; image rows
+ * [*n_rows,D] to the host in *rows, owned, if not NULL. */
+void golden_run_splice (
+    GoldenRun *run, const int *ids, int n, float **rows, int *n_rows);
+
+/* Greedy continuation of the spliced prompt: up to `most` ids, stopping after
+ * an eos id, and their logits [.,V] (may be NULL). Returns their number. */
+int golden_run_generate (GoldenRun *run, int most, int *ids, float *logits);

@@ -1,0 +1,302 @@
+/* golden.c - the whole way of a picture, level by level, as transformers has it
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ *   test-golden          the folders of tests/golden/
+ *   test-golden DIR      those of another output of make-golden.py
+ *
+ * Weights are f32 here whatever the folder stores, as in make-golden.py. What
+ * is integer must be equal: prompt ids, pixels, counts. Kept sets and greedy
+ * ids must be equal where the decision is not a matter of rounding: cases
+ * whose margin is under MARGIN are skipped and counted.
+ */
+#include <glib.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/prompt.h"
+#include "tests/golden-load.h"
+#include "tests/golden-run.h"
+
+#define MARGIN 1e-3
+
+/* Parts of the largest value. f32 sums of some hundred terms in another order
+ * differ by about 1e-6 after a few layers; the encoder feeds the rest. */
+#define FEATURES 1e-5
+#define TAPS 1e-5
+#define PACKED 1e-5
+#define LOGITS 1e-4
+
+typedef struct {
+  int prompts, pictures, features, taps, packed, logits, texts;
+  int kept_sets, kept_texts, sets_skipped, texts_skipped;
+  double worst[4]; /* features, taps, packed, logits */
+} Tally;
+
+static Tally tally;
+
+static void
+compare (const char *what, int kind, const float *found, const float *expected,
+    gsize n, double tolerance)
+{
+  double largest = 0, worst = 0;
+
+  for (gsize i = 0; i < n; i++) {
+    largest = MAX (largest, fabs (expected[i]));
+    worst = isnan (found[i]) ? INFINITY
+                             : MAX (worst, fabs (found[i] - expected[i]));
+  }
+  tally.worst[kind] = MAX (tally.worst[kind], worst / largest);
+  if (worst > tolerance * largest) {
+    g_test_message ("%s: differ by %g of %g, tolerance %g of it", what, worst,
+        largest, tolerance);
+    g_test_fail ();
+  }
+}
+
+static void
+expect_ints (
+    const char *what, const int *found, int n_found, const GoldenInts *expected)
+{
+  if (n_found == expected->n &&
+      !memcmp (found, expected->values, n_found * sizeof (int)))
+    return;
+  g_test_message ("%s: %d values expected, %d found, or others", what,
+      expected->n, n_found);
+  for (int i = 0; i < MIN (n_found, expected->n); i++)
+    if (found[i] != expected->values[i])
+      g_test_message ("  [%d] %d, not %d", i, found[i], expected->values[i]);
+  g_test_fail ();
+}
+
+static void
+check_prompt (const GoldenRun *run, const GoldenCase *c)
+{
+  g_autoptr (GError) error = NULL;
+  const VlmModel *model = run->model;
+  VlmPrompt prompt = { 0 };
+  VlmTokenizer *tokenizer = vlm_tokenizer_new (model->tokenizer_json,
+      model->tokenizer_json_length, "tokenizer.json", model->add_bos,
+      model->add_eos, model->bos_token, model->eos_token, &error);
+  int image_id;
+
+  g_assert_no_error (error);
+  vlm_prompt_image_id (&image_id, model, tokenizer, &error);
+  g_assert_no_error (error);
+  vlm_prompt_build (
+      &prompt, model, tokenizer, image_id, c->question, NULL, FALSE, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (prompt.text, ==, c->rendered);
+  expect_ints ("prompt", prompt.ids, prompt.n, &c->prompt_ids);
+  g_assert_cmpint (prompt.ids[prompt.image_at], ==, image_id);
+  vlm_prompt_clear (&prompt);
+  vlm_tokenizer_free (tokenizer);
+  tally.prompts++;
+}
+
+static void
+check_pixels (GoldenRun *run, const GoldenCase *c)
+{
+  int T = run->model->config.vision.image_size;
+  gsize count = (gsize) run->n_tiles * 3 * T * T;
+  g_autofree float *pixels = golden_run_pixels (run);
+
+  g_assert_cmphex (
+      golden_crc (pixels, count * sizeof (float)), ==, c->pixels_crc);
+  tally.pictures++;
+}
+
+/* Rows of the reference's features that the selection keeps. */
+static void
+check_features (GoldenRun *run, const Golden *golden, int i)
+{
+  const VlmConfig *config = &run->model->config;
+  gsize width = config->vision.width * config->n_feature_layers, n_expected;
+  const float *expected = golden_array (golden, i, "features", &n_expected);
+  int n, first = config->keep_class_token ? 1 : 0;
+  g_autofree float *found = golden_run_features (run, &n);
+
+  if (first)
+    compare ("class token", 0, found, expected, width, FEATURES);
+  for (int row = first; row < n; row++) {
+    gsize id = run->selection.order[row - first] + first;
+
+    g_assert_cmpuint ((id + 1) * width, <=, n_expected);
+    compare ("features", 0, found + row * width, expected + id * width, width,
+        FEATURES);
+  }
+  tally.features++;
+}
+
+static void
+check_taps (GoldenRun *run, const Golden *golden, int i)
+{
+  const VlmPolicyInput *input = &run->job.input;
+  gsize N = run->model->config.vision.n_patches, n;
+  const float *first = golden_array (golden, i, "cls_first", &n);
+  const float *last = golden_array (golden, i, "cls_last", &n);
+
+  g_assert_cmpuint (n, ==, N * run->n_tiles);
+  compare ("first tap", 1, input->cls_first, first, N, TAPS);
+  for (int t = 0; t < run->n_tiles; t++)
+    if (run->selection.per_tile[t] > 0)
+      compare ("last tap", 1, input->cls_last + t * N, last + t * N, N, TAPS);
+  tally.taps++;
+}
+
+static void
+check_greedy (GoldenRun *run, const char *what, const GoldenInts *expected,
+    double margin, int *n_texts)
+{
+  int ids[32], n;
+
+  if (margin < MARGIN) {
+    tally.texts_skipped++;
+    return;
+  }
+  n = golden_run_generate (run, expected->n, ids, NULL);
+  expect_ints (what, ids, n, expected);
+  (*n_texts)++;
+}
+
+static void
+check_packed (GoldenRun *run, const Golden *golden, int i)
+{
+  const GoldenCase *c = &golden->cases[i];
+  gsize n;
+  const float *expected = golden_array (golden, i, "packed", &n);
+  g_autofree float *found = NULL;
+  int n_rows;
+
+  golden_run_splice (
+      run, c->prompt_ids.values, c->prompt_ids.n, &found, &n_rows);
+  g_assert_cmpint (n_rows, ==, c->image_tokens);
+  g_assert_cmpint (
+      n_rows, ==, vlm_tile_image_tokens (&run->geometry, &run->model->config));
+  compare ("packed", 2, found, expected, n, PACKED);
+  tally.packed++;
+}
+
+static void
+check_logits (GoldenRun *run, const Golden *golden, int i)
+{
+  const GoldenCase *c = &golden->cases[i];
+  int vocab = run->model->config.text.vocab, ids[32], steps;
+  gsize n;
+  const float *expected = golden_array (golden, i, "logits", &n);
+  g_autofree float *found = g_new (float, n);
+
+  steps = golden_run_generate (run, c->ids.n, ids, found);
+  if (c->margin < MARGIN) { /* later steps follow another text */
+    n = vocab;
+    tally.texts_skipped++;
+  } else {
+    expect_ints ("greedy ids", ids, steps, &c->ids);
+    tally.texts++;
+  }
+  compare ("logits", 3, found, expected, n, LOGITS);
+  tally.logits++;
+}
+
+static void
+check_kept (GoldenRun *run, const Golden *golden, int i,
+    const VlmPicture *picture, const GoldenKept *kept)
+{
+  const GoldenCase *c = &golden->cases[i];
+  const VlmPolicy *policy = vlm_policy_find (kept->policy);
+  int n_rows;
+
+  golden_run_see (run, picture, golden->resampling, policy, kept->budget);
+  check_taps (run, golden, i);
+  if (kept->cut_margin < MARGIN) {
+    tally.sets_skipped++;
+    return;
+  }
+  expect_ints ("order", run->selection.order, run->selection.n, &kept->order);
+  expect_ints ("tokens of tiles", run->selection.per_tile, run->n_tiles,
+      &kept->per_tile);
+  tally.kept_sets++;
+  check_features (run, golden, i);
+  golden_run_splice (run, c->prompt_ids.values, c->prompt_ids.n, NULL, &n_rows);
+  check_greedy (run, kept->policy, &kept->ids, kept->margin, &tally.kept_texts);
+}
+
+static void
+check_case (GoldenRun *run, const Golden *golden, int i)
+{
+  const GoldenCase *c = &golden->cases[i];
+  g_autofree guint8 *data = golden_picture (c);
+  const VlmPicture picture = { data, c->width, c->height, (gsize) c->width * 3,
+    1, 1 };
+
+  g_test_message ("case %d, %dx%d", i, c->width, c->height);
+  check_prompt (run, c);
+  golden_run_see (
+      run, &picture, golden->resampling, vlm_policy_find ("all"), 1);
+  check_pixels (run, c);
+  check_features (run, golden, i);
+  check_packed (run, golden, i);
+  check_logits (run, golden, i);
+  for (int k = 0; k < c->n_kept; k++)
+    check_kept (run, golden, i, &picture, &c->kept[k]);
+}
+
+static void
+test_folder (gconstpointer data)
+{
+  Golden *golden = golden_load (data);
+  GoldenRun *run = golden_run_new ("cpu", data);
+
+  for (int i = 0; i < golden->n_cases; i++)
+    check_case (run, golden, i);
+  golden_run_free (run);
+  golden_free (golden);
+}
+
+static int
+add_folders (const char *dir)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GDir) folders = g_dir_open (dir, 0, &error);
+  const char *name;
+  int n = 0;
+
+  g_assert_no_error (error);
+  while ((name = g_dir_read_name (folders))) {
+    char *folder = g_build_filename (dir, name, NULL);
+    g_autofree char *path = g_strconcat ("/golden/", name, NULL);
+    g_autofree char *json = g_build_filename (folder, "golden.json", NULL);
+
+    if (g_file_test (json, G_FILE_TEST_EXISTS)) {
+      g_test_add_data_func_full (path, folder, test_folder, g_free);
+      n++;
+    } else {
+      g_free (folder);
+    }
+  }
+  return n;
+}
+
+int
+main (int argc, char **argv)
+{
+  g_autofree char *dir = NULL;
+  int status, n_folders;
+
+  g_test_init (&argc, &argv, NULL);
+  dir = argc > 1 ? g_strdup (argv[1])
+                 : g_test_build_filename (G_TEST_DIST, "golden", NULL);
+  n_folders = add_folders (dir);
+  g_assert_cmpint (n_folders, >, 0);
+  status = g_test_run ();
+  printf ("# %d folders: %d prompts, %d pictures, %d features, %d taps, %d "
+          "packed, %d logits, %d texts; HiRED: %d kept sets, %d texts; "
+          "margin under %g: %d sets, %d texts\n",
+      n_folders, tally.prompts, tally.pictures, tally.features, tally.taps,
+      tally.packed, tally.logits, tally.texts, tally.kept_sets,
+      tally.kept_texts, MARGIN, tally.sets_skipped, tally.texts_skipped);
+  printf ("# largest differences: features %.1e, taps %.1e, packed %.1e, "
+          "logits %.1e\n",
+      tally.worst[0], tally.worst[1], tally.worst[2], tally.worst[3]);
+  return status;
+}
