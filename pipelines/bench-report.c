@@ -10,7 +10,7 @@
 /* The probe that limits a phase, by its JSON name, and its value; NULL if
  * none does or it was not measured. */
 static const char *
-bound_of (const BenchBed *bed, const BenchProbes *probes,
+bound_of (const BenchBed *bed, const DeviceProbe *probes,
     const BenchResult *result, int phase, double *limit)
 {
   gboolean bf16 = bed->type == TYPE_BF16 && bed->dev->has_bf16;
@@ -32,7 +32,7 @@ rate_of (const BenchResult *result, int phase)
 }
 
 static void
-print_phase (const BenchBed *bed, const BenchProbes *probes,
+print_phase (const BenchBed *bed, const DeviceProbe *probes,
     const BenchResult *result, int phase)
 {
   double limit;
@@ -58,7 +58,7 @@ print_probe (const char *name, double value)
 
 void
 bench_print_text (const BenchBed *bed, const BenchOptions *options,
-    const BenchProbes *probes, const BenchResult *result)
+    const DeviceProbe *probes, const BenchResult *result)
 {
   int vision_layers = vlm_model_vision_layers (bed->model);
 
@@ -118,7 +118,7 @@ add_probe (JsonBuilder *b, const char *name, double value)
 }
 
 static void
-add_probes (JsonBuilder *b, const BenchProbes *probes)
+add_probes (JsonBuilder *b, const DeviceProbe *probes)
 {
   json_builder_set_member_name (b, "probes");
   json_builder_begin_object (b);
@@ -130,7 +130,7 @@ add_probes (JsonBuilder *b, const BenchProbes *probes)
 }
 
 static void
-add_phase (JsonBuilder *b, const BenchBed *bed, const BenchProbes *probes,
+add_phase (JsonBuilder *b, const BenchBed *bed, const DeviceProbe *probes,
     const BenchResult *result, int phase)
 {
   double limit;
@@ -171,7 +171,7 @@ add_setting (JsonBuilder *b, const BenchBed *bed, const BenchOptions *options)
 
 void
 bench_print_json (const BenchBed *bed, const BenchOptions *options,
-    const BenchProbes *probes, const BenchResult *result)
+    const DeviceProbe *probes, const BenchResult *result)
 {
   g_autoptr (JsonBuilder) b = json_builder_new ();
   g_autoptr (JsonNode) root = NULL;

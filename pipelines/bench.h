@@ -11,6 +11,7 @@
 #include "engine/projector.h"
 #include "engine/sampler.h"
 #include "engine/vision.h"
+#include "kernels/probe.h"
 
 /* ---- what was asked for ---- */
 
@@ -25,16 +26,6 @@ typedef struct {
   gboolean json;
   int width, height; /* of size */
 } BenchOptions;
-
-/* ---- limits of the machine, 0 where it cannot do it ---- */
-
-typedef struct {
-  double f32_gflops, bf16_gflops, int8_gops, read_gbs;
-} BenchProbes;
-
-/* Matrix products of 4096x4096x4096, and a sum over 512 MiB by all threads;
- * the best of a few runs each. */
-void bench_probe (Device *dev, BenchProbes *probes);
 
 /* ---- the networks on the device ---- */
 
@@ -101,6 +92,6 @@ double bench_decode_bytes (const BenchBed *bed, int length);
 /* ---- the report ---- */
 
 void bench_print_text (const BenchBed *bed, const BenchOptions *options,
-    const BenchProbes *probes, const BenchResult *result);
+    const DeviceProbe *probes, const BenchResult *result);
 void bench_print_json (const BenchBed *bed, const BenchOptions *options,
-    const BenchProbes *probes, const BenchResult *result);
+    const DeviceProbe *probes, const BenchResult *result);

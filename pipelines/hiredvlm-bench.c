@@ -150,13 +150,13 @@ options_clear (BenchOptions *o)
 static gboolean
 measure (BenchBed *bed, const BenchOptions *options, GError **error)
 {
-  BenchProbes probes;
+  DeviceProbe probes;
   BenchResult result;
 
   if (!bench_bed_init (bed, options, error) ||
       !bench_run (bed, options, &result, error))
     return FALSE;
-  bench_probe (bed->dev, &probes);
+  device_probe (bed->dev, &probes);
   if (options->json)
     bench_print_json (bed, options, &probes, &result);
   else

@@ -1,0 +1,100 @@
+/* bench.c - what hiredvlm-bench prints and refuses
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ *   HIREDVLM_BENCH=build/pipelines/hiredvlm-bench test-bench
+ */
+#include <glib.h>
+#include <json-glib/json-glib.h>
+#include <string.h>
+
+/* Runs the tool with the options, split at spaces. */
+static int
+run (const char *options, char **out, char **err)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *line =
+      g_strdup_printf ("%s %s", g_getenv ("HIREDVLM_BENCH"), options);
+  g_auto (GStrv) argv = g_strsplit (line, " ", -1);
+  int status;
+
+  g_spawn_sync (
+      NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, out, err, &status, &error);
+  g_assert_no_error (error);
+  return status;
+}
+
+static void
+check_phase (JsonObject *phases, const char *name, const char *bound)
+{
+  JsonObject *phase = json_object_get_object_member (phases, name);
+
+  g_assert_nonnull (phase);
+  g_assert_cmpfloat (json_object_get_double_member (phase, "ms"), >=, 0);
+  g_assert_cmpint (json_object_has_member (phase, "share"), ==, bound != NULL);
+  if (!bound)
+    return;
+  g_assert_cmpfloat (json_object_get_double_member (phase, "share"), >, 0);
+  g_assert_cmpstr (json_object_get_string_member (phase, "bound"), ==, bound);
+}
+
+static void
+test_json (void)
+{
+  static const char *const probes[] = { "f32_gflops", "bf16_gflops",
+    "int8_gops", "read_gbs" };
+  g_autofree char *out = NULL, *err = NULL;
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  JsonObject *root, *phases, *probe;
+
+  g_assert_cmpint (run ("--shape tiny --layers 2 --weights f32 --size 320x200 "
+                        "--tokens 4 --device cpu --json",
+                       &out, &err),
+      ==, 0);
+  g_assert_cmpstr (err, ==, "");
+  g_assert_cmpint (strcspn (out, "\n") + 1, ==, strlen (out));
+  g_assert_true (json_parser_load_from_data (parser, out, -1, NULL));
+  root = json_node_get_object (json_parser_get_root (parser));
+  g_assert_cmpint (json_object_get_int_member (root, "text_layers"), ==, 2);
+  g_assert_cmpint (
+      json_object_get_int_member (root, "text_layers_of_model"), ==, 4);
+  probe = json_object_get_object_member (root, "probes");
+  for (gsize i = 0; i < G_N_ELEMENTS (probes); i++)
+    g_assert_true (json_object_has_member (probe, probes[i]));
+  g_assert_cmpfloat (json_object_get_double_member (probe, "f32_gflops"), >, 0);
+  phases = json_object_get_object_member (root, "phases");
+  check_phase (phases, "preprocess", NULL);
+  check_phase (phases, "vision", "f32_gflops");
+  check_phase (phases, "policy", NULL);
+  check_phase (phases, "projector", "f32_gflops");
+  check_phase (phases, "prefill", "f32_gflops");
+  check_phase (phases, "decode", "read_gbs");
+  check_phase (phases, "frame", NULL);
+}
+
+static void
+test_refusals (void)
+{
+  static const char *const options[] = { "--shape nonesuch", "--size 10x",
+    "--shape tiny --tokens 0", "--shape tiny --weights int3",
+    "--shape tiny --device abacus", "--shape tiny --policy none",
+    "--model /nonexistent", "--shape tiny --model x",
+    "--shape tiny --token-budget 0", "surplus" };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (options); i++) {
+    g_autofree char *out = NULL, *err = NULL;
+
+    g_assert_cmpint (run (options[i], &out, &err), !=, 0);
+    g_assert_cmpstr (out, ==, "");
+    g_assert_true (g_str_has_prefix (err, "hiredvlm-bench: "));
+    g_assert_cmpint (strcspn (err, "\n") + 1, ==, strlen (err));
+  }
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/bench/json", test_json);
+  g_test_add_func ("/bench/refusals", test_refusals);
+  return g_test_run ();
+}
