@@ -23,7 +23,7 @@ max_tiles (const VlmConfig *config)
 }
 
 GoldenRun *
-golden_run_new (const char *device, const char *folder)
+golden_run_new (const char *device, const char *folder, DataType type)
 {
   g_autoptr (GError) error = NULL;
   GoldenRun *run = g_new0 (GoldenRun, 1);
@@ -39,13 +39,12 @@ golden_run_new (const char *device, const char *folder)
   P = max_tiles (config);
   bound = P * config->vision.n_patches;
   run->max_sequence = 2 * bound + 512;
-  run->vision = vlm_vision_new (run->dev, run->model, TYPE_F32, P, &error);
+  run->vision = vlm_vision_new (run->dev, run->model, type, P, &error);
   g_assert_no_error (error);
   run->projector =
-      vlm_projector_new (run->dev, run->model, TYPE_F32, bound, &error);
+      vlm_projector_new (run->dev, run->model, type, bound, &error);
   g_assert_no_error (error);
-  run->decoder =
-      vlm_decoder_new (run->dev, run->model, TYPE_F32, CHUNK, 1, &error);
+  run->decoder = vlm_decoder_new (run->dev, run->model, type, CHUNK, 1, &error);
   g_assert_no_error (error);
   run->pool = vlm_kv_pool_new (
       run->dev, &config->text, run->max_sequence / KV_PAGE_TOKENS + 1, &error);

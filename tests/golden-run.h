@@ -29,8 +29,10 @@ typedef struct {
   int n_rows;
 } GoldenRun;
 
-/* Loads a folder in f32 on `device`; fails the test if it cannot. */
-GoldenRun *golden_run_new (const char *device, const char *folder);
+/* Loads a folder with weights of `type` on `device`; fails the test if it
+ * cannot. */
+GoldenRun *golden_run_new (
+    const char *device, const char *folder, DataType type);
 void golden_run_free (GoldenRun *run);
 
 /* Pixels to kept features. */

@@ -4,7 +4,9 @@
  *   test-golden          the folders of tests/golden/
  *   test-golden DIR      those of another output of make-golden.py
  *
- * Weights are f32 here whatever the folder stores, as in make-golden.py. What
+ * Weights are f32 here whatever the folder stores, as in make-golden.py, in
+ * plain C and on the best level the processor has; a last test repeats the
+ * main levels with bf16 weights. What
  * is integer must be equal: prompt ids, pixels, counts. Kept sets and greedy
  * ids must be equal where the decision is not a matter of rounding: cases
  * whose margin is under MARGIN are skipped and counted.
@@ -27,6 +29,11 @@
 #define PACKED 1e-5
 #define LOGITS 1e-4
 
+/* Weights, and where the processor multiplies bf16 activations too, keep 8
+ * bits: 2^-9 each, a few such errors add up from layer to layer. */
+#define HALF_FEATURES 4e-2
+#define HALF_LOGITS 8e-2
+
 typedef struct {
   int prompts, pictures, features, taps, packed, logits, texts;
   int kept_sets, kept_texts, sets_skipped, texts_skipped;
@@ -35,6 +42,7 @@ typedef struct {
 
 static Tally tally;
 
+/* kind: of tally.worst, or -1. */
 static void
 compare (const char *what, int kind, const float *found, const float *expected,
     gsize n, double tolerance)
@@ -46,7 +54,8 @@ compare (const char *what, int kind, const float *found, const float *expected,
     worst = isnan (found[i]) ? INFINITY
                              : MAX (worst, fabs (found[i] - expected[i]));
   }
-  tally.worst[kind] = MAX (tally.worst[kind], worst / largest);
+  if (kind >= 0)
+    tally.worst[kind] = MAX (tally.worst[kind], worst / largest);
   if (worst > tolerance * largest) {
     g_test_message ("%s: differ by %g of %g, tolerance %g of it", what, worst,
         largest, tolerance);
@@ -108,8 +117,9 @@ check_pixels (GoldenRun *run, const GoldenCase *c)
 
 /* Rows of the reference's features that the selection keeps. */
 static void
-check_features (GoldenRun *run, const Golden *golden, int i)
+check_features (GoldenRun *run, const Golden *golden, int i, double tolerance)
 {
+  int kind = tolerance == FEATURES ? 0 : -1;
   const VlmConfig *config = &run->model->config;
   gsize width = config->vision.width * config->n_feature_layers, n_expected;
   const float *expected = golden_array (golden, i, "features", &n_expected);
@@ -117,13 +127,13 @@ check_features (GoldenRun *run, const Golden *golden, int i)
   g_autofree float *found = golden_run_features (run, &n);
 
   if (first)
-    compare ("class token", 0, found, expected, width, FEATURES);
+    compare ("class token", kind, found, expected, width, tolerance);
   for (int row = first; row < n; row++) {
     gsize id = run->selection.order[row - first] + first;
 
     g_assert_cmpuint ((id + 1) * width, <=, n_expected);
-    compare ("features", 0, found + row * width, expected + id * width, width,
-        FEATURES);
+    compare ("features", kind, found + row * width, expected + id * width,
+        width, tolerance);
   }
   tally.features++;
 }
@@ -216,7 +226,7 @@ check_kept (GoldenRun *run, const Golden *golden, int i,
   expect_ints ("tokens of tiles", run->selection.per_tile, run->n_tiles,
       &kept->per_tile);
   tally.kept_sets++;
-  check_features (run, golden, i);
+  check_features (run, golden, i, FEATURES);
   golden_run_splice (run, c->prompt_ids.values, c->prompt_ids.n, NULL, &n_rows);
   check_greedy (run, kept->policy, &kept->ids, kept->margin, &tally.kept_texts);
 }
@@ -234,7 +244,7 @@ check_case (GoldenRun *run, const Golden *golden, int i)
   golden_run_see (
       run, &picture, golden->resampling, vlm_policy_find ("all"), 1);
   check_pixels (run, c);
-  check_features (run, golden, i);
+  check_features (run, golden, i, FEATURES);
   check_packed (run, golden, i);
   check_logits (run, golden, i);
   for (int k = 0; k < c->n_kept; k++)
@@ -242,15 +252,71 @@ check_case (GoldenRun *run, const Golden *golden, int i)
 }
 
 static void
-test_folder (gconstpointer data)
+test_level (const char *folder, const char *device)
 {
-  Golden *golden = golden_load (data);
-  GoldenRun *run = golden_run_new ("cpu", data);
+  Golden *golden = golden_load (folder);
+  GoldenRun *run = golden_run_new (device, folder, TYPE_F32);
 
   for (int i = 0; i < golden->n_cases; i++)
     check_case (run, golden, i);
   golden_run_free (run);
   golden_free (golden);
+}
+
+static void
+test_plain (gconstpointer folder)
+{
+  test_level (folder, "cpu:plain");
+}
+
+static void
+test_best (gconstpointer folder)
+{
+  test_level (folder, "cpu");
+}
+
+static void
+check_half (GoldenRun *run, const Golden *golden, int i)
+{
+  const GoldenCase *c = &golden->cases[i];
+  g_autofree guint8 *data = golden_picture (c);
+  const VlmPicture picture = { data, c->width, c->height, (gsize) c->width * 3,
+    1, 1 };
+  int vocab = run->model->config.text.vocab, n_rows, id;
+  g_autofree float *logits = g_new (float, vocab);
+  gsize n;
+
+  golden_run_see (
+      run, &picture, golden->resampling, vlm_policy_find ("all"), 1);
+  check_features (run, golden, i, HALF_FEATURES);
+  golden_run_splice (run, c->prompt_ids.values, c->prompt_ids.n, NULL, &n_rows);
+  golden_run_generate (run, 1, &id, logits);
+  compare ("logits", -1, logits, golden_array (golden, i, "logits", &n), vocab,
+      HALF_LOGITS);
+}
+
+static void
+test_half (gconstpointer folder)
+{
+  Golden *golden = golden_load (folder);
+  GoldenRun *run = golden_run_new ("cpu", folder, TYPE_BF16);
+
+  for (int i = 0; i < golden->n_cases; i++)
+    check_half (run, golden, i);
+  golden_run_free (run);
+  golden_free (golden);
+}
+
+static void
+add_folder (const char *name, const char *folder)
+{
+  g_autofree char *plain = g_strdup_printf ("/golden/%s/plain", name);
+  g_autofree char *best = g_strdup_printf ("/golden/%s/best", name);
+  g_autofree char *half = g_strdup_printf ("/golden/%s/bf16", name);
+
+  g_test_add_data_func_full (plain, g_strdup (folder), test_plain, g_free);
+  g_test_add_data_func_full (best, g_strdup (folder), test_best, g_free);
+  g_test_add_data_func_full (half, g_strdup (folder), test_half, g_free);
 }
 
 static int
@@ -263,16 +329,13 @@ add_folders (const char *dir)
 
   g_assert_no_error (error);
   while ((name = g_dir_read_name (folders))) {
-    char *folder = g_build_filename (dir, name, NULL);
-    g_autofree char *path = g_strconcat ("/golden/", name, NULL);
+    g_autofree char *folder = g_build_filename (dir, name, NULL);
     g_autofree char *json = g_build_filename (folder, "golden.json", NULL);
 
-    if (g_file_test (json, G_FILE_TEST_EXISTS)) {
-      g_test_add_data_func_full (path, folder, test_folder, g_free);
-      n++;
-    } else {
-      g_free (folder);
-    }
+    if (!g_file_test (json, G_FILE_TEST_EXISTS))
+      continue;
+    add_folder (name, folder);
+    n++;
   }
   return n;
 }
