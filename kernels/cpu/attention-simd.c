@@ -77,7 +77,8 @@ attention_tiles (Device *dev, Act *y, const Act *q, const Act *k, const Act *v,
   float *scratch = cpu_scratch (dev, sizeof *scratch * n_each * dev->n_threads);
   if (!scratch)
     return;
-#pragma omp parallel for num_threads(dev->n_threads) schedule(dynamic)
+  int threads = cpu_threads_for (dev, (size_t) n_q * n_keys * d * 2);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
   for (int task = 0; task < t * h; task++) {
     int tile = task / h, first = q_start[tile], n = q_start[tile + 1] - first;
     if (n == 0)
@@ -134,7 +135,8 @@ cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
   float *p = cpu_scratch (dev, sizeof *p * t * h * n_keys);
   if (!p)
     return;
-#pragma omp parallel for num_threads(dev->n_threads)
+  int threads = cpu_threads_for (dev, t * n_keys * d);
+#pragma omp parallel for num_threads(threads)
   for (int task = 0; task < t * h; task++) {
     int tile = task / h;
     size_t column = (size_t) (task % h) * c;
@@ -229,7 +231,9 @@ attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
   int group = h / n_kv_heads, n_tasks = 0;
   for (int seq = 0; seq < batch->n_seqs; seq++)
     n_tasks += spans_of (batch, seq, group) * n_kv_heads;
-#pragma omp parallel for num_threads(dev->n_threads) schedule(dynamic)
+  int threads =
+      cpu_threads_for (dev, (size_t) batch->n * batch->max_kv_len * h * c * 2);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
   for (int task = 0; task < n_tasks; task++) {
     /* the last queries first: they have the most keys */
     Span span = find_span (batch, n_tasks - 1 - task, n_kv_heads, group);

@@ -25,6 +25,15 @@ typedef enum CpuLevel {
 /* Values under which a second thread costs more than it brings. */
 #define CPU_SMALL ((size_t) 1 << 14)
 
+/* Threads worth waking for so many multiply-adds: small models make thousands
+ * of small products a second, and on a busy machine a second thread may not
+ * even run before the first is done. */
+static inline int
+cpu_threads_for (const Device *dev, size_t products)
+{
+  return products < 16 * CPU_SMALL ? 1 : dev->n_threads;
+}
+
 /* Device.backend */
 typedef struct Cpu {
   struct Ops op; /* Device.op points here */

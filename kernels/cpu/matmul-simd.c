@@ -237,7 +237,9 @@ do_slab (Device *dev, Product *product, const float *x)
   int across = (n + product->tile_tokens - 1) / product->tile_tokens;
   int down =
       (product->n_panels + product->tile_panels - 1) / product->tile_panels;
-#pragma omp parallel num_threads(dev->n_threads)
+  int threads =
+      cpu_threads_for (dev, (size_t) n * product->w->rows * product->w->cols);
+#pragma omp parallel num_threads(threads)
   {
     float *sum = sums + omp_get_thread_num () * sum_count;
     if (packs) {

@@ -13,7 +13,7 @@ rope_table (Device *dev, float *table, const int *pos, const float *inv_freq,
     int n, int c, float scale)
 {
   int half = c / 2;
-#pragma omp parallel for num_threads(dev->n_threads)
+#pragma omp parallel for num_threads(dev->n_threads) if (n * half > 2048)
   for (int i = 0; i < n; i++)
     for (int j = 0; j < half; j++) {
       float angle = (float) pos[i] * inv_freq[j];
