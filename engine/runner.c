@@ -211,32 +211,46 @@ vlm_runner_begin (VlmRunner *runner, VlmJob *job, GError **error)
   return begun;
 }
 
+/* One step of the decoder for jobs that are all in their prompt or all past
+ * it. */
+static void
+step_alike (VlmRunner *runner, VlmJob **jobs, VlmStepInput *inputs, int n)
+{
+  g_autoptr (GError) error = NULL;
+  float *logits = NULL;
+  int vocab = runner->model->config.text.vocab;
+  if (!n)
+    return;
+  gboolean done =
+      vlm_decoder_step (runner->networks.decoder, inputs, n, &logits, &error);
+  /* Whoever was cancelled ends now, the others run their step again. */
+  if (g_error_matches (error, VLM_ERROR, VLM_ERROR_CANCELLED))
+    return;
+  for (int i = 0; i < n; i++) {
+    if (!done)
+      vlm_request_fail (jobs[i], error);
+    else
+      vlm_request_output (jobs[i], inputs[i].n_logits ? logits : NULL);
+    if (logits)
+      logits += (gsize) inputs[i].n_logits * vocab;
+  }
+}
+
+/* Prompts and newest tokens go apart: a product of many rows may be computed
+ * another way than one of few, and a text must not depend on whether some
+ * prompt was read beside it. */
 void
 vlm_runner_step (VlmRunner *runner, VlmJob **jobs, int n)
 {
   g_autofree VlmStepInput *inputs = g_new (VlmStepInput, n);
   g_autofree VlmJob **taking = g_new (VlmJob *, n);
-  g_autoptr (GError) error = NULL;
-  float *logits = NULL;
-  int n_inputs = 0, vocab = runner->model->config.text.vocab;
-  for (int i = 0; i < n; i++) {
-    taking[n_inputs] = jobs[i];
-    n_inputs += vlm_request_input (jobs[i], &inputs[n_inputs]);
-  }
-  if (!n_inputs)
-    return;
-  gboolean done = vlm_decoder_step (
-      runner->networks.decoder, inputs, n_inputs, &logits, &error);
-  /* The cancelled one ends now, the others run their step again. */
-  if (g_error_matches (error, VLM_ERROR, VLM_ERROR_CANCELLED))
-    return;
-  for (int i = 0; i < n_inputs; i++) {
-    if (!done)
-      vlm_request_fail (taking[i], error);
-    else
-      vlm_request_output (taking[i], inputs[i].n_logits ? logits : NULL);
-    if (logits)
-      logits += (gsize) inputs[i].n_logits * vocab;
+  for (int decoding = 1; decoding >= 0; decoding--) {
+    int n_inputs = 0;
+    for (int i = 0; i < n; i++)
+      if (jobs[i]->decoding == decoding &&
+          vlm_request_input (jobs[i], &inputs[n_inputs]))
+        taking[n_inputs++] = jobs[i];
+    step_alike (runner, taking, inputs, n_inputs);
   }
 }
 
