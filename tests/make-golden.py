@@ -82,7 +82,8 @@ FOLDERS = {
     "mistral": ("vicuna", {
         "template": "mistral", "dtype": torch.float16, "names": "model",
         "text": {"model_type": "mistral", "sliding_window": 48}}),
-    "qwen2": ("qwen2", {"text": {"model_type": "qwen2",
+    "qwen2": ("qwen2", {"names": "newest",
+                        "text": {"model_type": "qwen2",
                                  **rope("default", 1e6)}}),
     "llama3": ("llama3", {"text": rope(
         "llama3", 5e5, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
@@ -177,7 +178,11 @@ def rename(folder, names):
                        ("vision_tower.", "model.vision_tower.vision_model."),
                        ("multi_modal_projector.",
                         "model.multi_modal_projector."),
-                       ("image_newline", "model.image_newline")]}[names]
+                       ("image_newline", "model.image_newline")]}
+    rules["newest"] = [rule if rule[0] != "vision_tower." else
+                       ("vision_tower.", "model.vision_tower.")
+                       for rule in rules["model"]]
+    rules = rules[names]
 
     def new(name):
         for a, b in rules:
@@ -189,6 +194,8 @@ def rename(folder, names):
         tensors = load_file(path)
         save_tensors({new(k): v for k, v in tensors.items()}, path,
                      metadata={"format": "pt"})
+        if names == "newest":
+            shuffle(path)
     index = f"{folder}/model.safetensors.index.json"
     if os.path.exists(index):
         with open(index) as f:
@@ -197,6 +204,24 @@ def rename(folder, names):
                               for k, v in data["weight_map"].items()}
         with open(index, "w") as f:
             json.dump(data, f, indent=1)
+
+
+def shuffle(path):
+    """The same tensors in another order, header and data apart."""
+    with open(path, "rb") as f:
+        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        data = f.read()
+    header.pop("__metadata__")
+    names = sorted(header, key=lambda n: zlib.crc32(n.encode()))
+    moved, out = {}, b""
+    for name in names:
+        a, b = header[name]["data_offsets"]
+        moved[name] = {**header[name], "data_offsets": [len(out),
+                                                        len(out) + b - a]}
+        out += data[a:b]
+    text = json.dumps({n: moved[n] for n in sorted(moved)[::-1]}).encode()
+    with open(path, "wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text + out)
 
 
 def make_folder(folder, kind, more, seed):
