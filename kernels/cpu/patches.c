@@ -27,7 +27,8 @@ patches (Device *dev, Act *y, const uint8_t *tiles, const float *lut, int t,
 {
   int g = side / p;
 
-#pragma omp parallel for num_threads(dev->n_threads)
+#pragma omp parallel for num_threads(                                          \
+    dev->n_threads) if ((size_t) t * side * side > 100000)
   for (int row = 0; row < t * g; row++) {
     const uint8_t *tile = tiles + (size_t) (row / g) * side * side * 3;
     const uint8_t *line = tile + (size_t) (row % g) * p * side * 3;
@@ -42,5 +43,9 @@ void
 cpu_init_image (Ops *op, CpuLevel level)
 {
   cpu_init_resize (op);
+#ifdef __x86_64__
+  if (level >= CPU_LEVEL_AVX2)
+    cpu_init_resize_avx2 (op);
+#endif
   op->patches = patches;
 }

@@ -37,7 +37,8 @@ static void
 resize_rows (Device *dev, uint8_t *dst, const uint8_t *src, size_t src_stride,
     int n, const ResizeAxis *axis)
 {
-#pragma omp parallel for num_threads(dev->n_threads) if (n > 16)
+#pragma omp parallel for num_threads(                                          \
+    dev->n_threads) if (cpu_resize_is_large(axis, n))
   for (int y = 0; y < n; y++)
     cpu_resize_row (dst + (size_t) y * axis->n_out * 3,
         src + (size_t) y * src_stride, axis, 0, axis->n_out);
@@ -85,7 +86,8 @@ resize_columns (Device *dev, uint8_t *dst, const uint8_t *src,
 {
   int count = 3 * width;
 
-#pragma omp parallel for num_threads(dev->n_threads) if (axis->n_out > 16)
+#pragma omp parallel for num_threads(                                          \
+    dev->n_threads) if (cpu_resize_is_large(axis, width))
   for (int i = 0; i < axis->n_out; i++)
     cpu_resize_column (
         dst + (size_t) i * count, src, src_stride, 0, count, axis, i);

@@ -5,6 +5,13 @@
 
 #include "kernels/ops.h"
 
+/* Whether a pass over `lines` rows or columns is worth a second thread. */
+static inline bool
+cpu_resize_is_large (const ResizeAxis *axis, int lines)
+{
+  return (double) lines * axis->n_out * axis->max_taps > 500000;
+}
+
 /* One row of resize_rows: outputs from .. to-1 of axis. */
 void cpu_resize_row (
     uint8_t *dst, const uint8_t *src, const ResizeAxis *axis, int from, int to);
@@ -13,5 +20,6 @@ void cpu_resize_row (
 void cpu_resize_column (uint8_t *dst, const uint8_t *src, size_t src_stride,
     int from, int to, const ResizeAxis *axis, int i);
 
-/* Fill the two resize slots. */
+/* Fill the two resize slots; every variant gives the same bytes. */
 void cpu_init_resize (Ops *op);
+void cpu_init_resize_avx2 (Ops *op);
