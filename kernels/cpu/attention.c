@@ -102,7 +102,8 @@ static void
 kv_write (Device *dev, const KvLayer *kv, const Act *k, const Act *v,
     const PagedBatch *batch, int n_kv_heads, int c)
 {
-#pragma omp parallel for num_threads(dev->n_threads)
+  size_t count = (size_t) batch->n * n_kv_heads * c;
+#pragma omp parallel for num_threads(dev->n_threads) if (count > CPU_SMALL)
   for (int i = 0; i < batch->n; i++) {
     int page = batch->slots[i] / KV_PAGE_TOKENS;
     int place = batch->slots[i] % KV_PAGE_TOKENS;

@@ -57,7 +57,8 @@ static void
 embed_patches (Device *dev, Act *x, const Act *patch, const float *cls,
     const float *pos, int t, int N, int d)
 {
-#pragma omp parallel for num_threads(dev->n_threads)
+  size_t count = (size_t) t * N * d;
+#pragma omp parallel for num_threads(dev->n_threads) if (count > CPU_SMALL)
   for (int row = 0; row < t * (N + 1); row++) {
     int tile = row / (N + 1), j = row % (N + 1);
     const float *token = cls;

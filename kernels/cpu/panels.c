@@ -51,13 +51,39 @@ mat_clear (Device *dev, Mat *w)
   memset (w, 0, sizeof *w);
 }
 
+/* n columns of a row, from an even one on: every `step` of them lie together,
+ * `jump` elements after the ones before. */
+typedef struct RowRun {
+  void *restrict to;
+  const char *restrict from;
+  int n, step, jump;
+} RowRun;
+
+#define COPY_RUN(run, integer, step)                                           \
+  for (int j = 0; j < (run)->n; j++) {                                         \
+    integer value;                                                             \
+    memcpy (&value, (run)->from + j * sizeof value, sizeof value);             \
+    ((integer *) (run)->to)[j / (step) * (run)->jump + j % (step)] = value;    \
+  }
+
 static void
-copy_value (void *to, size_t at, const char *from, size_t size)
+copy_run (const RowRun *shared, size_t size)
 {
-  if (size == 2)
-    memcpy ((uint16_t *) to + at, from, 2);
+  RowRun run = *shared;
+  if (run.step == 2)
+    COPY_RUN (&run, uint16_t, 2)
+  else if (size == 2)
+    COPY_RUN (&run, uint16_t, 1)
   else
-    memcpy ((uint32_t *) to + at, from, 4);
+    COPY_RUN (&run, uint32_t, 1)
+}
+
+static void
+convert_run (const RowRun *run, DataType type, DataType src_type)
+{
+  for (int j = 0; j < run->n; j++)
+    f32_to_type (run->to, type, j / run->step * run->jump + j % run->step,
+        f32_of_type (run->from, src_type, j));
 }
 
 /* Columns are taken in runs, so that what is written stays in the first-level
@@ -68,24 +94,22 @@ static void
 pack_panel (const Mat *w, const PanelLayout *layout, int panel, const char *src,
     DataType src_type)
 {
-  size_t size = data_type_bytes (src_type);
+  size_t src_size = data_type_bytes (src_type);
+  size_t size = data_type_bytes (w->type);
   int first = panel * layout->rows, n_rows = w->rows - first;
   if (n_rows > layout->rows)
     n_rows = layout->rows;
-  for (int from = 0; from < w->cols; from += RUN) {
-    int to = from + RUN < w->cols ? from + RUN : w->cols;
+  for (int col = 0; col < w->cols; col += RUN)
     for (int row = first; row < first + n_rows; row++) {
-      size_t at = (size_t) row * w->cols;
+      RowRun run = { (char *) w->pack + panel_index (layout, row, col) * size,
+        src + ((size_t) row * w->cols + col) * src_size,
+        w->cols - col < RUN ? w->cols - col : RUN, layout->step,
+        layout->rows * layout->step };
       if (src_type == w->type)
-        for (int j = from; j < to; j++)
-          copy_value (w->pack, panel_index (layout, row, j),
-              src + (at + j) * size, size);
+        copy_run (&run, size);
       else
-        for (int j = from; j < to; j++)
-          f32_to_type (w->pack, w->type, panel_index (layout, row, j),
-              f32_of_type (src, src_type, at + j));
+        convert_run (&run, w->type, src_type);
     }
-  }
 }
 
 static void
@@ -126,8 +150,9 @@ static void
 embed (Device *dev, Act *y, const Mat *table, const int *ids, int n)
 {
   int d = table->cols;
+  size_t count = (size_t) n * d;
   PanelLayout layout = panel_layout (dev, table->type, table->rows, d);
-#pragma omp parallel for num_threads(dev->n_threads)
+#pragma omp parallel for num_threads(dev->n_threads) if (count > CPU_SMALL)
   for (int i = 0; i < n; i++)
     for (int j = 0; j < d; j++)
       ((float *) y)[(size_t) i * d + j] = f32_of_type (
