@@ -32,20 +32,10 @@ typedef enum {
 static ChatValue eval (Evaluator *e, const ChatNode *node);
 static Flow run_all (Evaluator *e, const ChatNode *node);
 
-/* Text already in the arena, NUL-ended. */
-static ChatText *
-name_text (ChatRun *run, const char *name)
-{
-  ChatValue text = chat_string (run, name);
-  return text.kind == CHAT_TEXT ? text.text : NULL;
-}
-
 static void
-set_variable (Evaluator *e, const char *name, ChatValue value)
+set_variable (Evaluator *e, ChatText *name, ChatValue value)
 {
-  ChatText *key = name_text (e->run, name);
-  if (key)
-    chat_map_set (e->run, e->scope->variables, key, value);
+  chat_map_set (e->run, e->scope->variables, name, value);
 }
 
 static ChatValue
@@ -473,7 +463,7 @@ assign (Evaluator *e, const ChatNode *targets, ChatValue value)
   if (e->run->failed)
     return;
   if (!targets->next) {
-    set_variable (e, targets->name, value);
+    set_variable (e, targets->value.text, value);
     return;
   }
   const ChatList *list = chat_items (e->run, &value);
@@ -481,7 +471,7 @@ assign (Evaluator *e, const ChatNode *targets, ChatValue value)
     chat_fail (e->run, VLM_ERROR_DATA, "%u names are set from %u values.",
         count (targets), list->n);
   for (guint i = 0; targets && !e->run->failed; targets = targets->next)
-    set_variable (e, targets->name, list->items[i++]);
+    set_variable (e, targets->value.text, list->items[i++]);
 }
 
 /* The items that pass the loop's "if". */
@@ -514,6 +504,8 @@ run_for (Evaluator *e, const ChatNode *node)
 {
   const ChatList *list = loop_items (e, node);
   ChatLoop *loop = chat_alloc (e->run, sizeof *loop);
+  ChatValue self = { .kind = CHAT_LOOP, .loop = loop };
+  ChatValue name = chat_string (e->run, "loop");
   ChatValue variables = chat_map (e->run);
   Scope scope = { e->scope, variables.map };
   if (e->run->failed)
@@ -524,7 +516,7 @@ run_for (Evaluator *e, const ChatNode *node)
   e->scope = &scope;
   for (; loop->index < list->n && !e->run->failed; loop->index++) {
     scope.variables->n = 0;
-    set_variable (e, "loop", (ChatValue){ .kind = CHAT_LOOP, .loop = loop });
+    set_variable (e, name.text, self);
     assign (e, node->args, list->items[loop->index]);
     if (run_all (e, node->body) == LEAVE_LOOP)
       break;
@@ -555,11 +547,10 @@ run_set_part (Evaluator *e, const ChatNode *node)
 {
   ChatValue space = eval (e, node->b);
   ChatValue value = eval (e, node->a);
-  ChatText *key = name_text (e->run, node->name);
   if (e->run->failed)
     return;
   if (space.kind == CHAT_NAMESPACE)
-    chat_map_set (e->run, space.map, key, value);
+    chat_map_set (e->run, space.map, node->value.text, value);
   else
     chat_fail (e->run, VLM_ERROR_DATA,
         "\"%.80s.%.80s\" is set, but \"%.80s\" is %s, not a namespace.",

@@ -157,6 +157,15 @@ parse_if (ChatParser *parser)
   return first;
 }
 
+/* A name that is written to, also as the text that keys a map. */
+static void
+take_name (ChatParser *parser, ChatNode *node)
+{
+  ChatText *text = parser->at->text;
+  node->name = chat_expect_name (parser);
+  node->value = (ChatValue){ .kind = CHAT_TEXT, .text = text };
+}
+
 /* Names that are given values: one, or several with commas. */
 static ChatNode *
 parse_targets (ChatParser *parser)
@@ -167,7 +176,7 @@ parse_targets (ChatParser *parser)
     ChatNode *node = *tail = chat_node (parser, CHAT_VARIABLE);
     if (!node)
       return NULL;
-    node->name = chat_expect_name (parser);
+    take_name (parser, node);
     tail = &node->next;
   } while (chat_skip_operator (parser, ","));
   if (bracket)
@@ -214,7 +223,7 @@ parse_set (ChatParser *parser)
   if (chat_skip_operator (parser, ".")) {
     node->kind = CHAT_SET_PART;
     node->b = node->args;
-    node->name = chat_expect_name (parser);
+    take_name (parser, node);
   }
   if (chat_skip_operator (parser, "=")) {
     node->a = chat_parse_tuple (parser, FALSE);

@@ -225,7 +225,7 @@ struct ChatNode {
   int line;
   guint depth; /* of the expression below */
   const char *name;
-  ChatValue value;
+  ChatValue value; /* LITERAL; of a name that is set: the name */
   ChatNode *a, *b, *c, *d;
   ChatNode *args;         /* chained by next; ARGUMENT: name if given */
   ChatNode *body, *other; /* statements, chained by next */

@@ -288,10 +288,9 @@ finish_step (VlmTextStream *stream, guint i)
   const VlmDecodeStep *step = step_at (stream, i);
   StepState *state = &stream->states[i];
   if (must_wait (step, state)) {
-    g_autofree char *whole = g_memdup2 (state->held->str, state->held->len);
-    gsize length = state->held->len;
-    g_string_truncate (state->held, 0);
-    run_step (stream, i, whole, length);
+    g_autoptr (GString) whole = state->held;
+    state->held = g_string_new (NULL);
+    run_step (stream, i, whole->str, whole->len);
   }
   if (step->kind == VLM_DECODE_BYTE_FALLBACK)
     end_run (stream, i);

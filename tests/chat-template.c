@@ -79,6 +79,60 @@ test_goldens (gconstpointer path)
   }
 }
 
+/* Templates that must fail, where and with which words. */
+static const struct {
+  const char *source;
+  int code;
+  const char *words;
+} refused[] = {
+  { "a\n{% macro m() %}{% endmacro %}", VLM_ERROR_WRONG_TYPE,
+      "line 2: the tag \"macro\" is not implemented" },
+  { "{% include 'x' %}", VLM_ERROR_WRONG_TYPE, "\"include\"" },
+  { "{{ 'x' | tojson }}", VLM_ERROR_WRONG_TYPE, "the filter \"tojson\"" },
+  { "\n\n{{ 'x' is sorted }}", VLM_ERROR_WRONG_TYPE,
+      "line 3: the test \"sorted\"" },
+  { "{{ 'x'.encode('a') }}", VLM_ERROR_WRONG_TYPE, "the method \"encode\"" },
+  { "{{ strftime_now('%Y') }}", VLM_ERROR_WRONG_TYPE,
+      "the function \"strftime_now\"" },
+  { "{{ 1.5 }}", VLM_ERROR_WRONG_TYPE, "a number other than" },
+  { "{{ 2 ** 3 }}", VLM_ERROR_WRONG_TYPE, "\"**\"" },
+  { "{{ messages }}", VLM_ERROR_WRONG_TYPE, "writing a list" },
+  { "{% for x in messages recursive %}{% endfor %}", VLM_ERROR_WRONG_TYPE,
+      "recursive" },
+  { "{{ raise_exception('no such role') }}", VLM_ERROR_REQUEST,
+      "no such role" },
+  { "{{ nothing.more }}", VLM_ERROR_DATA, "\"nothing\" is undefined" },
+  { "{{ 'a' + 1 }}", VLM_ERROR_DATA, "between a text and a number" },
+  { "{% if true %}", VLM_ERROR_DATA, "the template ends" },
+  { "{% endfor %}", VLM_ERROR_DATA, "\"endfor\"" },
+  { "{{ 'a }}", VLM_ERROR_DATA, "a string has no end" },
+  { "{{ a b }}", VLM_ERROR_DATA, "\"b\" was found" },
+  { "{# a", VLM_ERROR_DATA, "a comment has no end" },
+  { "{% set r = range(9999) %}{% for i in r %}{% for j in r %}{% endfor %}"
+    "{% endfor %}",
+      VLM_ERROR_DATA, "runs too long" },
+  { "{% set ns = namespace(s='ab') %}{% for i in range(99) %}"
+    "{% set ns.s = ns.s + ns.s %}{% endfor %}",
+      VLM_ERROR_DATA, "more than" },
+};
+
+static void
+test_refused (void)
+{
+  const VlmChatPart part = { "Q" };
+  const VlmChatMessage message = { "user", 1, &part };
+  const VlmChat chat = { 1, &message, TRUE, "<s>", "</s>", NULL, NULL };
+  for (gsize i = 0; i < G_N_ELEMENTS (refused); i++) {
+    g_autoptr (GError) error = NULL;
+    g_assert_null (vlm_chat_template_render (
+        refused[i].source, "chat_template", &chat, &error));
+    g_assert_error (error, VLM_ERROR, refused[i].code);
+    if (!strstr (error->message, refused[i].words) ||
+        !g_str_has_prefix (error->message, "chat_template: line "))
+      g_error ("\"%s\" lacks %s", error->message, refused[i].words);
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -87,5 +141,6 @@ main (int argc, char **argv)
       G_TEST_DIST, "golden-text", "templates.json", NULL);
   g_test_add_data_func_full ("/chat-template/goldens",
       g_strdup (argc > 1 ? argv[1] : goldens), test_goldens, g_free);
+  g_test_add_func ("/chat-template/refused", test_refused);
   return g_test_run ();
 }

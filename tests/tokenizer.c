@@ -124,6 +124,192 @@ add_goldens (const char *folder)
   }
 }
 
+/* A tokenizer of five pieces, with a hole for more keys. */
+#define TINY(more)                                                             \
+  "{\"added_tokens\":[{\"id\":5,\"content\":\"<image>\",\"special\":true,"     \
+  "\"normalized\":false}],\"decoder\":{\"type\":\"ByteFallback\"},"            \
+  "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":["           \
+  "{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}}],"        \
+  "\"special_tokens\":{\"<s>\":{\"ids\":[3]}}},"                               \
+  "\"model\":{\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"<s>\":3,\"</s>\":4},"      \
+  "\"merges\":[\"a b\"]}" more "}"
+
+static VlmTokenizer *
+tiny (int add_bos, int add_eos)
+{
+  g_autoptr (GError) error = NULL;
+  const char *json = TINY ("");
+  VlmTokenizer *tokenizer = vlm_tokenizer_new (json, strlen (json),
+      "tokenizer.json", add_bos, add_eos, "<s>", "</s>", &error);
+  g_assert_no_error (error);
+  return tokenizer;
+}
+
+static void
+assert_marks (int add_bos, int add_eos, const char *text, const char *expected)
+{
+  g_autoptr (VlmTokenizer) tokenizer = tiny (add_bos, add_eos);
+  g_autoptr (GArray) ids = ids_new ();
+  vlm_tokenizer_encode_prompt (tokenizer, text, -1, ids);
+  g_autofree char *found = show_ids (ids);
+  g_assert_cmpstr (found, ==, expected);
+}
+
+/* tokenizer.json decides, unless tokenizer_config.json speaks. */
+static void
+test_marks (void)
+{
+  assert_marks (-1, -1, "ab", "3 2 ");
+  assert_marks (0, -1, "ab", "2 ");
+  assert_marks (-1, 0, "ab", "2 ");
+  assert_marks (1, -1, "ab", "3 2 ");
+  assert_marks (1, 1, "ab", "3 2 4 ");
+  assert_marks (-1, 1, "ab", "2 4 ");
+  assert_marks (1, 1, "", "3 4 ");
+  assert_marks (-1, -1, "<s>ab", "2 ");
+}
+
+static void
+test_questions (void)
+{
+  g_autoptr (VlmTokenizer) tokenizer = tiny (-1, -1);
+  g_assert_cmpint (vlm_tokenizer_size (tokenizer), ==, 6);
+  g_assert_cmpint (vlm_tokenizer_id (tokenizer, "<image>"), ==, 5);
+  g_assert_cmpint (vlm_tokenizer_id (tokenizer, "ab"), ==, 2);
+  g_assert_cmpint (vlm_tokenizer_id (tokenizer, "c"), ==, -1);
+  g_assert_cmpstr (vlm_tokenizer_token (tokenizer, 5), ==, "<image>");
+  g_assert_cmpstr (vlm_tokenizer_token (tokenizer, 1), ==, "b");
+  g_assert_null (vlm_tokenizer_token (tokenizer, 6));
+  g_assert_null (vlm_tokenizer_token (tokenizer, -1));
+  g_assert_true (vlm_tokenizer_is_special (tokenizer, 5));
+  g_assert_false (vlm_tokenizer_is_special (tokenizer, 3));
+}
+
+/* A run of bytes is settled by the next piece; the rest at once. */
+static void
+test_stream (void)
+{
+  const char *json = "{\"decoder\":{\"type\":\"ByteFallback\"},\"model\":{"
+                     "\"vocab\":{\"a\":0,\"<0xC3>\":1,\"<0xA9>\":2},"
+                     "\"merges\":[]}}";
+  g_autoptr (VlmTokenizer) tokenizer = vlm_tokenizer_new (
+      json, strlen (json), "tokenizer.json", -1, -1, NULL, NULL, NULL);
+  g_autoptr (VlmTextStream) stream = vlm_text_stream_new (tokenizer, TRUE);
+  g_autoptr (GString) text = g_string_new (NULL);
+  vlm_text_stream_push (stream, 0, text);
+  g_assert_cmpstr (text->str, ==, "a");
+  vlm_text_stream_push (stream, 1, text);
+  vlm_text_stream_push (stream, 2, text);
+  g_assert_cmpstr (text->str, ==, "a");
+  vlm_text_stream_push (stream, 0, text);
+  g_assert_cmpstr (text->str, ==, "a\303\251a");
+  vlm_text_stream_push (stream, 1, text);
+  vlm_text_stream_flush (stream, text);
+  g_assert_cmpstr (text->str, ==, "a\303\251a\357\277\275");
+  vlm_text_stream_push (stream, 0, text);
+  g_assert_true (g_str_has_suffix (text->str, "a"));
+}
+
+/* Bytes that are no UTF-8, and NULs, are text of a kind. */
+static void
+test_odd_bytes (void)
+{
+  gsize n;
+  g_autofree char *a = vlm_utf8_repair ("\xe4\xb8z\xff\xf0\x9f\x98", 7, &n);
+  g_assert_cmpstr (a, ==, "\357\277\275z\357\277\275\357\277\275");
+  g_autofree char *b = vlm_utf8_repair ("\xed\xa0\x80", 3, &n);
+  g_assert_cmpint (n, ==, 9);
+  g_autofree char *c = vlm_utf8_repair ("a\0b", 3, &n);
+  g_assert_cmpmem (c, n, "a\0b", 3);
+  g_autoptr (VlmTokenizer) tokenizer = tiny (-1, -1);
+  g_autoptr (GArray) ids = ids_new ();
+  vlm_tokenizer_encode (tokenizer, "a\0b\xff", 4, FALSE, ids);
+  g_assert_cmpint (ids->len, ==, 1); /* what is no piece is not there: ab */
+}
+
+/* One word of a megabyte, merged to the end. */
+static void
+test_long_word (void)
+{
+  g_autoptr (VlmTokenizer) tokenizer = tiny (-1, -1);
+  g_autoptr (GArray) ids = ids_new ();
+  g_autoptr (GString) text = g_string_new (NULL);
+  for (int i = 0; i < 1 << 19; i++)
+    g_string_append (text, "ab");
+  vlm_tokenizer_encode (tokenizer, text->str, text->len, FALSE, ids);
+  g_assert_cmpint (ids->len, ==, 1 << 19);
+}
+
+/* More keys for TINY, or a whole file, and what the message must hold. */
+static const struct {
+  const char *json;
+  int code;
+  const char *words;
+} refused[] = {
+  { "", VLM_ERROR_DATA, "JSON object" },
+  { "[]", VLM_ERROR_DATA, "tokenizer.json" },
+  { "{}", VLM_ERROR_DATA, "vocab" },
+  { "{\"model\":{\"type\":\"Unigram\"}}", VLM_ERROR_WRONG_TYPE, "Unigram" },
+  { "{\"model\":{\"vocab\":{},\"merges\":[],\"dropout\":0.1}}",
+      VLM_ERROR_WRONG_TYPE, "dropout" },
+  { "{\"model\":{\"vocab\":{},\"merges\":[],\"end_of_word_suffix\":\"w\"}}",
+      VLM_ERROR_WRONG_TYPE, "end_of_word_suffix" },
+  { "{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", VLM_ERROR_DATA, "-1" },
+  { "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", VLM_ERROR_DATA,
+      "merges[0]" },
+  { "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}", VLM_ERROR_DATA,
+      "two pieces" },
+  { "{\"model\":{\"vocab\":{},\"merges\":[],\"unk_token\":\"u\"}}",
+      VLM_ERROR_DATA, "unk_token" },
+  { TINY (",\"normalizer\":{\"type\":\"Lowercase\"}"), VLM_ERROR_WRONG_TYPE,
+      "normalizer: the type \"Lowercase\"" },
+  { TINY (",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"}"
+          ",\"content\":\"\"}"),
+      VLM_ERROR_WRONG_TYPE, "regular expression" },
+  { TINY (",\"pre_tokenizer\":{\"type\":\"Whitespace\"}"), VLM_ERROR_WRONG_TYPE,
+      "Whitespace" },
+  { TINY (",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+          "\"x+\"},\"behavior\":\"Isolated\",\"invert\":false}"),
+      VLM_ERROR_WRONG_TYPE, "x+" },
+  { TINY (",\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\","
+          "\"prepend_scheme\":\"sometimes\"}"),
+      VLM_ERROR_WRONG_TYPE, "sometimes" },
+  { TINY (",\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":"
+          "\"__\"}"),
+      VLM_ERROR_DATA, "single character" },
+  { TINY (",\"decoder\":{\"type\":\"WordPiece\"}"), VLM_ERROR_WRONG_TYPE,
+      "WordPiece" },
+  { TINY (",\"post_processor\":{\"type\":\"BertProcessing\"}"),
+      VLM_ERROR_WRONG_TYPE, "BertProcessing" },
+  { TINY (",\"added_tokens\":[{\"content\":7}]"), VLM_ERROR_DATA,
+      "added_tokens.content" },
+};
+
+static void
+test_refused (void)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS (refused); i++) {
+    g_autoptr (GError) error = NULL;
+    const char *json = refused[i].json;
+    g_assert_null (vlm_tokenizer_new (
+        json, strlen (json), "tokenizer.json", -1, -1, NULL, NULL, &error));
+    g_assert_error (error, VLM_ERROR, refused[i].code);
+    if (!strstr (error->message, refused[i].words))
+      g_error ("\"%s\" lacks %s", error->message, refused[i].words);
+  }
+}
+
+static void
+test_missing_mark (void)
+{
+  g_autoptr (GError) error = NULL;
+  const char *json = TINY ("");
+  g_assert_null (vlm_tokenizer_new (
+      json, strlen (json), "tokenizer.json", 1, -1, "<bos>", NULL, &error));
+  g_assert_error (error, VLM_ERROR, VLM_ERROR_DATA);
+  g_assert_nonnull (strstr (error->message, "add_bos_token"));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -131,5 +317,12 @@ main (int argc, char **argv)
   g_autofree char *golden =
       g_test_build_filename (G_TEST_DIST, "golden-text", NULL);
   add_goldens (argc > 1 ? argv[1] : golden);
+  g_test_add_func ("/tokenizer/marks", test_marks);
+  g_test_add_func ("/tokenizer/questions", test_questions);
+  g_test_add_func ("/tokenizer/stream", test_stream);
+  g_test_add_func ("/tokenizer/odd-bytes", test_odd_bytes);
+  g_test_add_func ("/tokenizer/long-word", test_long_word);
+  g_test_add_func ("/tokenizer/refused", test_refused);
+  g_test_add_func ("/tokenizer/missing-mark", test_missing_mark);
   return g_test_run ();
 }
