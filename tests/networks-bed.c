@@ -72,12 +72,6 @@ bed_add (const char *path, BedTest test, gconstpointer data)
   }
 }
 
-float
-bed_tolerance (const Device *dev)
-{
-  return strstr (dev->name, "plain") ? 0 : 2e-5f;
-}
-
 void
 bed_compare (
     const char *what, const float *a, const float *b, gsize n, float tolerance)

@@ -24,10 +24,9 @@ VlmModel *bed_model_new (const BedModel *bed);
 typedef void (*BedTest) (Device *dev, gconstpointer data);
 void bed_add (const char *path, BedTest test, gconstpointer data);
 
-/* Rows of one product are computed alike whatever the other rows are: in
- * plain C. Faster levels may block rows differently as their number changes,
- * which reorders f32 sums of up to a few hundred terms. */
-float bed_tolerance (const Device *dev);
+/* f32 products on the CPU compute every row alike, whatever the other rows
+ * and the number of threads are: what is cut differently has equal bits. */
+#define BED_EXACT 0
 
 /* Largest |a - b| over the range of b, asserted to be within `tolerance`; 0
  * asks for equal bits. */

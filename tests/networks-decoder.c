@@ -119,7 +119,7 @@ test_chunks (Device *dev, gconstpointer data)
       g_assert_cmpint (seq.length, ==, lengths[i]);
       g_assert_cmpint (seq.n_pages, ==, (lengths[i] + 63) / 64);
       vlm_sequence_clear (&seq);
-      bed_compare ("chunked", chunked, whole, VOCAB, bed_tolerance (dev));
+      bed_compare ("chunked", chunked, whole, VOCAB, BED_EXACT);
     }
   }
   bed_clear (&bed);
@@ -142,8 +142,7 @@ test_all_logits (Device *dev, gconstpointer data)
   vlm_sequence_clear (&seq);
   for (int n = 1; n <= 70; n += 23) {
     fresh (&bed, ids, n, one);
-    bed_compare (
-        "prefix", one, all + (n - 1) * VOCAB, VOCAB, bed_tolerance (dev));
+    bed_compare ("prefix", one, all + (n - 1) * VOCAB, VOCAB, BED_EXACT);
   }
   bed_clear (&bed);
 }
@@ -186,8 +185,8 @@ test_batch (Device *dev, gconstpointer data)
       prefill (&bed, &seqs[s], ids[s], before[s], 50, alone);
     prefill (&bed, &seqs[s], ids[s] + before[s], now[s], 128, alone);
     vlm_sequence_clear (&seqs[s]);
-    bed_compare ("in a batch", together + row++ * VOCAB, alone, VOCAB,
-        bed_tolerance (dev));
+    bed_compare (
+        "in a batch", together + row++ * VOCAB, alone, VOCAB, BED_EXACT);
   }
   bed_clear (&bed);
 }
@@ -223,7 +222,7 @@ test_cancelled (Device *dev, gconstpointer data)
     g_assert_cmpint (seq.length, ==, 70);
   }
   prefill (&bed, &seq, ids + 70, 10, 10, again);
-  bed_compare ("again", again, wanted, VOCAB, bed_tolerance (dev));
+  bed_compare ("again", again, wanted, VOCAB, BED_EXACT);
   vlm_sequence_clear (&seq);
   bed_clear (&bed);
 }
@@ -247,7 +246,7 @@ test_truncate (Device *dev, gconstpointer data)
   prefill (&bed, &seq, other + 37, 60, 60, again);
   vlm_sequence_clear (&seq);
   fresh (&bed, other, 97, whole);
-  bed_compare ("after truncation", again, whole, VOCAB, bed_tolerance (dev));
+  bed_compare ("after truncation", again, whole, VOCAB, BED_EXACT);
   bed_clear (&bed);
 }
 
@@ -319,8 +318,8 @@ test_dynamic_rope (Device *dev, gconstpointer data)
   step (&bed, inputs, 2, together);
   for (int s = 0; s < 2; s++)
     vlm_sequence_clear (&seqs[s]);
-  bed_compare ("long", together, alone[0], VOCAB, bed_tolerance (dev));
-  bed_compare ("short", together + VOCAB, alone[1], VOCAB, bed_tolerance (dev));
+  bed_compare ("long", together, alone[0], VOCAB, BED_EXACT);
+  bed_compare ("short", together + VOCAB, alone[1], VOCAB, BED_EXACT);
   fresh (&bed, ids, 60, stock);
   bed_compare ("unscaled", alone[1], stock, VOCAB, 0);
   g_assert_true (memcmp (alone[0], alone[1], sizeof stock) != 0);

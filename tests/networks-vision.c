@@ -278,7 +278,7 @@ expect_features (Bed *bed, const float *features)
     for (int l = 0; l < n_layers; l++)
       bed_compare ("feature", features + (i * n_layers + l) * C,
           bed->reference.state[config->feature_layer[l]] + row * C, C,
-          bed_tolerance (bed->dev));
+          BED_EXACT);
   }
 }
 
@@ -286,13 +286,12 @@ static void
 expect_scores (Bed *bed)
 {
   const Reference *r = &bed->reference;
-  float tolerance = bed_tolerance (bed->dev);
 
-  bed_compare ("first tap", wish.first, r->score[0], N, tolerance);
+  bed_compare ("first tap", wish.first, r->score[0], N, BED_EXACT);
   for (int t = 0; t < bed->n_tiles; t++)
     if (wish.per_tile[t] > 0)
       bed_compare ("last tap", wish.last + t * N,
-          r->score[bed->deepest - 1] + t * N, N, tolerance);
+          r->score[bed->deepest - 1] + t * N, N, BED_EXACT);
 }
 
 static void
