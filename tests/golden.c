@@ -247,6 +247,11 @@ check_case (GoldenRun *run, const Golden *golden, int i)
   check_features (run, golden, i, FEATURES);
   check_packed (run, golden, i);
   check_logits (run, golden, i);
+  /* a full budget is the unmodified model */
+  golden_run_see (
+      run, &picture, golden->resampling, vlm_policy_find ("hired"), 1);
+  check_taps (run, golden, i);
+  check_packed (run, golden, i);
   for (int k = 0; k < c->n_kept; k++)
     check_kept (run, golden, i, &picture, &c->kept[k]);
 }
