@@ -3,6 +3,8 @@
  */
 #include "gst/gsthiredvlm-private.h"
 
+#include <string.h>
+
 static gboolean
 on_caps (GstHiredVlm *self, GstEvent *event)
 {
@@ -172,12 +174,21 @@ look_at_custom (GstHiredVlm *self, GstEvent *event)
     on_describe (self, s);
 }
 
+/* What the latency tracer sends along with frames is about frames only. */
+static gboolean
+is_probe (GstEvent *event)
+{
+  const GstStructure *s = gst_event_get_structure (event);
+
+  return s && strstr (gst_structure_get_name (s), "latency_probe");
+}
+
 static gboolean
 on_other (GstHiredVlm *self, GstEvent *event)
 {
   if (GST_EVENT_TYPE (event) >= GST_EVENT_CUSTOM_UPSTREAM)
     look_at_custom (self, event);
-  if (GST_EVENT_IS_SERIALIZED (event))
+  if (GST_EVENT_IS_SERIALIZED (event) && !is_probe (event))
     gst_hired_vlm_text_event (&self->text, gst_event_ref (event));
   return gst_pad_push_event (self->srcpad, event);
 }
