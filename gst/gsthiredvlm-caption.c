@@ -213,6 +213,25 @@ without_arrows (const gchar *text)
   return g_strjoinv ("\342\206\222", parts);
 }
 
+/* Quotes need no escape in text, and not every reader of WebVTT knows it. */
+static gchar *
+escape_markup (const gchar *text)
+{
+  GString *out = g_string_new (NULL);
+
+  for (; *text; text++) {
+    if (*text == '&')
+      g_string_append (out, "&amp;");
+    else if (*text == '<')
+      g_string_append (out, "&lt;");
+    else if (*text == '>')
+      g_string_append (out, "&gt;");
+    else
+      g_string_append_c (out, *text);
+  }
+  return g_string_free (out, FALSE);
+}
+
 gchar *
 gst_hired_vlm_caption_payload (
     const GstStructure *caption, GstHiredVlmFormat format)
@@ -228,7 +247,7 @@ gst_hired_vlm_caption_payload (
   if (*text == '\0')
     return NULL;
   if (format == GST_HIRED_VLM_FORMAT_PANGO)
-    return g_markup_escape_text (text, -1);
+    return escape_markup (text);
   return g_steal_pointer (&text);
 }
 

@@ -120,6 +120,11 @@ choose (GstHiredVlm *self, GstHiredVlmFrame *frame)
     count_skip (self, SKIP_TRICK);
     return FALSE;
   }
+  if (self->segment.format == GST_FORMAT_TIME &&
+      !GST_CLOCK_TIME_IS_VALID (frame->running_time)) {
+    count_skip (self, SKIP_OUTSIDE);
+    return FALSE;
+  }
   g_mutex_lock (&self->lock);
   due = is_due (self, frame, interval);
   g_mutex_unlock (&self->lock);

@@ -81,8 +81,8 @@ gst_hired_vlm_fail (GstHiredVlm *self, const GError *error)
   }
   g_mutex_lock (&self->lock);
   self->failed = TRUE;
-  g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
+  gst_hired_vlm_cancel (self);
 }
 
 /* A wrong policy parameter shows before anything runs. */
@@ -94,7 +94,8 @@ check_settings (GstHiredVlm *self, GError **error)
 
   vlm_settings_init (&task);
   GST_OBJECT_LOCK (self);
-  right = gst_hired_vlm_settings_task (&self->settings, NULL, &task, error);
+  right = gst_hired_vlm_settings_task (
+      &self->settings, NULL, self->settings.token_budget, &task, error);
   GST_OBJECT_UNLOCK (self);
   vlm_settings_clear (&task);
   if (!right && error && *error)

@@ -29,6 +29,7 @@ typedef enum {
   SKIP_UNCHANGED, /* looks like the last one described */
   SKIP_LOADING,   /* the model was not there yet */
   SKIP_TRICK,     /* reverse or trick-mode playback */
+  SKIP_OUTSIDE,   /* not in the segment */
   N_SKIP
 } SkipReason;
 
@@ -95,18 +96,23 @@ struct _GstHiredVlm {
   /* what was said (lock) */
   GstStructure *fresh, *newest; /* not yet attached; the last one */
   guint64 slowest;              /* ns, longest description, for latency */
+  gdouble budget;               /* token budget of adaptive mode; 0: unset */
   Stats stats;
 };
 
 /* ---- gsthiredvlm-properties.c ---- */
 
 void gst_hired_vlm_install_properties (GObjectClass *klass);
+
+/* ---- gsthiredvlm-enums.c ---- */
+
 GType gst_hired_vlm_mode_get_type (void);
 GType gst_hired_vlm_timing_get_type (void);
 GType gst_hired_vlm_attach_get_type (void);
 GType gst_hired_vlm_weights_get_type (void);
 GType gst_hired_vlm_resampling_get_type (void);
 GType gst_hired_vlm_policy_get_type (void);
+GType gst_hired_vlm_budget_mode_get_type (void);
 
 /* ---- gsthiredvlm-model.c ---- */
 
@@ -163,6 +169,14 @@ GstIterator *gst_hired_vlm_internal_links (GstPad *pad, GstObject *parent);
 void gst_hired_vlm_configure_text (GstHiredVlm *self);
 /* Sends the segment again, because its base changed. */
 void gst_hired_vlm_restart_text (GstHiredVlm *self);
+
+/* ---- gsthiredvlm-budget.c ---- */
+
+/* The token budget of the next description. */
+gdouble gst_hired_vlm_budget (GstHiredVlm *self);
+/* A description with this budget took `total` ns. */
+void gst_hired_vlm_budget_learn (
+    GstHiredVlm *self, gdouble budget, guint64 total);
 
 /* ---- gsthiredvlm-stats.c ---- */
 

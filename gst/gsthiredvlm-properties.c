@@ -18,6 +18,8 @@ enum {
   PROP_RAW_PROMPT,
   PROP_POLICY,
   PROP_TOKEN_BUDGET,
+  PROP_BUDGET_MODE,
+  PROP_MIN_BUDGET,
   PROP_POLICY_PARAMS,
   PROP_RESAMPLING,
   PROP_MAX_TOKENS,
@@ -62,6 +64,8 @@ static const gsize places[N_PROPS] = {
   [PROP_RAW_PROMPT] = PLACE (raw_prompt),
   [PROP_POLICY] = PLACE (policy),
   [PROP_TOKEN_BUDGET] = PLACE (token_budget),
+  [PROP_BUDGET_MODE] = PLACE (budget_mode),
+  [PROP_MIN_BUDGET] = PLACE (min_budget),
   [PROP_POLICY_PARAMS] = PLACE (policy_params),
   [PROP_RESAMPLING] = PLACE (resampling),
   [PROP_MAX_TOKENS] = PLACE (max_tokens),
@@ -87,120 +91,6 @@ static const gsize places[N_PROPS] = {
   [PROP_TAGS] = PLACE (tags),
   [PROP_DETAIL] = PLACE (detail),
 };
-
-/* ---- enums ---- */
-
-static GType
-enum_type (gsize *once, const gchar *name, const GEnumValue *values)
-{
-  if (g_once_init_enter (once)) {
-    GType type = g_enum_register_static (name, values);
-
-    gst_type_mark_as_plugin_api (type, 0);
-    g_once_init_leave (once, type);
-  }
-  return *once;
-}
-
-GType
-gst_hired_vlm_mode_get_type (void)
-{
-  static gsize type;
-  static const GEnumValue values[] = {
-    { GST_HIRED_VLM_MODE_AUTO, "Sync from files, async from live sources",
-        "auto" },
-    { GST_HIRED_VLM_MODE_SYNC, "Video waits until a due frame is described",
-        "sync" },
-    { GST_HIRED_VLM_MODE_ASYNC,
-        "Video never waits; the newest due frame is described", "async" },
-    { 0, NULL, NULL }
-  };
-
-  return enum_type (&type, "GstHiredVlmMode", values);
-}
-
-GType
-gst_hired_vlm_timing_get_type (void)
-{
-  static gsize type;
-  static const GEnumValue values[] = {
-    { GST_HIRED_VLM_TIMING_AUTO,
-        "Frame, or arrival on a live source without latency", "auto" },
-    { GST_HIRED_VLM_TIMING_FRAME, "At the time of the described frame",
-        "frame" },
-    { GST_HIRED_VLM_TIMING_ARRIVAL, "At the time the caption is ready",
-        "arrival" },
-    { 0, NULL, NULL }
-  };
-
-  return enum_type (&type, "GstHiredVlmTiming", values);
-}
-
-GType
-gst_hired_vlm_attach_get_type (void)
-{
-  static gsize type;
-  static const GEnumValue values[] = {
-    { GST_HIRED_VLM_ATTACH_NEW, "On the first video buffer after a caption",
-        "new" },
-    { GST_HIRED_VLM_ATTACH_ALWAYS, "On every video buffer until the next",
-        "always" },
-    { GST_HIRED_VLM_ATTACH_NONE, "On no video buffer", "none" },
-    { 0, NULL, NULL }
-  };
-
-  return enum_type (&type, "GstHiredVlmAttach", values);
-}
-
-GType
-gst_hired_vlm_weights_get_type (void)
-{
-  static gsize type;
-  static const GEnumValue values[] = {
-    { VLM_WEIGHTS_AUTO, "What suits the model and the processor", "auto" },
-    { VLM_WEIGHTS_F32, "32 bit, exact", "f32" },
-    { VLM_WEIGHTS_BF16, "16 bit, fast where the processor has them", "bf16" },
-    { 0, NULL, NULL }
-  };
-
-  return enum_type (&type, "GstHiredVlmWeights", values);
-}
-
-GType
-gst_hired_vlm_resampling_get_type (void)
-{
-  static gsize type;
-  static const GEnumValue values[] = {
-    { VLM_RESAMPLING_TORCHVISION, "As torchvision resizes", "torchvision" },
-    { VLM_RESAMPLING_PILLOW, "As Pillow resizes", "pillow" }, { 0, NULL, NULL }
-  };
-
-  return enum_type (&type, "GstHiredVlmResampling", values);
-}
-
-/* One value per policy of the engine's list. */
-GType
-gst_hired_vlm_policy_get_type (void)
-{
-  static gsize type;
-
-  if (g_once_init_enter (&type)) {
-    guint n = 0;
-    GEnumValue *values;
-    GType made;
-
-    while (vlm_policies[n])
-      n++;
-    values = g_new0 (GEnumValue, n + 1); /* kept by the type system */
-    for (guint i = 0; i < n; i++)
-      values[i] =
-          (GEnumValue){ i, vlm_policies[i]->blurb, vlm_policies[i]->name };
-    made = g_enum_register_static ("GstHiredVlmPolicy", values);
-    gst_type_mark_as_plugin_api (made, 0);
-    g_once_init_leave (&type, made);
-  }
-  return type;
-}
 
 /* ---- set and get ---- */
 
@@ -434,6 +324,16 @@ install_policy (GObjectClass *klass)
           "Visual tokens to keep: a share up to 1, a number of tokens above "
           "1",
           0, 1000000, 0.2, CURVE));
+  g_object_class_install_property (klass, PROP_BUDGET_MODE,
+      g_param_spec_enum ("budget-mode", "Budget Mode",
+          "Whether the budget moves so that a description takes no longer "
+          "than interval; the caption says which it had",
+          gst_hired_vlm_budget_mode_get_type (), GST_HIRED_VLM_BUDGET_FIXED,
+          PLAYING));
+  g_object_class_install_property (klass, PROP_MIN_BUDGET,
+      g_param_spec_double ("min-budget", "Min Budget",
+          "Least budget of the adaptive mode, in the unit of token-budget", 0,
+          1000000, 0.05, CURVE));
   g_object_class_install_property (klass, PROP_POLICY_PARAMS,
       g_param_spec_boxed ("policy-params", "Policy Parameters",
           policy_params_blurb (), GST_TYPE_STRUCTURE, PLAYING));

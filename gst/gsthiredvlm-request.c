@@ -17,6 +17,7 @@ on_fetch (VlmTask *task, gpointer user_data, GError **error)
   GstHiredVlm *self = user_data;
   GstHiredVlmFrame *frame;
   const gchar *prompt;
+  gdouble budget;
   gboolean good;
 
   g_mutex_lock (&self->lock);
@@ -31,9 +32,10 @@ on_fetch (VlmTask *task, gpointer user_data, GError **error)
   self->partial_us = 0;
   prompt =
       frame->wish && frame->wish->prompt ? frame->wish->prompt : frame->prompt;
+  budget = gst_hired_vlm_budget (self);
   GST_OBJECT_LOCK (self);
   good = gst_hired_vlm_settings_task (
-      &self->settings, prompt, &task->settings, error);
+      &self->settings, prompt, budget, &task->settings, error);
   GST_OBJECT_UNLOCK (self);
   return good && gst_hired_vlm_pixels_take (
                      &self->pixels, frame, &task->picture, error);
@@ -241,6 +243,8 @@ described (GstHiredVlm *self, GstHiredVlmFrame *job, const VlmResult *result)
   to_text_pad (self, job, caption);
   announce (self, caption);
   gst_hired_vlm_note_lag (self, lag);
+  gst_hired_vlm_budget_learn (
+      self, result->token_budget, (guint64) result->total_us * GST_USECOND);
   gst_hired_vlm_wish_answer (job->wish, caption, NULL);
 }
 

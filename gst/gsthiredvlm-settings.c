@@ -11,6 +11,7 @@ gst_hired_vlm_settings_init (GstHiredVlmSettings *settings)
     .weights = VLM_WEIGHTS_AUTO,
     .share_model = TRUE,
     .token_budget = 0.2,
+    .min_budget = 0.05,
     .resampling = VLM_RESAMPLING_TORCHVISION,
     .max_tokens = 128,
     .top_p = 1,
@@ -61,8 +62,8 @@ set_param (GQuark field, const GValue *value, gpointer user_data)
 }
 
 static gboolean
-fill_policy (
-    const GstHiredVlmSettings *settings, VlmSettings *task, GError **error)
+fill_policy (const GstHiredVlmSettings *settings, gdouble budget,
+    VlmSettings *task, GError **error)
 {
   VlmPolicyInput input = { 0 };
   SetParam set = { vlm_policies[settings->policy], &input, error };
@@ -72,7 +73,7 @@ fill_policy (
       !gst_structure_foreach (settings->policy_params, set_param, &set))
     return FALSE;
   task->policy = set.policy;
-  task->token_budget = settings->token_budget;
+  task->token_budget = budget;
   for (int i = 0; i < VLM_POLICY_MAX_PARAMS; i++)
     task->policy_param[i] = input.param[i];
   return TRUE;
@@ -80,9 +81,9 @@ fill_policy (
 
 gboolean
 gst_hired_vlm_settings_task (const GstHiredVlmSettings *settings,
-    const gchar *prompt, VlmSettings *task, GError **error)
+    const gchar *prompt, gdouble budget, VlmSettings *task, GError **error)
 {
-  if (!fill_policy (settings, task, error))
+  if (!fill_policy (settings, budget, task, error))
     return FALSE;
   task->prompt = g_strdup (prompt ? prompt : settings->prompt);
   task->system_prompt = g_strdup (settings->system_prompt);

@@ -29,6 +29,11 @@ typedef enum {
   GST_HIRED_VLM_ATTACH_NONE,
 } GstHiredVlmAttach;
 
+typedef enum {
+  GST_HIRED_VLM_BUDGET_FIXED,
+  GST_HIRED_VLM_BUDGET_ADAPTIVE, /* what keeps up with the interval */
+} GstHiredVlmBudgetMode;
+
 typedef struct {
   /* the model: read when it is opened */
   gchar *model_path, *device;
@@ -39,7 +44,8 @@ typedef struct {
   gchar *prompt, *system_prompt;
   gboolean raw_prompt;
   gint policy; /* index in vlm_policies */
-  gdouble token_budget;
+  gdouble token_budget, min_budget;
+  gint budget_mode;            /* GstHiredVlmBudgetMode */
   GstStructure *policy_params; /* or NULL */
   gint resampling;             /* VlmResampling */
   guint max_tokens, top_k;
@@ -63,11 +69,11 @@ void gst_hired_vlm_settings_init (GstHiredVlmSettings *settings);
 void gst_hired_vlm_settings_clear (GstHiredVlmSettings *settings);
 
 /* Fills one description's settings (already at the engine's defaults) and
- * gives it copies of all strings. `prompt` replaces the property if not NULL.
- * Fails if policy-params names no parameter of the policy or goes out of its
- * range. */
+ * gives it copies of all strings. `prompt` replaces the property if not NULL,
+ * `budget` replaces token-budget. Fails if policy-params names no parameter of
+ * the policy or goes out of its range. */
 gboolean gst_hired_vlm_settings_task (const GstHiredVlmSettings *settings,
-    const gchar *prompt, VlmSettings *task, GError **error);
+    const gchar *prompt, gdouble budget, VlmSettings *task, GError **error);
 
 /* policy-params from a GST_TYPE_ARRAY of strings and back, for `stop`. */
 void gst_hired_vlm_settings_set_stop (

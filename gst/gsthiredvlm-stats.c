@@ -83,6 +83,9 @@ gst_hired_vlm_stats (GstHiredVlm *self)
       G_TYPE_UINT64, stats.image_tokens, "image-tokens-kept", G_TYPE_UINT64,
       stats.image_tokens_kept, "tokens", G_TYPE_UINT64, stats.tokens,
       "tokens-per-second", G_TYPE_DOUBLE, stats.tokens_per_second, NULL);
+  gst_structure_set (s, "skipped-outside", G_TYPE_UINT64,
+      stats.skipped[SKIP_OUTSIDE], "token-budget", G_TYPE_DOUBLE,
+      gst_hired_vlm_budget (self), NULL);
   spread_put (s, "ttft", &stats.ttft);
   spread_put (s, "total", &stats.total);
   spread_put (s, "lag", &stats.lag);

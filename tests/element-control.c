@@ -212,6 +212,37 @@ GST_START_TEST (budget_by_controller)
 }
 GST_END_TEST;
 
+/* Descriptions take twice the interval, then hardly any time. */
+GST_START_TEST (budget_follows_the_load)
+{
+  FakeConfig config;
+  Bench b;
+
+  fake_engine_config_init (&config);
+  config.encode_us = 200 * 1000;
+  config.describe = say_settings;
+  fake_engine_configure (&config);
+  bench_init (&b, FALSE, FALSE, "interval", 10 * GST_MSECOND, "token-budget",
+      0.4, "min-budget", 0.1, NULL);
+  gst_util_set_object_arg (G_OBJECT (b.element), "budget-mode", "adaptive");
+  push_frames (&b, 0, 4);
+  expect_text (&b, "default 0.40");
+  expect_text (&b, "default 0.20");
+  expect_text (&b, "default 0.10");
+  expect_text (&b, "default 0.10");
+  config.encode_us = 0;
+  fake_engine_configure (&config);
+  g_object_set (b.element, "interval", 100 * GST_SECOND, NULL);
+  for (guint i = 1; i < 20; i++)
+    gst_harness_push (
+        b.video, frame_new ((i * 100 + 1) * GST_SECOND, FRAME_NS));
+  for (guint i = 1; i < 19; i++)
+    gst_structure_free (pop_structure (&b, GST_VLM_CAPTION));
+  expect_text (&b, "default 0.40");
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 /* Every property takes what it gives, and the defaults are as told. */
 GST_START_TEST (properties_keep_their_values)
 {
@@ -274,6 +305,7 @@ element_control_suite (void)
   tcase_add_test (tc, describe_and_stop);
   tcase_add_test (tc, signal_and_property);
   tcase_add_test (tc, budget_by_controller);
+  tcase_add_test (tc, budget_follows_the_load);
   tcase_add_test (tc, properties_keep_their_values);
   tcase_add_test (tc, stop_strings_reach_the_engine);
   return s;

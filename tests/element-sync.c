@@ -224,7 +224,7 @@ GST_START_TEST (hostile_text_is_cleaned)
   g_autofree gchar *text = NULL;
 
   fake_engine_config_init (&config);
-  config.text = "one\n\ntwo --> <b>three</b> & \xf0\x9f\x98\x80";
+  config.text = "one\n\ntwo --> <b>\"three\"</b> & \xf0\x9f\x98\x80";
   fake_engine_configure (&config);
   bench_init (&b, FALSE, TRUE, NULL);
   gst_harness_set_sink_caps_str (
@@ -232,7 +232,7 @@ GST_START_TEST (hostile_text_is_cleaned)
   push_frames (&b, 0, 1);
   text = text_of (gst_harness_pull (b.text));
   fail_unless_equals_string (text,
-      "one two \xe2\x86\x92 &lt;b&gt;three&lt;/b&gt; &amp; "
+      "one two \xe2\x86\x92 &lt;b&gt;\"three\"&lt;/b&gt; &amp; "
       "\xf0\x9f\x98\x80");
   bench_clear (&b);
 }
