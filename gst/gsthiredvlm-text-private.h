@@ -23,14 +23,12 @@ typedef struct {
   guint64 id;
   gboolean pending;      /* cue whose text is not known yet */
   gboolean floating;     /* cue that starts where the last ended, if later */
+  gboolean unlimited;    /* floating cue: until the next, if in slices */
   gboolean repeat;       /* cue that says nothing new */
   GstStructure *caption; /* cue */
 } TextItem;
 
 void gst_hired_vlm_text_item_free (TextItem *item);
-
-/* Lock held: whether captions are repeated in slices. */
-gboolean gst_hired_vlm_text_slices (GstHiredVlmText *text);
 
 /* One turn of the task. */
 void gst_hired_vlm_text_loop (GstHiredVlmText *text);

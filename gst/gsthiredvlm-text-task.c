@@ -11,10 +11,14 @@ static const gchar *const format_caps[] = {
   [GST_HIRED_VLM_FORMAT_JSON] = "application/x-json",
 };
 
-gboolean
-gst_hired_vlm_text_slices (GstHiredVlmText *text)
+/* Whether captions are repeated; then the length of a slice. */
+static gboolean
+in_slices (GstHiredVlmText *text, guint64 *slice)
 {
-  return text->arrival && text->refresh > 0 &&
+  g_mutex_lock (&text->lock);
+  *slice = text->refresh;
+  g_mutex_unlock (&text->lock);
+  return text->arrival && *slice > 0 &&
          text->format != GST_HIRED_VLM_FORMAT_JSON;
 }
 
@@ -116,54 +120,59 @@ push_cue (GstHiredVlmText *text, const GstStructure *caption, guint64 start,
   set_flow (text, gst_pad_push (text->pad, buffer));
 }
 
-/* The caption to be repeated now, or NULL. */
-static GstStructure *
-current_caption (GstHiredVlmText *text, guint64 position, guint64 *slice)
+/* Pushes the current caption once more if it still holds at `start`. */
+static gboolean
+push_slice (GstHiredVlmText *text, guint64 start)
 {
-  GstStructure *caption = NULL;
+  guint64 slice;
 
-  g_mutex_lock (&text->lock);
-  *slice = text->refresh;
-  if (gst_hired_vlm_text_slices (text) && text->current &&
-      (!text->shown || position < text->current_until)) {
-    caption = gst_structure_copy (text->current);
-    if (text->current_until > position)
-      *slice = MIN (*slice, text->current_until - position);
-    text->shown = TRUE;
-  }
-  g_mutex_unlock (&text->lock);
-  return caption;
+  if (text->current == NULL || !in_slices (text, &slice) ||
+      (text->shown && start >= text->current_until))
+    return FALSE;
+  if (text->current_until > start)
+    slice = MIN (slice, text->current_until - start);
+  text->shown = TRUE;
+  push_cue (text, text->current, start, start + slice);
+  return TRUE;
 }
 
 static void
 do_gap (GstHiredVlmText *text, const TextItem *item)
 {
-  g_autoptr (GstStructure) caption = NULL;
-  guint64 start = item->start, slice;
+  guint64 start = item->start;
 
-  if (GST_CLOCK_TIME_IS_VALID (text->position)) {
+  if (GST_CLOCK_TIME_IS_VALID (text->position))
     start = text->position;
-    if (item->end <= start)
-      return;
-  }
-  caption = current_caption (text, start, &slice);
-  if (caption == NULL) {
-    gap_until (text, start, item->end);
-    return;
-  }
-  /* Far behind: show it where video is now, not where it was. */
-  if (item->newest > start + slice) {
+  /* Far behind: a caption shows where video is now, not where it was. */
+  if (text->current && item->newest > start + text->refresh) {
     gap_until (text, start, item->newest);
     start = item->newest;
   }
-  push_cue (text, caption, start, start + slice);
-  gap_until (text, start, item->end);
+  while (
+      start < item->end && push_slice (text, start) && text->position > start)
+    start = text->position;
+  if (start < item->end)
+    gap_until (text, start, item->end);
 }
 
 static void
-do_cue (GstHiredVlmText *text, const TextItem *item)
+set_current (GstHiredVlmText *text, TextItem *item)
 {
-  guint64 start = item->start, end = item->end;
+  gst_clear_structure (&text->current);
+  text->current = g_steal_pointer (&item->caption);
+  text->shown = FALSE;
+  text->current_until = item->unlimited ? GST_CLOCK_TIME_NONE : item->end;
+}
+
+static void
+do_cue (GstHiredVlmText *text, TextItem *item)
+{
+  guint64 start = item->start, end = item->end, slice;
+
+  if (item->floating && in_slices (text, &slice)) {
+    set_current (text, item);
+    return;
+  }
 
   if (item->floating && GST_CLOCK_TIME_IS_VALID (text->position) &&
       GST_CLOCK_TIME_IS_VALID (start) && text->position > start) {
@@ -231,18 +240,8 @@ push_language (GstHiredVlmText *text)
 static void
 flush_current (GstHiredVlmText *text)
 {
-  g_autoptr (GstStructure) caption = NULL;
-  guint64 slice, start = text->position;
-  gboolean shown;
-
-  g_mutex_lock (&text->lock);
-  shown = text->shown;
-  g_mutex_unlock (&text->lock);
-  if (shown || !GST_CLOCK_TIME_IS_VALID (start))
-    return;
-  caption = current_caption (text, start, &slice);
-  if (caption)
-    push_cue (text, caption, start, start + slice);
+  if (!text->shown && GST_CLOCK_TIME_IS_VALID (text->position))
+    push_slice (text, text->position);
 }
 
 static void

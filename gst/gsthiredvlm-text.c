@@ -272,24 +272,16 @@ void
 gst_hired_vlm_text_arrive (GstHiredVlmText *text, const GstStructure *caption,
     guint64 position, guint64 duration, guint64 single)
 {
-  TextItem *item;
+  TextItem *item = item_new (ITEM_CUE, position, position + single);
 
+  if (GST_CLOCK_TIME_IS_VALID (duration))
+    item->end = position + duration;
+  item->unlimited = !GST_CLOCK_TIME_IS_VALID (duration);
+  item->floating = TRUE;
+  item->caption = gst_structure_copy (caption);
   g_mutex_lock (&text->lock);
-  gst_clear_structure (&text->current);
-  text->current = gst_structure_copy (caption);
-  text->shown = FALSE;
-  text->current_until = GST_CLOCK_TIME_NONE;
-  if (GST_CLOCK_TIME_IS_VALID (position) && GST_CLOCK_TIME_IS_VALID (duration))
-    text->current_until = position + duration;
-  if (!gst_hired_vlm_text_slices (text)) {
-    item = item_new (ITEM_CUE, position,
-        position + (GST_CLOCK_TIME_IS_VALID (duration) ? duration : single));
-    item->floating = TRUE;
-    item->caption = gst_structure_copy (caption);
-    limit_cues (text);
-    append (text, item);
-    text->shown = TRUE;
-  }
+  limit_cues (text);
+  append (text, item);
   g_mutex_unlock (&text->lock);
 }
 

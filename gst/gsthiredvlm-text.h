@@ -35,11 +35,6 @@ typedef struct {
   guint64 lateness; /* ns, added to the base of segments */
   gchar *language;
 
-  /* the current caption of `arrival` timing */
-  GstStructure *current;
-  gboolean shown;        /* current was pushed at least once */
-  guint64 current_until; /* stream position; NONE: until replaced */
-
   guint64 n_buffers, n_lost;
 
   /* the task's own */
@@ -47,6 +42,10 @@ typedef struct {
   gboolean negotiated;
   GstSegment segment;
   guint64 position; /* end of what was pushed */
+  /* the caption that is repeated in slices */
+  GstStructure *current;
+  gboolean shown;        /* pushed at least once */
+  guint64 current_until; /* stream position; NONE: until replaced */
 } GstHiredVlmText;
 
 void gst_hired_vlm_text_init (GstHiredVlmText *text);
