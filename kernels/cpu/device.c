@@ -30,13 +30,60 @@ cpu_bytes_new (size_t bytes)
   return ptr;
 }
 
+/* A number out of a small file of the kernel's, or SIZE_MAX. */
+static size_t
+read_size (const char *path, const char *key)
+{
+  FILE *file = fopen (path, "r");
+  if (!file)
+    return SIZE_MAX;
+  size_t value = SIZE_MAX;
+  char line[128];
+  while (value == SIZE_MAX && fgets (line, sizeof line, file))
+    if (!strncmp (line, key, strlen (key)) &&
+        sscanf (line + strlen (key), "%zu", &value) != 1)
+      break;
+  fclose (file);
+  return value;
+}
+
+/* What a container may still take; its cached files give way. */
+static size_t
+group_memory_free (void)
+{
+  const char *stat = "/sys/fs/cgroup/memory.stat";
+  size_t limit = read_size ("/sys/fs/cgroup/memory.max", "");
+  size_t used = read_size ("/sys/fs/cgroup/memory.current", "");
+  if (limit == SIZE_MAX || used == SIZE_MAX)
+    return SIZE_MAX;
+  size_t active = read_size (stat, "active_file ");
+  size_t inactive = read_size (stat, "inactive_file ");
+  if (active != SIZE_MAX && inactive != SIZE_MAX && active + inactive < used)
+    used -= active + inactive;
+  return limit > used ? limit - used : 0;
+}
+
+static size_t
+memory_free (Device *dev)
+{
+  size_t kib = read_size ("/proc/meminfo", "MemAvailable:");
+  size_t system = kib == SIZE_MAX ? SIZE_MAX : kib * 1024;
+  size_t group = group_memory_free ();
+  return group < system ? group : system;
+}
+
+/* The system promises more than it has and kills whoever uses it: what is
+ * large is only taken while there is room. */
+#define LARGE_BYTES ((size_t) 64 << 20)
+
 static void *
 cpu_alloc (Device *dev, size_t bytes)
 {
-  void *ptr = cpu_bytes_new (bytes);
+  bool fits = bytes < LARGE_BYTES || bytes <= memory_free (dev);
+  void *ptr = fits ? cpu_bytes_new (bytes) : NULL;
   if (!ptr)
     device_fail (dev, DEVICE_NO_MEMORY, "%s: %zu bytes needed, %zu bytes free",
-        dev->name, bytes, device_memory_free (dev));
+        dev->name, bytes, memory_free (dev));
   return ptr;
 }
 
@@ -56,36 +103,6 @@ cpu_scratch (Device *dev, size_t bytes)
   cpu->scratch = cpu_alloc (dev, bytes);
   cpu->scratch_bytes = cpu->scratch ? bytes : 0;
   return cpu->scratch;
-}
-
-/* A number out of a small file of the kernel's, or SIZE_MAX. */
-static size_t
-read_size (const char *path, const char *key)
-{
-  FILE *file = fopen (path, "r");
-  if (!file)
-    return SIZE_MAX;
-  size_t value = SIZE_MAX;
-  char line[128];
-  while (value == SIZE_MAX && fgets (line, sizeof line, file))
-    if (!strncmp (line, key, strlen (key)) &&
-        sscanf (line + strlen (key), "%zu", &value) != 1)
-      break;
-  fclose (file);
-  return value;
-}
-
-static size_t
-memory_free (Device *dev)
-{
-  size_t kib = read_size ("/proc/meminfo", "MemAvailable:");
-  size_t system = kib == SIZE_MAX ? SIZE_MAX : kib * 1024;
-  size_t limit = read_size ("/sys/fs/cgroup/memory.max", "");
-  size_t used = read_size ("/sys/fs/cgroup/memory.current", "");
-  if (limit == SIZE_MAX || used == SIZE_MAX)
-    return system;
-  size_t group = limit > used ? limit - used : 0;
-  return group < system ? group : system;
 }
 
 static void
