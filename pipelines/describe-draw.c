@@ -65,21 +65,33 @@ draw_image (
   cairo_restore (cr);
 }
 
-/* Darkens what tile `tile`, drawn at (x,y), has dropped. */
+/* Paths around the patches whose flag is `wanted`, `inset` within them. */
+static void
+add_patches (cairo_t *cr, const guint8 *flags, int side, guint8 wanted,
+    double x, double y, double inset)
+{
+  double patch = (double) TILE / side;
+  for (int j = 0; j < side * side; j++)
+    if (flags[j] == wanted)
+      cairo_rectangle (cr, x + j % side * patch + inset,
+          y + j / side * patch + inset, patch - 2 * inset, patch - 2 * inset);
+}
+
+/* Darkens what tile `tile`, drawn at (x,y), has dropped, and frames what it
+ * keeps, which tells them apart in a dark picture, too. */
 static void
 draw_tile (cairo_t *cr, const Geometry *g, const GByteArray *kept, int tile,
     double x, double y)
 {
-  double patch = (double) TILE / g->side;
   const guint8 *flags = kept->data + tile * g->side * g->side;
   cairo_set_source_rgba (cr, 0.06, 0.07, 0.1, 0.78);
-  for (int j = 0; j < g->side * g->side; j++)
-    if (!flags[j])
-      cairo_rectangle (
-          cr, x + j % g->side * patch, y + j / g->side * patch, patch, patch);
+  add_patches (cr, flags, g->side, 0, x, y, 0);
   cairo_fill (cr);
-  cairo_set_source_rgb (cr, 1, 1, 1);
   cairo_set_line_width (cr, 1);
+  cairo_set_source_rgba (cr, 1, 0.65, 0.1, 0.6);
+  add_patches (cr, flags, g->side, 1, x, y, 0.5);
+  cairo_stroke (cr);
+  cairo_set_source_rgb (cr, 1, 1, 1);
   cairo_rectangle (cr, x + 0.5, y + 0.5, TILE - 1, TILE - 1);
   cairo_stroke (cr);
 }
