@@ -139,16 +139,22 @@ on_done (const VlmResult *result, const GError *error, gpointer user_data)
 static const VlmRequestFuncs funcs = { on_fetch, on_release, on_text, on_done };
 
 static VlmEngine *
-open_model (const char *path, gboolean share)
+open_with (const VlmOpenOptions *options)
 {
   g_autoptr (GError) error = NULL;
-  VlmOpenOptions options = {
-    .path = path, .device = "cpu", .threads = 1, .share = share
-  };
-  VlmEngine *engine = vlm_engine_open (&options, &error);
+  VlmEngine *engine = vlm_engine_open (options, &error);
   g_assert_no_error (error);
   g_assert_nonnull (engine);
   return engine;
+}
+
+static VlmEngine *
+open_model (const char *path, gboolean share)
+{
+  VlmOpenOptions options = {
+    .path = path, .device = "cpu", .threads = 1, .share = share
+  };
+  return open_with (&options);
 }
 
 /* One request on a stream of its own, to its end. */
@@ -219,10 +225,13 @@ test_full_budget (void)
 
 /* Every text is what it is alone, whatever runs beside it. */
 static void
-test_batch (void)
+check_batch (VlmWeightType weights)
 {
   enum { STREAMS = 6 };
-  g_autoptr (VlmEngine) engine = open_model (folder, TRUE);
+  VlmOpenOptions options = {
+    .path = folder, .device = "cpu", .threads = 2, .weights = weights
+  };
+  g_autoptr (VlmEngine) engine = open_with (&options);
   Ask alone[STREAMS], beside[STREAMS];
   VlmStream *stream[STREAMS];
   for (int i = 0; i < STREAMS; i++) {
@@ -246,6 +255,43 @@ test_batch (void)
     ask_clear (&beside[i]);
     ask_clear (&alone[i]);
   }
+}
+
+static void
+test_batch_f32 (void)
+{
+  check_batch (VLM_WEIGHTS_F32);
+}
+
+static void
+test_batch_bf16 (void)
+{
+  check_batch (VLM_WEIGHTS_BF16);
+}
+
+/* From no token at all to more than there are. */
+static void
+test_budgets (void)
+{
+  static const double budgets[] = { 0, 1e-9, 0.013, 1, 1.5, 7, 1e9 };
+  g_autoptr (VlmEngine) engine = open_model (folder, TRUE);
+  for (int p = 0; vlm_policies[p]; p++)
+    for (guint i = 0; i < G_N_ELEMENTS (budgets); i++) {
+      Ask ask;
+      ask_init (&ask, 7);
+      ask.settings.max_tokens = 2;
+      ask.settings.policy = vlm_policies[p];
+      ask.settings.token_budget = budgets[i];
+      run (engine, &ask);
+      g_assert_no_error (ask.error);
+      g_assert_cmpint (ask.result.image_tokens, ==, 16 + 8 * 9);
+      g_assert_cmpint (ask.result.image_tokens_kept, <=, 16 + 8 * 9);
+      if (p == 0 && i < 2)
+        g_assert_cmpint (ask.result.image_tokens_kept, ==, 0);
+      if (p == 0 && budgets[i] == 7)
+        g_assert_cmpint (ask.result.image_tokens_kept, ==, 7);
+      ask_clear (&ask);
+    }
 }
 
 static void
@@ -571,7 +617,9 @@ main (int argc, char **argv)
   tiny_model_write (folder, NULL);
   g_test_add_func ("/engine/caption", test_caption);
   g_test_add_func ("/engine/full-budget", test_full_budget);
-  g_test_add_func ("/engine/batch", test_batch);
+  g_test_add_func ("/engine/batch/f32", test_batch_f32);
+  g_test_add_func ("/engine/batch/bf16", test_batch_bf16);
+  g_test_add_func ("/engine/budgets", test_budgets);
   g_test_add_func ("/engine/cancel", test_cancel);
   g_test_add_func ("/engine/stop-string", test_stop_string);
   g_test_add_func ("/engine/length", test_length);
