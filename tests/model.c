@@ -371,6 +371,33 @@ test_templates (void)
   folder_remove (folder);
 }
 
+/* The golden checkpoints, as transformers saved them. */
+static void
+test_goldens (void)
+{
+  g_autofree char *path = g_test_build_filename (G_TEST_DIST, "golden", NULL);
+  GDir *dir = g_dir_open (path, 0, NULL);
+  const char *name;
+  int n = 0;
+
+  g_assert_nonnull (dir);
+  while ((name = g_dir_read_name (dir))) {
+    g_autofree char *folder = g_build_filename (path, name, NULL);
+    g_autoptr (VlmModel) model = NULL;
+    g_autoptr (GError) error = NULL;
+
+    if (!g_file_test (folder, G_FILE_TEST_IS_DIR))
+      continue;
+    model = vlm_model_open (folder, &error);
+    g_assert_no_error (error);
+    g_assert_cmpstr (model->name, ==, name);
+    g_assert_nonnull (model->chat_template);
+    n++;
+  }
+  g_dir_close (dir);
+  g_assert_cmpint (n, >, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -383,5 +410,6 @@ main (int argc, char **argv)
   g_test_add_func ("/model/missing-files", test_missing_files);
   g_test_add_func ("/model/tokenizer-config", test_tokenizer_config);
   g_test_add_func ("/model/templates", test_templates);
+  g_test_add_func ("/model/goldens", test_goldens);
   return g_test_run ();
 }
