@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct Candidate {
   float logit;
@@ -52,16 +53,51 @@ compare_ids (const void *a, const void *b)
   return (x->id > y->id) - (x->id < y->id);
 }
 
-/* How many of the sorted candidates top-k leaves. */
-static int
-count_top_k (const Candidate *list, int n, int top_k)
+/* Hoare's selection; x is left in another order. */
+static float
+kth_largest (float *x, int n, int k)
 {
-  if (top_k <= 0 || top_k >= n)
-    return n;
-  int kept = top_k;
-  while (kept < n && list[kept].logit == list[top_k - 1].logit)
-    kept++;
-  return kept;
+  int low = 0, high = n - 1;
+  while (low < high) {
+    float pivot = x[(low + high) / 2];
+    int i = low, j = high;
+    while (i <= j) {
+      while (x[i] > pivot)
+        i++;
+      while (x[j] < pivot)
+        j--;
+      if (i <= j) {
+        float swapped = x[i];
+        x[i++] = x[j];
+        x[j--] = swapped;
+      }
+    }
+    if (k - 1 <= j)
+      high = j;
+    else if (k - 1 >= i)
+      low = i;
+    else
+      break;
+  }
+  return x[k - 1];
+}
+
+/* The ids that top-k leaves, ties with the k-th among them, in list; returns
+ * their number. `copy` is room for v floats. */
+static int
+choose_top_k (
+    Candidate *list, float *copy, const float *logits, int v, int top_k)
+{
+  float least = -INFINITY;
+  int n = 0;
+  if (top_k > 0 && top_k < v) {
+    memcpy (copy, logits, v * sizeof *copy);
+    least = kth_largest (copy, v, top_k);
+  }
+  for (int i = 0; i < v; i++)
+    if (!(logits[i] < least))
+      list[n++] = (Candidate){ logits[i], i };
+  return n;
 }
 
 /* How many top-p leaves: from the smallest up, all are dropped while their
@@ -107,13 +143,13 @@ sample (Device *dev, int *id, float *logits, int v, const SampleParams *params)
     *id = first_largest (logits, v);
     return;
   }
-  Candidate *list = cpu_scratch (dev, v * sizeof *list);
+  Candidate *list = cpu_scratch (dev, v * (sizeof *list + sizeof (float)));
   if (!list)
     return;
   for (int i = 0; i < v; i++)
-    list[i] = (Candidate){ logits[i] / params->temperature, i };
-  qsort (list, v, sizeof *list, compare_candidates);
-  int n = count_top_k (list, v, params->top_k);
+    logits[i] /= params->temperature;
+  int n = choose_top_k (list, (float *) (list + v), logits, v, params->top_k);
+  qsort (list, n, sizeof *list, compare_candidates);
   n = count_top_p (list, n, params->top_p);
   *id = draw (list, n, params->draw);
 }
