@@ -104,7 +104,8 @@ set_detail (GstStructure *s, const VlmResult *r)
 
 GstStructure *
 gst_hired_vlm_caption_new (const GstHiredVlmFrame *frame, const VlmResult *r,
-    const gchar *text, const gchar *model, guint64 seq, guint64 lag)
+    const gchar *text, const gchar *model, guint64 seq, guint64 lag,
+    gboolean detail)
 {
   GstStructure *s = gst_structure_new (GST_VLM_CAPTION, GST_VLM_TEXT,
       G_TYPE_STRING, text, GST_VLM_PROMPT, G_TYPE_STRING,
@@ -130,7 +131,7 @@ gst_hired_vlm_caption_new (const GstHiredVlmFrame *frame, const VlmResult *r,
   set_us (s, GST_VLM_PREFILL_TIME, r->prefill_us);
   set_us (s, GST_VLM_TTFT, r->ttft_us);
   set_us (s, GST_VLM_TOTAL_TIME, r->total_us);
-  if (r->rendered_prompt)
+  if (detail && r->rendered_prompt)
     set_detail (s, r);
   return s;
 }

@@ -23,11 +23,12 @@ void gst_hired_vlm_caption_register (void);
  * single_line makes any run of white space one space. Owned by the caller. */
 gchar *gst_hired_vlm_clean_text (const gchar *text, gboolean single_line);
 
-/* The caption of a frame (schema: gstvlmmeta.h). `lag` may be
+/* The caption of a frame (schema: gstvlmmeta.h), with the detail fields if
+ * asked for and in the result. `lag` may be
  * GST_CLOCK_TIME_NONE. */
 GstStructure *gst_hired_vlm_caption_new (const GstHiredVlmFrame *frame,
     const VlmResult *result, const gchar *text, const gchar *model, guint64 seq,
-    guint64 lag);
+    guint64 lag, gboolean detail);
 
 /* Any structure of numbers, strings, booleans, arrays and structures as one
  * JSON object, without a newline. Owned by the caller. */

@@ -114,8 +114,7 @@ reset_choice (GstHiredVlm *self)
   g_mutex_lock (&self->lock);
   self->flushing = FALSE;
   self->last_start = self->position = GST_CLOCK_TIME_NONE;
-  gst_clear_structure (&self->fresh);
-  gst_clear_structure (&self->newest);
+  gst_hired_vlm_attach_reset (self);
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
   gst_flow_combiner_reset (self->combiner);
   g_mutex_unlock (&self->lock);

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "gst/gsthiredvlm-caption.h"
 #include "gst/gsthiredvlm-frame.h"
+#include "gst/gsthiredvlm-overlay.h"
 #include "gst/gsthiredvlm-settings.h"
 #include "gst/gsthiredvlm-text.h"
 #include "gst/gsthiredvlm.h"
@@ -93,10 +94,11 @@ struct _GstHiredVlm {
   GstHiredVlmPixels pixels;
   gint64 partial_us; /* monotonic time of the last partial message */
 
-  /* what was said (lock) */
-  GstStructure *fresh, *newest; /* not yet attached; the last one */
-  guint64 slowest;              /* ns, longest description, for latency */
-  gdouble budget;               /* token budget of adaptive mode; 0: unset */
+  /* what was said (lock) */ GstStructure *fresh,
+      *newest;                         /* not yet attached; the last one */
+  GstVideoOverlayComposition *overlay; /* kept tokens of the last one */
+  guint64 slowest; /* ns, longest description, for latency */
+  gdouble budget;  /* token budget of adaptive mode; 0: unset */
   Stats stats;
 };
 
@@ -184,6 +186,13 @@ GstStructure *gst_hired_vlm_stats (GstHiredVlm *self);
 /* Lock held. */
 void gst_hired_vlm_stats_described (
     GstHiredVlm *self, const VlmResult *result, guint64 lag);
+
+/* ---- gsthiredvlm-attach.c ---- */
+
+/* The buffer (taken) with the caption and the overlay that it is due. */
+GstBuffer *gst_hired_vlm_attach (GstHiredVlm *self, GstBuffer *buffer);
+/* Forgets both. Lock held. */
+void gst_hired_vlm_attach_reset (GstHiredVlm *self);
 
 /* ---- gsthiredvlm.c ---- */
 

@@ -44,6 +44,7 @@ enum {
   PROP_POST_PARTIAL,
   PROP_TAGS,
   PROP_DETAIL,
+  PROP_DRAW_TOKENS,
   PROP_LAST_CAPTION,
   PROP_MAX_OBSERVED_LAG,
   PROP_STATS,
@@ -90,6 +91,7 @@ static const gsize places[N_PROPS] = {
   [PROP_POST_PARTIAL] = PLACE (post_partial),
   [PROP_TAGS] = PLACE (tags),
   [PROP_DETAIL] = PLACE (detail),
+  [PROP_DRAW_TOKENS] = PLACE (draw_tokens),
 };
 
 /* ---- set and get ---- */
@@ -450,6 +452,11 @@ install_output (GObjectClass *klass)
       g_param_spec_boolean ("detail", "Detail",
           "Add prompt, token ids, tile grid and kept tokens to the caption "
           "structure",
+          FALSE, PLAYING));
+  g_object_class_install_property (klass, PROP_DRAW_TOKENS,
+      g_param_spec_boolean ("draw-tokens", "Draw Tokens",
+          "Put an overlay on video that darkens the dropped tokens of the "
+          "last described frame; textoverlay and many sinks draw it",
           FALSE, PLAYING));
 }
 

@@ -202,6 +202,19 @@ remember (GstHiredVlm *self, const GstStructure *caption,
   return slower;
 }
 
+/* The worker's crop is that of the frame just described. */
+static void
+set_overlay (GstHiredVlm *self, const VlmResult *result)
+{
+  GstVideoOverlayComposition *overlay =
+      result ? gst_hired_vlm_overlay_new (result, &self->pixels.crop) : NULL;
+
+  g_mutex_lock (&self->lock);
+  g_clear_pointer (&self->overlay, gst_video_overlay_composition_unref);
+  self->overlay = overlay;
+  g_mutex_unlock (&self->lock);
+}
+
 static void
 announce (GstHiredVlm *self, const GstStructure *caption)
 {
@@ -225,21 +238,24 @@ described (GstHiredVlm *self, GstHiredVlmFrame *job, const VlmResult *result)
   g_autofree gchar *text = NULL;
   g_autoptr (GstStructure) caption = NULL;
   VlmEngineInfo info;
-  gboolean single_line;
+  gboolean single_line, detail, draw;
 
   GST_OBJECT_LOCK (self);
   single_line = self->settings.single_line;
+  detail = self->settings.detail;
+  draw = self->settings.draw_tokens;
   GST_OBJECT_UNLOCK (self);
   vlm_engine_info (self->engine, &info);
   text = gst_hired_vlm_clean_text (result->text, single_line);
   caption = gst_hired_vlm_caption_new (
-      job, result, text, info.model, self->next_seq, lag);
+      job, result, text, info.model, self->next_seq, lag, detail);
   GST_INFO_OBJECT (self, "%" GST_TIME_FORMAT " (%d of %d tokens): %s",
       GST_TIME_ARGS (job->timestamp), result->image_tokens_kept,
       result->image_tokens, text);
   if (remember (self, caption, result, lag))
     gst_element_post_message (
         GST_ELEMENT (self), gst_message_new_latency (GST_OBJECT (self)));
+  set_overlay (self, draw ? result : NULL);
   to_text_pad (self, job, caption);
   announce (self, caption);
   gst_hired_vlm_note_lag (self, lag);

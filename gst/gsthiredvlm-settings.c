@@ -96,7 +96,7 @@ gst_hired_vlm_settings_task (const GstHiredVlmSettings *settings,
   task->sampling.seed = settings->seed;
   task->stop = g_strdupv (settings->stop);
   task->resampling = settings->resampling;
-  task->detail = settings->detail;
+  task->detail = settings->detail || settings->draw_tokens;
   return TRUE;
 }
 

@@ -62,7 +62,7 @@ typedef struct {
   gboolean single_line;
   gchar *language;
   gint attach_meta; /* GstHiredVlmAttach */
-  gboolean post_messages, post_partial, tags, detail;
+  gboolean post_messages, post_partial, tags, detail, draw_tokens;
 } GstHiredVlmSettings;
 
 void gst_hired_vlm_settings_init (GstHiredVlmSettings *settings);

@@ -195,44 +195,6 @@ tell_position (GstHiredVlm *self, guint64 timestamp, guint64 duration)
     gst_hired_vlm_text_gap (&self->text, timestamp, end);
 }
 
-static void
-push_tags (GstHiredVlm *self, const GstStructure *caption)
-{
-  gst_pad_push_event (
-      self->srcpad, gst_event_new_tag (gst_tag_list_new (GST_TAG_DESCRIPTION,
-                        gst_vlm_caption_get_text (caption), NULL)));
-}
-
-/* The buffer with the caption on it that it is due; takes the buffer. */
-static GstBuffer *
-attach (GstHiredVlm *self, GstBuffer *buffer)
-{
-  g_autoptr (GstStructure) caption = NULL;
-  gboolean tags, is_new;
-  gint mode;
-
-  GST_OBJECT_LOCK (self);
-  mode = self->settings.attach_meta;
-  tags = self->settings.tags;
-  GST_OBJECT_UNLOCK (self);
-  g_mutex_lock (&self->lock);
-  is_new = self->fresh != NULL;
-  if (is_new)
-    caption = g_steal_pointer (&self->fresh);
-  else if (mode == GST_HIRED_VLM_ATTACH_ALWAYS && self->newest)
-    caption = gst_structure_copy (self->newest);
-  g_mutex_unlock (&self->lock);
-  if (caption == NULL)
-    return buffer;
-  if (tags && is_new && self->sync)
-    push_tags (self, caption);
-  if (mode == GST_HIRED_VLM_ATTACH_NONE)
-    return buffer;
-  buffer = gst_buffer_make_writable (buffer);
-  gst_hired_vlm_caption_attach (buffer, caption);
-  return buffer;
-}
-
 static GstFlowReturn
 combine_flows (GstHiredVlm *self, GstFlowReturn flow)
 {
@@ -286,7 +248,7 @@ chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
     gst_buffer_unref (buffer);
     return failed ? GST_FLOW_ERROR : GST_FLOW_FLUSHING;
   }
-  buffer = attach (self, buffer);
+  buffer = gst_hired_vlm_attach (self, buffer);
   return combine_flows (self, gst_pad_push (self->srcpad, buffer));
 }
 
@@ -317,8 +279,7 @@ reset_stream (GstHiredVlm *self)
   self->slowest = 0;
   self->next_seq = 0;
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
-  gst_clear_structure (&self->fresh);
-  gst_clear_structure (&self->newest);
+  gst_hired_vlm_attach_reset (self);
   self->stats = (Stats){ 0 };
   gst_flow_combiner_reset (self->combiner);
   g_mutex_unlock (&self->lock);

@@ -5,6 +5,7 @@
  * seconds, with and without textoverlay and queues: the longest time a frame
  * spends between the element's sink pad and the video sink. Prints a table.
  */
+#include <stdio.h>
 #include "tests/element-common.h"
 
 #define SECONDS 4
@@ -142,6 +143,88 @@ GST_START_TEST (live_video_does_not_wait)
 }
 GST_END_TEST;
 
+/* Resident memory in pages. */
+static guint64
+resident (void)
+{
+  g_autofree gchar *text = NULL;
+  guint64 size, pages;
+
+  fail_unless (g_file_get_contents ("/proc/self/statm", &text, NULL, NULL));
+  fail_unless_equals_int (
+      sscanf (text, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT, &size, &pages),
+      2);
+  return pages;
+}
+
+/* Prompt, budget, policy, interval: something else every second. */
+static void
+change_something (GstElement *element, guint second)
+{
+  g_autofree gchar *prompt = g_strdup_printf ("Question %u?", second);
+  GObject *object = G_OBJECT (element);
+
+  g_object_set (object, "prompt", prompt, "token-budget",
+      (second % 100) / 100.0, "interval", second % 7 * 100 * GST_MSECOND,
+      "detail", second % 3 == 0, NULL);
+  gst_util_set_object_arg (object, "policy", second % 2 ? "hired" : "all");
+}
+
+static void
+drop_all (Bench *b, guint64 *n_video)
+{
+  GstBuffer *buffer;
+  GstEvent *event;
+  GstMessage *message;
+
+  while ((buffer = gst_harness_try_pull (b->video))) {
+    gst_buffer_unref (buffer);
+    ++*n_video;
+  }
+  while ((buffer = gst_harness_try_pull (b->text)))
+    gst_buffer_unref (buffer);
+  while ((event = gst_harness_try_pull_event (b->text)))
+    gst_event_unref (event);
+  while ((event = gst_harness_try_pull_event (b->video)))
+    gst_event_unref (event);
+  while ((message = gst_bus_pop (b->bus)))
+    gst_message_unref (message);
+}
+
+/* As fast as it goes: every frame comes out, every caption is accounted for,
+ * memory stays. */
+GST_START_TEST (an_hour_of_live_video)
+{
+  Bench b;
+  FakeCounters counters;
+  guint64 n_video = 0, settled = 0;
+
+  bench_init (&b, TRUE, TRUE, NULL);
+  wait_loaded (&b);
+  for (guint second = 0; second < 3600; second++) {
+    change_something (b.element, second);
+    push_frames (&b, second * 30, 30);
+    drop_all (&b, &n_video);
+    if (second == 1200)
+      settled = resident ();
+  }
+  gst_harness_push_event (b.video, gst_event_new_eos ());
+  drop_all (&b, &n_video);
+  fail_unless_equals_uint64 (n_video, 3600 * 30);
+  fake_engine_counters (&counters);
+  fail_unless_equals_uint64 (stat_of (&b, "in"), 3600 * 30);
+  fail_unless_equals_uint64 (stat_of (&b, "described"), counters.begun);
+  fail_unless_equals_uint64 (stat_of (&b, "described") +
+                                 stat_of (&b, "skipped-busy") +
+                                 stat_of (&b, "skipped-interval"),
+      3600 * 30);
+  g_print ("%d captions, memory %+.2f %%\n", counters.begun,
+      100.0 * ((gdouble) resident () - settled) / settled);
+  fail_unless (resident () <= settled * 1.05);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 static Suite *
 element_pace_suite (void)
 {
@@ -152,6 +235,7 @@ element_pace_suite (void)
   tcase_set_timeout (tc, 120);
   tcase_add_checked_fixture (tc, element_setup, element_teardown);
   tcase_add_test (tc, live_video_does_not_wait);
+  tcase_add_test (tc, an_hour_of_live_video);
   return s;
 }
 

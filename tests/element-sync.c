@@ -354,6 +354,32 @@ GST_START_TEST (tags_come_before_the_buffer)
 }
 GST_END_TEST;
 
+GST_START_TEST (kept_tokens_are_drawn_on_request)
+{
+  Bench b;
+  GstBuffer *buffer;
+  GstVideoOverlayCompositionMeta *meta;
+
+  bench_init (&b, FALSE, FALSE, "draw-tokens", TRUE, NULL);
+  push_frames (&b, 0, 2);
+  for (guint i = 0; i < 2; i++) {
+    buffer = gst_harness_pull (b.video);
+    meta = gst_buffer_get_video_overlay_composition_meta (buffer);
+    fail_unless (meta != NULL);
+    fail_unless_equals_int (
+        gst_video_overlay_composition_n_rectangles (meta->overlay), 1);
+    gst_buffer_unref (buffer);
+  }
+  g_object_set (b.element, "draw-tokens", FALSE, NULL);
+  push_frames (&b, 60, 1);
+  buffer = gst_harness_pull (b.video);
+  meta = gst_buffer_get_video_overlay_composition_meta (buffer);
+  fail_unless (meta == NULL);
+  gst_buffer_unref (buffer);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 static Suite *
 element_sync_suite (void)
 {
@@ -375,6 +401,7 @@ element_sync_suite (void)
   tcase_add_test (tc, frames_without_time);
   tcase_add_test (tc, meta_always_and_none);
   tcase_add_test (tc, tags_come_before_the_buffer);
+  tcase_add_test (tc, kept_tokens_are_drawn_on_request);
   return s;
 }
 

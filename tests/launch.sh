@@ -2,12 +2,12 @@
 # launch.sh - runs the scripts of pipelines/ and looks at what they made
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-#   launch.sh MODEL-WRITER CASE
+#   launch.sh MODEL-WRITER CASE [EXAMPLE]
 #
 # The model is tiny and random: its captions are nonsense and always the same.
 # The film is the demo's, 14 seconds, so a caption every two seconds is seven.
 set -eu
-writer=$1 case=$2
+writer=$1 case=$2 example=${3-}
 source=$(cd "$(dirname "$0")/.." && pwd)
 pipelines=$source/pipelines
 film=$pipelines/sample.webm
@@ -42,6 +42,13 @@ texts () {
 cue_time () { grep -e '-->' "$2" | sed -n "$1p" | cut -d' ' -f1; }
 
 case "$case" in
+  example)
+    "$example" "$work/model" >out.txt
+    expect "$(grep -c '^signal: ' out.txt)" 4 "captions by signal"
+    expect "$(grep -c '^json: {' out.txt)" 4 "captions as JSON"
+    expect "$(grep -c '^answer: ' out.txt)" 1 "answers"
+    expect "$(grep -c '"prompt":"What colour is it?"' out.txt)" 1 "questions"
+    ;;
   picture)
     need jpegenc jpegdec pngenc pngdec
     for kind in jpeg png; do
