@@ -41,6 +41,7 @@ static void
 negotiate (GstHiredVlmText *text)
 {
   gboolean again = gst_pad_check_reconfigure (text->pad);
+  g_autoptr (GstCaps) caps = NULL;
   GstHiredVlmFormat format;
 
   if (text->negotiated && !again)
@@ -52,8 +53,8 @@ negotiate (GstHiredVlmText *text)
   text->format = format;
   text->negotiated = TRUE;
   g_mutex_unlock (&text->lock);
-  gst_pad_push_event (text->pad,
-      gst_event_new_caps (gst_caps_from_string (format_caps[format])));
+  caps = gst_caps_from_string (format_caps[format]);
+  gst_pad_push_event (text->pad, gst_event_new_caps (caps));
 }
 
 static void

@@ -67,15 +67,44 @@ gst_hired_vlm_text_clear (GstHiredVlmText *text)
   g_cond_clear (&text->changed);
 }
 
+static TextItem *
+item_new (ItemKind kind, guint64 start, guint64 end)
+{
+  TextItem *item = g_new0 (TextItem, 1);
+
+  item->kind = kind;
+  item->start = start;
+  item->newest = start;
+  item->end = end;
+  return item;
+}
+
+/* Lock held; takes the event, which may be NULL. */
+static void
+first_event (GstHiredVlmText *text, GstEvent *event)
+{
+  TextItem *item;
+
+  if (event == NULL)
+    return;
+  item = item_new (ITEM_EVENT, 0, 0);
+  item->event = event;
+  g_queue_push_tail (&text->items, item);
+}
+
 void
-gst_hired_vlm_text_attach (GstHiredVlmText *text, GstPad *pad)
+gst_hired_vlm_text_attach (GstHiredVlmText *text, GstPad *pad,
+    GstEvent *stream_start, GstEvent *segment)
 {
   g_mutex_lock (&text->lock);
   empty (text, FALSE);
   text->pad = pad;
+  text->flushing = TRUE;
   text->flow = GST_FLOW_OK;
   text->negotiated = FALSE;
   text->position = GST_CLOCK_TIME_NONE;
+  first_event (text, stream_start);
+  first_event (text, segment);
   g_mutex_unlock (&text->lock);
 }
 
@@ -162,18 +191,6 @@ limit_cues (GstHiredVlmText *text)
     }
     l = next;
   }
-}
-
-static TextItem *
-item_new (ItemKind kind, guint64 start, guint64 end)
-{
-  TextItem *item = g_new0 (TextItem, 1);
-
-  item->kind = kind;
-  item->start = start;
-  item->newest = start;
-  item->end = end;
-  return item;
 }
 
 void

@@ -51,8 +51,10 @@ typedef struct {
 void gst_hired_vlm_text_init (GstHiredVlmText *text);
 void gst_hired_vlm_text_clear (GstHiredVlmText *text);
 
-/* The pad, active or soon to be, and NULL when it goes. */
-void gst_hired_vlm_text_attach (GstHiredVlmText *text, GstPad *pad);
+/* The pad, before it is activated, and NULL when it goes. Its first events
+ * (owned, or NULL) come before anything that others queue. */
+void gst_hired_vlm_text_attach (GstHiredVlmText *text, GstPad *pad,
+    GstEvent *stream_start, GstEvent *segment);
 
 /* Starts and stops the task; for the pad's activation and for flushes. The
  * queue is emptied when it stops; a flush keeps what describes the stream. */

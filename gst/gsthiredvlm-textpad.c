@@ -61,21 +61,6 @@ gst_hired_vlm_restart_text (GstHiredVlm *self)
     gst_hired_vlm_text_event (&self->text, event);
 }
 
-/* A pad asked for while video flows begins with what it missed. */
-static void
-queue_sticky_events (GstHiredVlm *self)
-{
-  static const GstEventType types[] = { GST_EVENT_STREAM_START,
-    GST_EVENT_SEGMENT };
-
-  for (guint i = 0; i < G_N_ELEMENTS (types); i++) {
-    GstEvent *event = gst_pad_get_sticky_event (self->sinkpad, types[i], 0);
-
-    if (event)
-      gst_hired_vlm_text_event (&self->text, event);
-  }
-}
-
 /* The pad of this element, or NULL if there is one already. */
 static GstPad *
 new_pad (GstHiredVlm *self, GstPadTemplate *template)
@@ -101,23 +86,43 @@ new_pad (GstHiredVlm *self, GstPadTemplate *template)
   return NULL;
 }
 
+/* A segment that came since `known` was looked up and before the pad was
+ * active. The events are compared, not read. */
+static void
+catch_up (GstHiredVlm *self, const GstEvent *known)
+{
+  GstEvent *event =
+      gst_pad_get_sticky_event (self->sinkpad, GST_EVENT_SEGMENT, 0);
+
+  if (event && event != known)
+    gst_hired_vlm_text_event (&self->text, event);
+  else if (event)
+    gst_event_unref (event);
+}
+
 GstPad *
 gst_hired_vlm_request_pad (GstElement *element, GstPadTemplate *template,
     const gchar *name, const GstCaps *caps)
 {
   GstHiredVlm *self = GST_HIRED_VLM (element);
   GstPad *pad = new_pad (self, template);
+  g_autoptr (GstEvent) segment = NULL;
+  GstEvent *start;
 
   if (pad == NULL)
     return NULL;
   gst_hired_vlm_configure_text (self);
-  gst_hired_vlm_text_attach (&self->text, pad);
+  /* Asked for while video flows, it begins with what it missed. */
+  start = gst_pad_get_sticky_event (self->sinkpad, GST_EVENT_STREAM_START, 0);
+  segment = gst_pad_get_sticky_event (self->sinkpad, GST_EVENT_SEGMENT, 0);
+  gst_hired_vlm_text_attach (
+      &self->text, pad, start, segment ? gst_event_ref (segment) : NULL);
   g_mutex_lock (&self->lock);
   gst_flow_combiner_add_pad (self->combiner, pad);
   g_mutex_unlock (&self->lock);
   if (GST_PAD_IS_ACTIVE (self->srcpad)) {
     gst_pad_set_active (pad, TRUE);
-    queue_sticky_events (self);
+    catch_up (self, segment);
   }
   gst_element_add_pad (element, pad);
   return pad;
@@ -137,7 +142,7 @@ gst_hired_vlm_release_pad (GstElement *element, GstPad *pad)
   gst_hired_vlm_text_stop (&self->text, FALSE);
   gst_pad_push_event (pad, gst_event_new_flush_stop (FALSE));
   gst_pad_set_active (pad, FALSE);
-  gst_hired_vlm_text_attach (&self->text, NULL);
+  gst_hired_vlm_text_attach (&self->text, NULL, NULL, NULL);
   g_mutex_lock (&self->lock);
   gst_flow_combiner_remove_pad (self->combiner, pad);
   g_mutex_unlock (&self->lock);
