@@ -38,7 +38,9 @@ typedef struct Device {
   void *backend;       /* the backend's own */
 } Device;
 
-/* Opens "cpu", "cuda", "cuda:N" or "auto" (cuda if there is one, else cpu).
+/* Opens "cpu", "cuda", "cuda:N" or "auto" (cuda if there is one, else cpu);
+ * "cpu:plain", "cpu:avx2" and "cpu:avx512" use no newer instructions than
+ * these.
  * n_threads 0 means one per processor available. NULL on failure, with the
  * reason in *status. */
 Device *device_open (const char *name, int n_threads, DeviceStatus *status);

@@ -31,28 +31,24 @@ f32_of_bf16 (uint16_t x)
   return f32_of_bits ((uint32_t) x << 16);
 }
 
+/* NaN stays NaN, made quiet. */
 static inline uint16_t
 bf16_of_f32 (float x)
 {
   uint32_t bits = bits_of_f32 (x);
-  if ((bits & 0x7fffffff) > 0x7f800000)
-    return (uint16_t) (bits >> 16 | 0x40); /* NaN stays NaN, made quiet */
-  return (uint16_t) ((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
+  return (uint16_t) ((x != x ? bits | 0x400000 : rounded) >> 16);
 }
 
+/* The exponent is 112 short, which a product mends, subnormals included; of
+ * infinity and NaN it is all ones. */
 static inline float
 f32_of_f16 (uint16_t x)
 {
   uint32_t sign = (uint32_t) (x & 0x8000) << 16;
-  uint32_t exponent = x >> 10 & 31, fraction = x & 1023;
-  if (exponent == 31)
-    return f32_of_bits (
-        sign | 0x7f800000 | (fraction ? 0x400000 : 0) | fraction << 13);
-  if (exponent == 0) { /* zero or subnormal: fraction * 2^-24 */
-    float magnitude = (float) fraction * 0x1p-24f;
-    return sign ? -magnitude : magnitude;
-  }
-  return f32_of_bits (sign | (exponent + 112) << 23 | fraction << 13);
+  float magnitude = f32_of_bits ((uint32_t) (x & 0x7fff) << 13) * 0x1p112f;
+  uint32_t ones = magnitude >= 65536 ? 0x7f800000 : 0;
+  return f32_of_bits (bits_of_f32 (magnitude) | ones | sign);
 }
 
 static inline uint16_t

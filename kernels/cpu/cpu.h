@@ -31,7 +31,7 @@ typedef enum CpuLevel {
 static inline int
 cpu_threads_for (const Device *dev, size_t products)
 {
-  return products < 16 * CPU_SMALL ? 1 : dev->n_threads;
+  return products < 64 * CPU_SMALL ? 1 : dev->n_threads;
 }
 
 /* Device.backend */

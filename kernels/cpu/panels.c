@@ -51,6 +51,10 @@ mat_clear (Device *dev, Mat *w)
   memset (w, 0, sizeof *w);
 }
 
+/* Columns are taken in runs, so that what is written stays in the first-level
+ * cache while the rows are read one after the other. */
+#define RUN 64
+
 /* n columns of a row, from an even one on: every `step` of them lie together,
  * `jump` elements after the ones before. */
 typedef struct RowRun {
@@ -79,16 +83,42 @@ copy_run (const RowRun *shared, size_t size)
 }
 
 static void
-convert_run (const RowRun *run, DataType type, DataType src_type)
+widen_run (float *restrict x, const RowRun *run, DataType type)
 {
-  for (int j = 0; j < run->n; j++)
-    f32_to_type (run->to, type, j / run->step * run->jump + j % run->step,
-        f32_of_type (run->from, src_type, j));
+  if (type == TYPE_BF16)
+    for (int j = 0; j < run->n; j++)
+      x[j] = f32_of_type (run->from, TYPE_BF16, j);
+  else if (type == TYPE_F16)
+    for (int j = 0; j < run->n; j++)
+      x[j] = f32_of_type (run->from, TYPE_F16, j);
+  else
+    memcpy (x, run->from, run->n * sizeof *x);
 }
 
-/* Columns are taken in runs, so that what is written stays in the first-level
- * cache while the rows are read one after the other. */
-#define RUN 64
+static void
+narrow_run (void *restrict out, const float *x, int n, DataType type)
+{
+  if (type == TYPE_BF16)
+    for (int j = 0; j < n; j++)
+      f32_to_type (out, TYPE_BF16, j, x[j]);
+  else if (type == TYPE_F16)
+    for (int j = 0; j < n; j++)
+      f32_to_type (out, TYPE_F16, j, x[j]);
+  else
+    memcpy (out, x, n * sizeof *x);
+}
+
+/* Loops of one type each, for the compiler to vectorise. */
+static void
+convert_run (const RowRun *run, DataType type, DataType src_type)
+{
+  float wide[RUN], narrow[RUN];
+  RowRun converted = *run;
+  widen_run (wide, run, src_type);
+  narrow_run (narrow, wide, run->n, type);
+  converted.from = (const char *) narrow;
+  copy_run (&converted, data_type_bytes (type));
+}
 
 static void
 pack_panel (const Mat *w, const PanelLayout *layout, int panel, const char *src,
