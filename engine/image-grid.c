@@ -113,16 +113,17 @@ gboolean
 vlm_tile_geometry (VlmTileGeometry *geometry, const VlmConfig *config,
     int width, int height, GError **error)
 {
+  int limit = config->image.mode == VLM_IMAGE_PAD_SQUARE ? VLM_MAX_SQUARE_SIDE
+                                                         : VLM_MAX_PICTURE_SIDE;
   VlmTileGeometry g = { .side = config->vision.side,
     .tile_px = config->vision.image_size,
     .img_h = height,
     .img_w = width };
 
-  if (width < 1 || height < 1 || width > VLM_MAX_PICTURE_SIDE ||
-      height > VLM_MAX_PICTURE_SIDE) {
+  if (width < 1 || height < 1 || width > limit || height > limit) {
     g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
         "The picture is %dx%d pixels, expected sides of 1 to %d.", width,
-        height, VLM_MAX_PICTURE_SIDE);
+        height, limit);
     return FALSE;
   }
   switch (config->image.mode) {

@@ -18,8 +18,10 @@ typedef enum {
   VLM_RESAMPLING_PILLOW, /* Pillow 13's order of passes */
 } VlmResampling;
 
-/* Longest picture side that is taken. */
+/* Longest picture side that is taken, and the longest of one that is padded to
+ * a square (805 MB). */
 #define VLM_MAX_PICTURE_SIDE 32768
+#define VLM_MAX_SQUARE_SIDE 16384
 
 /* Most tiles of a picture, the whole one included. Published lists reach 37
  * (LLaVA-OneVision, 6x6). */
@@ -61,8 +63,8 @@ gboolean vlm_picture_square_size (
 
 /* Chooses the grid (transformers' select_best_resolution) and lays out the
  * tiles of a picture of width x height square pixels. Fails with
- * VLM_ERROR_REQUEST on sides outside 1..VLM_MAX_PICTURE_SIDE and on grids of
- * more than VLM_MAX_TILES. */
+ * VLM_ERROR_REQUEST on sides outside 1..VLM_MAX_PICTURE_SIDE (or
+ * VLM_MAX_SQUARE_SIDE) and on grids of more than VLM_MAX_TILES. */
 gboolean vlm_tile_geometry (VlmTileGeometry *geometry, const VlmConfig *config,
     int width, int height, GError **error);
 

@@ -112,11 +112,21 @@ test_grid_in_doubles (void)
 }
 
 static void
+check_no_geometry (const VlmConfig *config, int w, int h)
+{
+  VlmTileGeometry g;
+  GError *error = NULL;
+
+  g_assert_false (vlm_tile_geometry (&g, config, w, h, &error));
+  g_assert_error (error, VLM_ERROR, VLM_ERROR_REQUEST);
+  g_clear_error (&error);
+}
+
+static void
 test_grid_extremes (void)
 {
   VlmConfig config = picture_next_config (336);
   VlmTileGeometry g;
-  GError *error = NULL;
   int y, x, h, w;
 
   g_assert_true (vlm_tile_geometry (&g, &config, 1, 1, NULL));
@@ -128,21 +138,13 @@ test_grid_extremes (void)
   g_assert_true (vlm_tile_geometry (&g, &config, 16384, 16384, NULL));
   g_assert_cmpint (vlm_tile_count (&g), ==, 5);
 
-  g_assert_false (vlm_tile_geometry (&g, &config, 0, 5, &error));
-  g_assert_error (error, VLM_ERROR, VLM_ERROR_REQUEST);
-  g_clear_error (&error);
-  g_assert_false (vlm_tile_geometry (&g, &config, 5, 1 << 20, &error));
-  g_assert_error (error, VLM_ERROR, VLM_ERROR_REQUEST);
-  g_clear_error (&error);
+  check_no_geometry (&config, 0, 5);
+  check_no_geometry (&config, 5, 1 << 20);
   config.image.pinpoint[0][1] = 336 * 64;
   config.image.n_pinpoints = 1;
-  g_assert_false (vlm_tile_geometry (&g, &config, 640, 480, &error));
-  g_assert_error (error, VLM_ERROR, VLM_ERROR_REQUEST);
-  g_clear_error (&error);
+  check_no_geometry (&config, 640, 480);
   config.image.n_pinpoints = 0;
-  g_assert_false (vlm_tile_geometry (&g, &config, 640, 480, &error));
-  g_assert_error (error, VLM_ERROR, VLM_ERROR_REQUEST);
-  g_clear_error (&error);
+  check_no_geometry (&config, 640, 480);
 }
 
 static void
@@ -168,6 +170,7 @@ test_single_tile (void)
   g_assert_true (vlm_tile_geometry (&g, &pad, 640, 480, NULL));
   g_assert_cmpint (vlm_tile_count (&g), ==, 1);
   g_assert_cmpint (vlm_tile_image_tokens (&g, &pad), ==, 576);
+  check_no_geometry (&pad, 1, VLM_MAX_SQUARE_SIDE + 1);
 }
 
 static void
