@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  *   source -> chat-lexer.c -> tokens -> chat-parser.c -> nodes
- *          -> chat-eval.c over values (chat-value.c, chat-functions.c) -> text
+ *          -> chat-eval.c over values (chat-value.c, chat-filters.c ...) ->
+ * text
  *
  * Everything made on the way lives in one arena until the end. The first
  * failure is kept in the ChatRun, and whoever sees `failed` returns.
@@ -135,6 +136,10 @@ gboolean chat_equal (ChatRun *run, const ChatValue *a, const ChatValue *b);
 int chat_compare (ChatRun *run, const ChatValue *a, const ChatValue *b);
 gboolean chat_contains (
     ChatRun *run, const ChatValue *whole, const ChatValue *part);
+
+/* a OP b, for every operator but "and" and "or". */
+ChatValue chat_combine (
+    ChatRun *run, const char *op, const ChatValue *a, const ChatValue *b);
 
 /* As output writes it; lists and maps are refused. */
 ChatText *chat_to_text (ChatRun *run, const ChatValue *value);

@@ -5,8 +5,9 @@
  * of Jinja that such templates use, under the settings of transformers
  * (trim_blocks and lstrip_blocks on, no escaping): output, if, for, set,
  * break, continue, generation, comments; names, attributes, subscripts and
- * slices, literals, operators, inline if, tests, the filters and methods
- * listed in chat-functions.c, namespace, range, dict and raise_exception.
+ * slices, literals, operators, inline if; the tests of chat-tests.c, the
+ * filters of chat-filters.c, the methods of chat-methods.c; namespace, range,
+ * dict and raise_exception.
  * Anything else (macros, includes ...) is refused by its name and line.
  * Depth, steps and size are bounded: no template crashes or hangs.
  */
