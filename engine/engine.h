@@ -24,8 +24,8 @@ typedef struct VlmStream VlmStream;
 /* ---- opening ---- */
 
 typedef enum {
-  VLM_WEIGHTS_AUTO, /* f32 for small models and on processors without bf16
-                       products when stored so; else bf16 */
+  VLM_WEIGHTS_AUTO, /* f32 for small models; else bf16 where the device
+                       multiplies it, and as stored where not */
   VLM_WEIGHTS_F32,
   VLM_WEIGHTS_BF16,
 } VlmWeightType;

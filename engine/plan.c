@@ -26,7 +26,7 @@ vlm_plan_type (const Device *dev, const VlmModel *model)
       vlm_weights_bytes (model->weights) / data_type_bytes (stored);
   if (parameters < SMALL_PARAMETERS)
     return TYPE_F32;
-  return stored != TYPE_F32 || dev->has_bf16 ? TYPE_BF16 : TYPE_F32;
+  return dev->has_bf16 ? TYPE_BF16 : stored;
 }
 
 /* The largest picture: every grid with nothing cut off by unpadding. */

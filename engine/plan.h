@@ -35,8 +35,8 @@ vlm_plan_step_tokens (const VlmPlan *plan)
 }
 
 /* The type weights are kept in when none is asked for: f32 below 256 million
- * parameters, so that numbers can be checked exactly; above it bf16 where it
- * is stored in 16 bits or the device multiplies bf16, else f32. */
+ * parameters, so that numbers can be checked exactly; above it bf16 where the
+ * device multiplies bf16, else as stored: f16 loses nothing then. */
 DataType vlm_plan_type (const Device *dev, const VlmModel *model);
 
 /* Fails with VLM_ERROR_NO_MEMORY when not even one sequence of 1024 tokens
