@@ -289,8 +289,12 @@ ask_one_more (GstQuery *query)
 gboolean
 gst_hired_vlm_sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
 {
-  gboolean answered = gst_pad_query_default (pad, parent, query);
+  gboolean answered;
 
+  if (GST_QUERY_TYPE (query) == GST_QUERY_CONTEXT &&
+      gst_hired_vlm_context_query (GST_HIRED_VLM (parent), query))
+    return TRUE;
+  answered = gst_pad_query_default (pad, parent, query);
   if (answered && GST_QUERY_TYPE (query) == GST_QUERY_ALLOCATION)
     ask_one_more (query);
   return answered;
@@ -315,9 +319,13 @@ gboolean
 gst_hired_vlm_src_query (GstPad *pad, GstObject *parent, GstQuery *query)
 {
   GstHiredVlm *self = GST_HIRED_VLM (parent);
-  gboolean answered = gst_pad_query_default (pad, parent, query);
+  gboolean answered;
   guint64 extra;
 
+  if (GST_QUERY_TYPE (query) == GST_QUERY_CONTEXT &&
+      gst_hired_vlm_context_query (self, query))
+    return TRUE;
+  answered = gst_pad_query_default (pad, parent, query);
   if (answered && GST_QUERY_TYPE (query) == GST_QUERY_LATENCY) {
     g_mutex_lock (&self->lock);
     extra = self->sync ? self->slowest : 0;

@@ -103,6 +103,21 @@ check_settings (GstHiredVlm *self, GError **error)
   return right;
 }
 
+static VlmEngine *
+find_or_open (GstHiredVlm *self, const VlmOpenOptions *options, GError **error)
+{
+  VlmEngine *engine = NULL;
+
+  if (options->share)
+    engine = gst_hired_vlm_context_find (self, options);
+  if (engine)
+    return engine;
+  engine = vlm_engine_open (options, error);
+  if (engine && options->share)
+    gst_hired_vlm_context_offer (self, options, engine);
+  return engine;
+}
+
 gboolean
 gst_hired_vlm_model_open (GstHiredVlm *self)
 {
@@ -126,7 +141,7 @@ gst_hired_vlm_model_open (GstHiredVlm *self)
   self->reopen = FALSE;
   GST_OBJECT_UNLOCK (self);
   if (check_settings (self, &error))
-    engine = vlm_engine_open (&options, &error);
+    engine = find_or_open (self, &options, &error);
   if (engine == NULL) {
     gst_hired_vlm_fail (self, error);
     return FALSE;

@@ -128,6 +128,19 @@ void gst_hired_vlm_model_stop (GstHiredVlm *self);
 /* One ERROR message, whoever comes first; then chain fails. */
 void gst_hired_vlm_fail (GstHiredVlm *self, const GError *error);
 
+/* ---- gsthiredvlm-context.c ---- */
+
+/* A model of these settings from the application or a neighbour, with a
+ * reference, or NULL. */
+VlmEngine *gst_hired_vlm_context_find (
+    GstHiredVlm *self, const VlmOpenOptions *options);
+/* Tells that one was opened. */
+void gst_hired_vlm_context_offer (
+    GstHiredVlm *self, const VlmOpenOptions *options, VlmEngine *engine);
+/* Answers a CONTEXT query about models; FALSE if it is about something else
+ * or there is none to share. */
+gboolean gst_hired_vlm_context_query (GstHiredVlm *self, GstQuery *query);
+
 /* ---- gsthiredvlm-describe.c ---- */
 
 /* Decides whether this buffer is described, and in sync mode waits until it

@@ -289,6 +289,63 @@ GST_START_TEST (stop_strings_reach_the_engine)
 }
 GST_END_TEST;
 
+/* The application keeps the model of a stopped element for the next. */
+GST_START_TEST (model_by_context)
+{
+  Bench a, b;
+  GstMessage *message;
+  GstContext *context;
+  FakeCounters counters;
+
+  bench_init (&a, FALSE, FALSE, NULL);
+  message = pop_message (&a, GST_MESSAGE_HAVE_CONTEXT);
+  gst_message_parse_have_context (message, &context);
+  gst_message_unref (message);
+  fail_unless_equals_string (
+      gst_context_get_context_type (context), "hired.model");
+  push_frames (&a, 0, 1);
+  bench_clear (&a);
+  b.element = gst_element_factory_make ("hiredvlm", NULL);
+  g_object_set (b.element, "model-path", "fake-model", NULL);
+  gst_element_set_context (b.element, context);
+  b.video = gst_harness_new_with_element (b.element, "sink", "src");
+  gst_harness_set_live (b.video, FALSE);
+  gst_harness_set_src_caps_str (b.video, VIDEO_CAPS);
+  push_frames (&b, 0, 1);
+  fail_unless_equals_uint64 (stat_of (&b, "described"), 1);
+  fake_engine_counters (&counters);
+  fail_unless_equals_int (counters.opens, 1);
+  fail_unless_equals_int (counters.loads, 1);
+  gst_context_unref (context);
+  gst_harness_teardown (b.video);
+  gst_object_unref (b.element);
+}
+GST_END_TEST;
+
+/* Another model's context is not taken. */
+GST_START_TEST (context_of_another_model)
+{
+  GstElement *pipeline = gst_parse_launch (
+      "videotestsrc num-buffers=2 ! hiredvlm model-path=one ! hiredvlm "
+      "model-path=two ! hiredvlm model-path=two ! fakesink",
+      NULL);
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstMessage *message;
+  FakeCounters counters;
+
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  message = gst_bus_timed_pop_filtered (
+      bus, 20 * GST_SECOND, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  fail_unless_equals_int (GST_MESSAGE_TYPE (message), GST_MESSAGE_EOS);
+  gst_message_unref (message);
+  fake_engine_counters (&counters);
+  fail_unless_equals_int (counters.loads, 2);
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  gst_object_unref (bus);
+  gst_object_unref (pipeline);
+}
+GST_END_TEST;
+
 static Suite *
 element_control_suite (void)
 {
@@ -308,6 +365,8 @@ element_control_suite (void)
   tcase_add_test (tc, budget_follows_the_load);
   tcase_add_test (tc, properties_keep_their_values);
   tcase_add_test (tc, stop_strings_reach_the_engine);
+  tcase_add_test (tc, model_by_context);
+  tcase_add_test (tc, context_of_another_model);
   return s;
 }
 
