@@ -130,14 +130,12 @@ static void
 run_columns (const Run *run, int n_panels)
 {
   bool halves = run->type == TYPE_BF16 || run->type == TYPE_F16;
-  bool wide = halves && run->n_tokens > 3 * BLOCK;
-  /* Several blocks take turns on panels while these are in the cache. */
-  int step = run->type == TYPE_PAIRS ? PAIR_PANELS
-             : run->n_tokens > BLOCK && (wide || !halves)
-                 ? PANELS_AT_ONCE (BLOCK)
-                 : n_panels;
+  bool many = run->n_tokens > 3 * BLOCK;
+  /* Many blocks take turns on panels while these are in the nearest cache; of
+   * few, the last is small and wants several panels at once. */
+  int step = many ? PANELS_AT_ONCE (BLOCK) : PANELS_AT_ONCE (1);
   for (int panel = 0; panel < n_panels; panel += step)
-    if (wide)
+    if (many && halves)
       run_widened (run, panel, at_most (n_panels - panel, step));
     else
       run_stored (run, panel, at_most (n_panels - panel, step));
