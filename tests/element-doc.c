@@ -1,0 +1,142 @@
+/* element-doc.c - writes docs/element.md, or checks that it is up to date
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ *   element-doc > docs/element.md      writes it
+ *   element-doc docs/element.md        fails if it says something else
+ *
+ * Everything comes from the class, as in gst-inspect-1.0.
+ */
+#include <gst/gst.h>
+#include <string.h>
+#include "gst/gsthiredvlm.h"
+
+static void
+add_pads (GString *out, GstElementClass *klass)
+{
+  static const char *const presence[] = { "always", "sometimes", "request" };
+  g_string_append (out, "## Pads\n\n| pad | direction | presence |\n"
+                        "|---|---|---|\n");
+  for (GList *l = gst_element_class_get_pad_template_list (klass); l;
+       l = l->next) {
+    GstPadTemplate *t = l->data;
+    g_string_append_printf (out, "| `%s` | %s | %s |\n",
+        GST_PAD_TEMPLATE_NAME_TEMPLATE (t),
+        GST_PAD_TEMPLATE_DIRECTION (t) == GST_PAD_SINK ? "sink" : "src",
+        presence[GST_PAD_TEMPLATE_PRESENCE (t)]);
+  }
+}
+
+/* "sync", "0.2", ... of a value. */
+static char *
+value_text (GParamSpec *spec)
+{
+  const GValue *value = g_param_spec_get_default_value (spec);
+  if (G_VALUE_HOLDS_STRING (value))
+    return g_strdup (
+        g_value_get_string (value) ? g_value_get_string (value) : "unset");
+  if (G_VALUE_HOLDS_BOXED (value))
+    return g_strdup ("unset");
+  if (G_VALUE_HOLDS_UINT64 (value) && g_value_get_uint64 (value) == G_MAXUINT64)
+    return g_strdup ("-1");
+  if (G_VALUE_HOLDS_DOUBLE (value))
+    return g_strdup_printf ("%g", g_value_get_double (value));
+  if (G_VALUE_HOLDS_ENUM (value))
+    return g_strdup (g_enum_get_value (
+        G_PARAM_SPEC_ENUM (spec)->enum_class, g_value_get_enum (value))
+                         ->value_nick);
+  return gst_value_serialize (value);
+}
+
+/* "<image>" is no markup. */
+static char *
+no_tags (const char *text)
+{
+  g_auto (GStrv) parts = g_strsplit (text, "<", -1);
+  return g_strjoinv ("\\<", parts);
+}
+
+static const char *
+when (GParamSpec *spec)
+{
+  if (!(spec->flags & G_PARAM_WRITABLE))
+    return "read only";
+  if (spec->flags & GST_PARAM_CONTROLLABLE)
+    return "any time, by curve";
+  return spec->flags & GST_PARAM_MUTABLE_PLAYING ? "any time" : "READY";
+}
+
+static void
+add_choices (GString *out, GParamSpec *spec)
+{
+  if (!G_IS_PARAM_SPEC_ENUM (spec))
+    return;
+  GEnumClass *klass = G_PARAM_SPEC_ENUM (spec)->enum_class;
+  for (guint i = 0; i < klass->n_values; i++)
+    g_string_append_printf (out, "- `%s`: %s.\n", klass->values[i].value_nick,
+        klass->values[i].value_name);
+  g_string_append_c (out, '\n');
+}
+
+static void
+add_properties (GString *out, GObjectClass *klass)
+{
+  guint n;
+  g_autofree GParamSpec **specs = g_object_class_list_properties (klass, &n);
+  g_string_append (out, "\n## Properties\n\n");
+  for (guint i = 0; i < n; i++) {
+    GParamSpec *spec = specs[i];
+    if (spec->owner_type != G_OBJECT_CLASS_TYPE (klass))
+      continue;
+    g_autofree char *fallback = value_text (spec);
+    g_autofree char *blurb = no_tags (g_param_spec_get_blurb (spec));
+    g_string_append_printf (out, "### `%s`\n\n%s.\n\n", spec->name, blurb);
+    if (spec->flags & G_PARAM_WRITABLE)
+      g_string_append_printf (out, "Default %s. Set: %s.\n\n",
+          fallback && *fallback ? fallback : "empty", when (spec));
+    else
+      g_string_append (out, "Read only.\n\n");
+    add_choices (out, spec);
+  }
+}
+
+static char *
+make_text (void)
+{
+  GString *out = g_string_new ("# Element hiredvlm\n\n");
+  g_autoptr (GstElement) element =
+      gst_object_ref_sink (gst_element_factory_make ("hiredvlm", NULL));
+  GstElementClass *klass = GST_ELEMENT_GET_CLASS (element);
+  g_string_append_printf (out,
+      "%s.\n\nWritten by `tests/element-doc` from the element itself, as "
+      "`gst-inspect-1.0 hiredvlm` shows it;\nhow to use it is in "
+      "[pipelines.md](pipelines.md). Times are in nanoseconds.\n\n",
+      gst_element_class_get_metadata (klass, GST_ELEMENT_METADATA_DESCRIPTION));
+  add_pads (out, klass);
+  add_properties (out, G_OBJECT_CLASS (klass));
+  g_string_truncate (out, out->len - 1);
+  return g_string_free (out, FALSE);
+}
+
+int
+main (int argc, char **argv)
+{
+  gst_init (NULL, NULL);
+  GST_ELEMENT_REGISTER (hiredvlm, NULL);
+  g_autofree char *text = make_text ();
+  if (argc < 2) {
+    g_print ("%s", text);
+    return 0;
+  }
+  g_autofree char *found = NULL;
+  g_autoptr (GError) error = NULL;
+  if (!g_file_get_contents (argv[1], &found, NULL, &error)) {
+    g_printerr ("%s\n", error->message);
+    return 1;
+  }
+  if (strcmp (text, found) == 0)
+    return 0;
+  g_printerr ("%s does not say what the element says; write it anew with\n"
+              "  meson devenv -C build tests/element-doc > docs/element.md\n",
+      argv[1]);
+  return 1;
+}
