@@ -3,46 +3,39 @@
  */
 #include "gst/gsthiredvlm-private.h"
 
+#define RESOURCE gst_resource_error_quark
+#define STREAM gst_stream_error_quark
+#define LIBRARY gst_library_error_quark
+
 static const struct {
   VlmError error;
   const gchar *name;
-  gint core, library, resource, stream; /* one of them, else -1 */
+  GQuark (*domain) (void);
+  gint code;
 } error_map[] = {
-  { VLM_ERROR_SETTINGS, "settings", -1, -1, GST_RESOURCE_ERROR_SETTINGS, -1 },
-  { VLM_ERROR_NOT_FOUND, "not-found", -1, -1, GST_RESOURCE_ERROR_NOT_FOUND,
-      -1 },
-  { VLM_ERROR_OPEN, "open", -1, -1, GST_RESOURCE_ERROR_OPEN_READ, -1 },
-  { VLM_ERROR_DATA, "data", -1, -1, GST_RESOURCE_ERROR_READ, -1 },
-  { VLM_ERROR_WRONG_TYPE, "wrong-type", -1, -1, -1,
-      GST_STREAM_ERROR_WRONG_TYPE },
-  { VLM_ERROR_DEVICE, "device", -1, GST_LIBRARY_ERROR_INIT, -1, -1 },
-  { VLM_ERROR_NO_MEMORY, "no-memory", -1, -1, GST_RESOURCE_ERROR_NO_SPACE_LEFT,
-      -1 },
-  { VLM_ERROR_LOST, "lost", -1, GST_LIBRARY_ERROR_FAILED, -1, -1 },
-  { VLM_ERROR_REQUEST, "request", -1, -1, -1, GST_STREAM_ERROR_DECODE },
+  { VLM_ERROR_SETTINGS, "settings", RESOURCE, GST_RESOURCE_ERROR_SETTINGS },
+  { VLM_ERROR_NOT_FOUND, "not-found", RESOURCE, GST_RESOURCE_ERROR_NOT_FOUND },
+  { VLM_ERROR_OPEN, "open", RESOURCE, GST_RESOURCE_ERROR_OPEN_READ },
+  { VLM_ERROR_DATA, "data", RESOURCE, GST_RESOURCE_ERROR_READ },
+  { VLM_ERROR_WRONG_TYPE, "wrong-type", STREAM, GST_STREAM_ERROR_WRONG_TYPE },
+  { VLM_ERROR_DEVICE, "device", LIBRARY, GST_LIBRARY_ERROR_INIT },
+  { VLM_ERROR_NO_MEMORY, "no-memory", RESOURCE,
+      GST_RESOURCE_ERROR_NO_SPACE_LEFT },
+  { VLM_ERROR_LOST, "lost", LIBRARY, GST_LIBRARY_ERROR_FAILED },
+  { VLM_ERROR_REQUEST, "request", STREAM, GST_STREAM_ERROR_DECODE },
 };
 
 static const gchar *
 map_error (const GError *error, GQuark *domain, gint *code)
 {
+  for (guint i = 0; i < G_N_ELEMENTS (error_map); i++)
+    if (g_error_matches (error, VLM_ERROR, error_map[i].error)) {
+      *domain = error_map[i].domain ();
+      *code = error_map[i].code;
+      return error_map[i].name;
+    }
   *domain = GST_LIBRARY_ERROR;
   *code = GST_LIBRARY_ERROR_FAILED;
-  if (error->domain != VLM_ERROR)
-    return "other";
-  for (guint i = 0; i < G_N_ELEMENTS (error_map); i++) {
-    if ((gint) error_map[i].error != error->code)
-      continue;
-    if (error_map[i].resource >= 0) {
-      *domain = GST_RESOURCE_ERROR;
-      *code = error_map[i].resource;
-    } else if (error_map[i].stream >= 0) {
-      *domain = GST_STREAM_ERROR;
-      *code = error_map[i].stream;
-    } else {
-      *code = error_map[i].library;
-    }
-    return error_map[i].name;
-  }
   return "other";
 }
 

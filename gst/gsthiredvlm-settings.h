@@ -75,7 +75,7 @@ void gst_hired_vlm_settings_clear (GstHiredVlmSettings *settings);
 gboolean gst_hired_vlm_settings_task (const GstHiredVlmSettings *settings,
     const gchar *prompt, gdouble budget, VlmSettings *task, GError **error);
 
-/* policy-params from a GST_TYPE_ARRAY of strings and back, for `stop`. */
+/* `stop` from a GST_TYPE_ARRAY of strings, and back. */
 void gst_hired_vlm_settings_set_stop (
     GstHiredVlmSettings *settings, const GValue *array);
 void gst_hired_vlm_settings_get_stop (

@@ -13,4 +13,4 @@ plugin_init (GstPlugin *plugin)
 
 GST_PLUGIN_DEFINE (GST_VERSION_MAJOR, GST_VERSION_MINOR, hiredvlm,
     "Captions for video by vision-language models with HiRED token dropping",
-    plugin_init, VERSION, "LGPL", "hiredvlm", "https://github.com/hiredvlm")
+    plugin_init, VERSION, "LGPL", "hiredvlm", "Unknown package origin")
