@@ -26,9 +26,9 @@ patches (Device *dev, Act *y, const uint8_t *tiles, const float *lut, int t,
     int side, int p)
 {
   int g = side / p;
+  int threads = cpu_threads_for (dev, (size_t) 3 * t * side * side);
 
-#pragma omp parallel for num_threads(                                          \
-    dev->n_threads) if ((size_t) t * side * side > 100000)
+#pragma omp parallel for num_threads(threads)
   for (int row = 0; row < t * g; row++) {
     const uint8_t *tile = tiles + (size_t) (row / g) * side * side * 3;
     const uint8_t *line = tile + (size_t) (row % g) * p * side * 3;

@@ -185,14 +185,14 @@ resize_rows (Device *dev, uint8_t *dst, const uint8_t *src, size_t src_stride,
     int n, const ResizeAxis *axis)
 {
   int n_groups = (axis->max_taps + 3) / 4;
+  int threads = cpu_resize_threads (dev, axis, n);
   TapGroup *groups = cpu_scratch (dev, sizeof *groups * n_groups * axis->n_out);
   RowPass pass = { axis, groups, n_groups, (size_t) 3 * axis->n_in };
 
   if (!groups)
     return;
   fill_groups (groups, n_groups, axis);
-#pragma omp parallel for num_threads(                                          \
-    dev->n_threads) if (cpu_resize_is_large(axis, n))
+#pragma omp parallel for num_threads(threads)
   for (int y = 0; y < n; y += ROWS) {
     int rows = n - y < ROWS ? n - y : ROWS;
     uint8_t *to = dst + (size_t) y * axis->n_out * 3;
@@ -309,10 +309,9 @@ static void
 resize_columns (Device *dev, uint8_t *dst, const uint8_t *src,
     size_t src_stride, int width, const ResizeAxis *axis)
 {
-  int count = 3 * width;
+  int count = 3 * width, threads = cpu_resize_threads (dev, axis, width);
 
-#pragma omp parallel for num_threads(                                          \
-    dev->n_threads) if (cpu_resize_is_large(axis, width))
+#pragma omp parallel for num_threads(threads)
   for (int i = 0; i < axis->n_out; i++) {
     uint8_t *to = dst + (size_t) i * count;
 

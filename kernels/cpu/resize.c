@@ -37,8 +37,9 @@ static void
 resize_rows (Device *dev, uint8_t *dst, const uint8_t *src, size_t src_stride,
     int n, const ResizeAxis *axis)
 {
-#pragma omp parallel for num_threads(                                          \
-    dev->n_threads) if (cpu_resize_is_large(axis, n))
+  int threads = cpu_resize_threads (dev, axis, n);
+
+#pragma omp parallel for num_threads(threads)
   for (int y = 0; y < n; y++)
     cpu_resize_row (dst + (size_t) y * axis->n_out * 3,
         src + (size_t) y * src_stride, axis, 0, axis->n_out);
@@ -84,10 +85,9 @@ static void
 resize_columns (Device *dev, uint8_t *dst, const uint8_t *src,
     size_t src_stride, int width, const ResizeAxis *axis)
 {
-  int count = 3 * width;
+  int count = 3 * width, threads = cpu_resize_threads (dev, axis, width);
 
-#pragma omp parallel for num_threads(                                          \
-    dev->n_threads) if (cpu_resize_is_large(axis, width))
+#pragma omp parallel for num_threads(threads)
   for (int i = 0; i < axis->n_out; i++)
     cpu_resize_column (
         dst + (size_t) i * count, src, src_stride, 0, count, axis, i);

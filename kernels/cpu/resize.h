@@ -3,13 +3,14 @@
  */
 #pragma once
 
-#include "kernels/ops.h"
+#include "kernels/cpu/cpu.h"
 
-/* Whether a pass over `lines` rows or columns is worth a second thread. */
-static inline bool
-cpu_resize_is_large (const ResizeAxis *axis, int lines)
+/* Threads for a pass over `lines` rows or columns. */
+static inline int
+cpu_resize_threads (const Device *dev, const ResizeAxis *axis, int lines)
 {
-  return (double) lines * axis->n_out * axis->max_taps > 500000;
+  return cpu_threads_for (
+      dev, (size_t) 3 * lines * axis->n_out * axis->max_taps);
 }
 
 /* One row of resize_rows: outputs from .. to-1 of axis. */
