@@ -1,0 +1,42 @@
+/* policy-bed.h - running a policy on made-up scores
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "engine/policy.h"
+
+/* Tokens of the largest case. */
+#define BOUND 4096
+
+/* What a policy said, with the arrays its selection points to. */
+typedef struct {
+  int order[BOUND], per_tile[VLM_MAX_TILES];
+  VlmSelection selection;
+  gboolean all;
+} Outcome;
+
+/* Pinpoints of tiles of 56 pixels. */
+extern const int toy_pinpoints[3][2];
+
+VlmTileGeometry geometry_of (int side, int tile_px, int h, int w,
+    int n_pinpoints, const int pinpoints[][2]);
+
+/* With the policy's default parameters. */
+VlmPolicyInput input_of (const VlmPolicy *policy, const VlmTileGeometry *g,
+    const float *first, const float *last, double budget);
+
+/* Plans and selects; neither may fail. */
+void run_policy (
+    const VlmPolicy *policy, const VlmPolicyInput *input, Outcome *o);
+
+/* Reads "3 4 7..9"; returns how many integers that were. */
+int parse_list (const char *text, int *out);
+
+/* found[n] is what the text says. */
+void check_list (const char *expected, const int *found, int n);
+
+/* last[P,N] (P at most 5): multiples modulo a prime, so that no two tokens of
+ * a tile are equal; or all ones. */
+void fill_scores (float *last, int P, int N, int modulus, gboolean constant);
