@@ -3,4 +3,7 @@
  */
 #include "engine/error.h"
 
+/* The formatter would put spaces into the quark's name. */
+/* clang-format off */
 G_DEFINE_QUARK (vlm-error-quark, vlm_error)
+/* clang-format on */
