@@ -44,9 +44,9 @@ gboolean vlm_config_parse_activation (
     VlmActivation *act, const VlmJson *json, const char *key, GError **error);
 
 /* The chat template of a folder, in the order transformers' processors look:
- * NULL without error if there is none. Owned. */
-gboolean vlm_model_read_template (
-    const char *folder, char **chat_template, GError **error);
+ * NULL without error if there is none. Owned; *file is a constant. */
+gboolean vlm_model_read_template (const char *folder, char **chat_template,
+    const char **file, GError **error);
 
 /* Every tensor that the forward pass reads is there in its shape. Sets
  * text.tied. */

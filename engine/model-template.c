@@ -95,13 +95,19 @@ read_jinja (const char *folder, char **chat_template, GError **error)
 
 gboolean
 vlm_model_read_template (
-    const char *folder, char **chat_template, GError **error)
+    const char *folder, char **chat_template, const char **file, GError **error)
 {
+  static const char *const files[] = { "processor_config.json",
+    "chat_template.json", "chat_template.jinja", "tokenizer_config.json" };
+
   *chat_template = NULL;
-  return read_json (folder, "processor_config.json", chat_template, error) &&
-         (*chat_template ||
-             read_json (folder, "chat_template.json", chat_template, error)) &&
-         (*chat_template || read_jinja (folder, chat_template, error)) &&
-         (*chat_template ||
-             read_json (folder, "tokenizer_config.json", chat_template, error));
+  for (guint i = 0; i < G_N_ELEMENTS (files) && !*chat_template; i++) {
+    gboolean jinja = g_str_has_suffix (files[i], ".jinja");
+
+    *file = files[i];
+    if (jinja ? !read_jinja (folder, chat_template, error)
+              : !read_json (folder, *file, chat_template, error))
+      return FALSE;
+  }
+  return TRUE;
 }

@@ -151,7 +151,8 @@ vlm_model_open (const char *folder, GError **error)
 
   if (!find_folder (model, folder, error) || !read_config (model, error) ||
       !read_tokenizer (model, error) ||
-      !vlm_model_read_template (model->folder, &model->chat_template, error))
+      !vlm_model_read_template (model->folder, &model->chat_template,
+          &model->chat_template_file, error))
     return NULL;
   model->weights = vlm_weights_open (model->folder, error);
   if (!model->weights || !vlm_model_check_tensors (model, error))

@@ -132,8 +132,9 @@ typedef struct {
   char *name;   /* last part of it */
   VlmConfig config;
   VlmWeights *weights;
-  char *chat_template;  /* Jinja source, or NULL if the folder has none */
-  char *tokenizer_json; /* its text, checked by vlm_tokenizer_new */
+  char *chat_template; /* Jinja source, or NULL if the folder has none */
+  const char *chat_template_file; /* base name of where it stands */
+  char *tokenizer_json;           /* its text, checked by vlm_tokenizer_new */
   gsize tokenizer_json_length;
   int add_bos, add_eos; /* tokenizer_config.json: 1, 0, or -1 when absent */
   char *bos_token, *eos_token; /* strings for the template, or NULL */

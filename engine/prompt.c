@@ -45,8 +45,9 @@ render (const VlmModel *model, const char *question, const char *system,
         model->folder);
     return NULL;
   }
-  return vlm_chat_template_render (
-      model->chat_template, model->name, &chat, error);
+  g_autofree char *file =
+      g_build_filename (model->folder, model->chat_template_file, NULL);
+  return vlm_chat_template_render (model->chat_template, file, &chat, error);
 }
 
 static gboolean
