@@ -31,10 +31,25 @@ read_text (JsonObject *object, const char *name)
 }
 
 static void
+read_ask (GoldenAsk *ask, JsonObject *object)
+{
+  JsonObject *params = json_object_get_object_member (object, "params");
+  const char *policy = json_object_get_string_member (object, "policy");
+  g_autoptr (GList) names = json_object_get_members (params);
+
+  ask->policy = vlm_policy_find (policy)->name;
+  ask->budget = json_object_get_double_member (object, "budget");
+  for (GList *name = names; name; name = name->next) {
+    ask->param[ask->n_params].name = g_strdup (name->data);
+    ask->param[ask->n_params++].value =
+        json_object_get_double_member (params, name->data);
+  }
+}
+
+static void
 read_kept (GoldenKept *kept, JsonObject *object)
 {
-  kept->policy = read_text (object, "policy");
-  kept->budget = json_object_get_double_member (object, "budget");
+  read_ask (&kept->ask, object);
   kept->cut_margin = json_object_get_double_member (object, "cut_margin");
   kept->margin = json_object_get_double_member (object, "margin");
   kept->order = read_ints (object, "order");
@@ -43,19 +58,30 @@ read_kept (GoldenKept *kept, JsonObject *object)
 }
 
 static void
+read_picture (GoldenPicture *picture, JsonObject *object)
+{
+  JsonObject *crc = json_object_get_object_member (object, "crc");
+
+  picture->width = read_int (object, "width");
+  picture->height = read_int (object, "height");
+  picture->seed = read_int (object, "seed");
+  picture->image_tokens = read_int (object, "image_tokens");
+  picture->crc[VLM_RESAMPLING_TORCHVISION] =
+      (guint32) json_object_get_int_member (crc, "torchvision");
+  picture->crc[VLM_RESAMPLING_PILLOW] =
+      (guint32) json_object_get_int_member (crc, "pillow");
+}
+
+static void
 read_case (GoldenCase *c, JsonObject *object)
 {
   JsonArray *kept = json_object_get_array_member (object, "kept");
 
-  c->width = read_int (object, "width");
-  c->height = read_int (object, "height");
-  c->seed = read_int (object, "seed");
+  read_picture (&c->picture, object);
   c->question = read_text (object, "question");
   c->rendered = read_text (object, "rendered");
   c->prompt_ids = read_ints (object, "prompt_ids");
   c->ids = read_ints (object, "ids");
-  c->pixels_crc = (guint32) json_object_get_int_member (object, "pixels_crc");
-  c->image_tokens = read_int (object, "image_tokens");
   c->margin = json_object_get_double_member (object, "margin");
   c->n_kept = (int) json_array_get_length (kept);
   c->kept = g_new0 (GoldenKept, c->n_kept);
@@ -67,6 +93,7 @@ static void
 read_cases (Golden *golden, JsonObject *root)
 {
   JsonArray *cases = json_object_get_array_member (root, "cases");
+  JsonArray *pictures = json_object_get_array_member (root, "pictures");
   const char *resampling = json_object_get_string_member (root, "resampling");
 
   golden->resampling = g_str_equal (resampling, "pillow")
@@ -76,6 +103,11 @@ read_cases (Golden *golden, JsonObject *root)
   golden->cases = g_new0 (GoldenCase, golden->n_cases);
   for (int i = 0; i < golden->n_cases; i++)
     read_case (&golden->cases[i], json_array_get_object_element (cases, i));
+  golden->n_pictures = (int) json_array_get_length (pictures);
+  golden->pictures = g_new0 (GoldenPicture, golden->n_pictures);
+  for (int i = 0; i < golden->n_pictures; i++)
+    read_picture (
+        &golden->pictures[i], json_array_get_object_element (pictures, i));
 }
 
 static void
@@ -116,7 +148,8 @@ static void
 case_clear (GoldenCase *c)
 {
   for (int i = 0; i < c->n_kept; i++) {
-    g_free (c->kept[i].policy);
+    for (int k = 0; k < c->kept[i].ask.n_params; k++)
+      g_free (c->kept[i].ask.param[k].name);
     g_free (c->kept[i].order.values);
     g_free (c->kept[i].per_tile.values);
     g_free (c->kept[i].ids.values);
@@ -136,6 +169,7 @@ golden_free (Golden *golden)
   for (int i = 0; i < golden->n_cases; i++)
     case_clear (&golden->cases[i]);
   g_free (golden->cases);
+  g_free (golden->pictures);
   g_ptr_array_unref (golden->arrays);
   g_free (golden->bytes);
   g_free (golden->folder);
@@ -160,17 +194,18 @@ golden_array (const Golden *golden, int i, const char *name, gsize *n)
 }
 
 guint8 *
-golden_picture (const GoldenCase *c)
+golden_draw (const GoldenPicture *picture)
 {
-  guint8 *data = g_malloc ((gsize) c->width * c->height * 3);
+  guint8 *data = g_malloc ((gsize) picture->width * picture->height * 3);
 
-  for (int y = 0; y < c->height; y++)
-    for (int x = 0; x < c->width; x++) {
-      guint8 *pixel = data + ((gsize) y * c->width + x) * 3;
+  for (int y = 0; y < picture->height; y++)
+    for (int x = 0; x < picture->width; x++) {
+      guint8 *pixel = data + ((gsize) y * picture->width + x) * 3;
 
-      pixel[0] = (guint8) (7 * x + 13 * y + ((x * y) >> 3) + 31 * c->seed);
+      pixel[0] =
+          (guint8) (7 * x + 13 * y + ((x * y) >> 3) + 31 * picture->seed);
       pixel[1] = (guint8) (x * x / 7 + 3 * y);
-      pixel[2] = (guint8) (x ^ (5 * y + c->seed));
+      pixel[2] = (guint8) (x ^ (5 * y + picture->seed));
     }
   return data;
 }

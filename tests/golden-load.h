@@ -4,25 +4,40 @@
 #pragma once
 
 #include <glib.h>
-#include "engine/image.h"
+#include "engine/policy.h"
 
 typedef struct {
   int *values; /* owned */
   int n;
 } GoldenInts;
 
+/* What is asked of a policy; parameters not named have their defaults. */
 typedef struct {
-  char *policy;
-  double budget, cut_margin, margin;
+  const char *policy;
+  double budget;
+  int n_params;
+  struct {
+    char *name; /* owned */
+    double value;
+  } param[VLM_POLICY_MAX_PARAMS];
+} GoldenAsk;
+
+typedef struct {
+  GoldenAsk ask;
+  double cut_margin, margin;
   GoldenInts order, per_tile, ids;
 } GoldenKept;
 
 typedef struct {
   int width, height, seed;
+  guint32 crc[2]; /* by VlmResampling, of the normalised tiles */
+  int image_tokens;
+} GoldenPicture;
+
+typedef struct {
+  GoldenPicture picture;
   char *question, *rendered;
   GoldenInts prompt_ids, ids;
-  guint32 pixels_crc;
-  int image_tokens;
   double margin;
   int n_kept;
   GoldenKept *kept;
@@ -33,8 +48,10 @@ typedef struct {
   VlmResampling resampling;
   int n_cases;
   GoldenCase *cases;
-  char *bytes;       /* of golden.safetensors */
-  GPtrArray *arrays; /* VlmTensor */
+  int n_pictures;
+  GoldenPicture *pictures; /* without a case */
+  char *bytes;             /* of golden.safetensors */
+  GPtrArray *arrays;       /* VlmTensor */
 } Golden;
 
 /* NULL if the folder has no golden.json. */
@@ -45,8 +62,8 @@ void golden_free (Golden *golden);
 const float *golden_array (
     const Golden *golden, int i, const char *name, gsize *n);
 
-/* The picture of a case, as make-golden.py's picture(); owned. */
-guint8 *golden_picture (const GoldenCase *c);
+/* Pixels [height,width,3] as of make-golden.py's picture(); owned. */
+guint8 *golden_draw (const GoldenPicture *picture);
 
 /* zlib's CRC-32. */
 guint32 golden_crc (gconstpointer bytes, gsize n);

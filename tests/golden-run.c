@@ -74,27 +74,44 @@ golden_run_free (GoldenRun *run)
 }
 
 void
-golden_run_see (GoldenRun *run, const VlmPicture *picture,
-    VlmResampling resampling, const VlmPolicy *policy, double budget)
+golden_run_look (
+    GoldenRun *run, const GoldenPicture *picture, VlmResampling resampling)
 {
   g_autoptr (GError) error = NULL;
+  g_autofree guint8 *data = golden_draw (picture);
+  const VlmPicture pixels = { data, picture->width, picture->height,
+    (gsize) picture->width * 3, 1, 1 };
   const VlmConfig *config = &run->model->config;
+  VlmTiler **tiler = &run->tiler[resampling];
 
-  if (!run->tiler[resampling])
-    run->tiler[resampling] = vlm_tiler_new (run->dev, config, resampling);
+  if (!*tiler)
+    *tiler = vlm_tiler_new (run->dev, config, resampling);
   vlm_tile_geometry (
       &run->geometry, config, picture->width, picture->height, &error);
   g_assert_no_error (error);
   run->n_tiles = vlm_tile_count (&run->geometry);
-  run->tiles =
-      vlm_tiler_run (run->tiler[resampling], picture, &run->geometry, &error);
+  run->tiles = vlm_tiler_run (*tiler, &pixels, &run->geometry, &error);
   g_assert_no_error (error);
-  run->job = (VlmVisionJob){ .tiles = run->tiles,
-    .lut = vlm_tiler_lut (run->tiler[resampling]),
-    .policy = policy };
-  vlm_policy_defaults (policy, &run->job.input);
-  run->job.input.geometry = run->geometry;
-  run->job.input.budget = budget;
+  run->lut = vlm_tiler_lut (*tiler);
+}
+
+void
+golden_run_see (GoldenRun *run, const GoldenAsk *ask)
+{
+  g_autoptr (GError) error = NULL;
+  const VlmPolicy *policy = vlm_policy_find (ask->policy);
+  VlmPolicyInput *input = &run->job.input;
+
+  run->job =
+      (VlmVisionJob){ .tiles = run->tiles, .lut = run->lut, .policy = policy };
+  vlm_policy_defaults (policy, input);
+  for (int i = 0; i < ask->n_params; i++) {
+    vlm_policy_set_param (
+        policy, input, ask->param[i].name, ask->param[i].value, &error);
+    g_assert_no_error (error);
+  }
+  input->geometry = run->geometry;
+  input->budget = ask->budget;
   vlm_vision_run (
       run->vision, &run->job, &run->selection, &run->features, NULL, &error);
   g_assert_no_error (error);
@@ -109,7 +126,7 @@ golden_run_pixels (GoldenRun *run)
   float *pixels = g_new (float, count), lut[3 * 256];
 
   device_download (run->dev, bytes, run->tiles, count);
-  device_download (run->dev, lut, run->job.lut, sizeof lut);
+  device_download (run->dev, lut, run->lut, sizeof lut);
   for (int t = 0; t < run->n_tiles; t++)
     for (gsize i = 0; i < area; i++)
       for (int c = 0; c < 3; c++)

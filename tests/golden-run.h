@@ -7,6 +7,7 @@
 #include "engine/image.h"
 #include "engine/projector.h"
 #include "engine/vision.h"
+#include "tests/golden-load.h"
 
 typedef struct {
   Device *dev;
@@ -21,6 +22,7 @@ typedef struct {
   /* of the last picture; host copies are owned */
   VlmTileGeometry geometry;
   int n_tiles;
+  const float *lut;
   VlmVisionJob job;
   VlmSelection selection; /* arrays owned */
   const Act *features;
@@ -35,9 +37,12 @@ GoldenRun *golden_run_new (
     const char *device, const char *folder, DataType type);
 void golden_run_free (GoldenRun *run);
 
-/* Pixels to kept features. */
-void golden_run_see (GoldenRun *run, const VlmPicture *picture,
-    VlmResampling resampling, const VlmPolicy *policy, double budget);
+/* A picture to tiles. */
+void golden_run_look (
+    GoldenRun *run, const GoldenPicture *picture, VlmResampling resampling);
+
+/* The tiles to kept features. */
+void golden_run_see (GoldenRun *run, const GoldenAsk *ask);
 
 /* Normalised tiles as the reference feeds them: [t,3,T,T], owned. */
 float *golden_run_pixels (GoldenRun *run);

@@ -42,6 +42,9 @@ typedef struct {
 
 static Tally tally;
 
+static const GoldenAsk everything = { .policy = "all", .budget = 1 };
+static const GoldenAsk full_budget = { .policy = "hired", .budget = 1 };
+
 /* kind: of tally.worst, or -1. */
 static void
 compare (const char *what, int kind, const float *found, const float *expected,
@@ -104,15 +107,29 @@ check_prompt (const GoldenRun *run, const GoldenCase *c)
 }
 
 static void
-check_pixels (GoldenRun *run, const GoldenCase *c)
+check_crc (GoldenRun *run, guint32 expected)
 {
   int T = run->model->config.vision.image_size;
   gsize count = (gsize) run->n_tiles * 3 * T * T;
   g_autofree float *pixels = golden_run_pixels (run);
 
-  g_assert_cmphex (
-      golden_crc (pixels, count * sizeof (float)), ==, c->pixels_crc);
+  g_assert_cmphex (golden_crc (pixels, count * sizeof (float)), ==, expected);
   tally.pictures++;
+}
+
+/* Leaves the tiles of the golden's own resampling. */
+static void
+check_pixels (
+    GoldenRun *run, const Golden *golden, const GoldenPicture *picture)
+{
+  for (int i = 0; i < 2; i++) {
+    VlmResampling resampling = i ? golden->resampling : !golden->resampling;
+
+    golden_run_look (run, picture, resampling);
+    check_crc (run, picture->crc[resampling]);
+  }
+  g_assert_cmpint (picture->image_tokens, ==,
+      vlm_tile_image_tokens (&run->geometry, &run->model->config));
 }
 
 /* Rows of the reference's features that the selection keeps. */
@@ -180,9 +197,7 @@ check_packed (GoldenRun *run, const Golden *golden, int i)
 
   golden_run_splice (
       run, c->prompt_ids.values, c->prompt_ids.n, &found, &n_rows);
-  g_assert_cmpint (n_rows, ==, c->image_tokens);
-  g_assert_cmpint (
-      n_rows, ==, vlm_tile_image_tokens (&run->geometry, &run->model->config));
+  g_assert_cmpint (n_rows, ==, c->picture.image_tokens);
   compare ("packed", 2, found, expected, n, PACKED);
   tally.packed++;
 }
@@ -209,14 +224,12 @@ check_logits (GoldenRun *run, const Golden *golden, int i)
 }
 
 static void
-check_kept (GoldenRun *run, const Golden *golden, int i,
-    const VlmPicture *picture, const GoldenKept *kept)
+check_kept (GoldenRun *run, const Golden *golden, int i, const GoldenKept *kept)
 {
   const GoldenCase *c = &golden->cases[i];
-  const VlmPolicy *policy = vlm_policy_find (kept->policy);
   int n_rows;
 
-  golden_run_see (run, picture, golden->resampling, policy, kept->budget);
+  golden_run_see (run, &kept->ask);
   check_taps (run, golden, i);
   if (kept->cut_margin < MARGIN) {
     tally.sets_skipped++;
@@ -228,32 +241,28 @@ check_kept (GoldenRun *run, const Golden *golden, int i,
   tally.kept_sets++;
   check_features (run, golden, i, FEATURES);
   golden_run_splice (run, c->prompt_ids.values, c->prompt_ids.n, NULL, &n_rows);
-  check_greedy (run, kept->policy, &kept->ids, kept->margin, &tally.kept_texts);
+  check_greedy (
+      run, kept->ask.policy, &kept->ids, kept->margin, &tally.kept_texts);
 }
 
 static void
 check_case (GoldenRun *run, const Golden *golden, int i)
 {
   const GoldenCase *c = &golden->cases[i];
-  g_autofree guint8 *data = golden_picture (c);
-  const VlmPicture picture = { data, c->width, c->height, (gsize) c->width * 3,
-    1, 1 };
 
-  g_test_message ("case %d, %dx%d", i, c->width, c->height);
+  g_test_message ("case %d, %dx%d", i, c->picture.width, c->picture.height);
   check_prompt (run, c);
-  golden_run_see (
-      run, &picture, golden->resampling, vlm_policy_find ("all"), 1);
-  check_pixels (run, c);
+  check_pixels (run, golden, &c->picture);
+  golden_run_see (run, &everything);
   check_features (run, golden, i, FEATURES);
   check_packed (run, golden, i);
   check_logits (run, golden, i);
   /* a full budget is the unmodified model */
-  golden_run_see (
-      run, &picture, golden->resampling, vlm_policy_find ("hired"), 1);
+  golden_run_see (run, &full_budget);
   check_taps (run, golden, i);
   check_packed (run, golden, i);
   for (int k = 0; k < c->n_kept; k++)
-    check_kept (run, golden, i, &picture, &c->kept[k]);
+    check_kept (run, golden, i, &c->kept[k]);
 }
 
 static void
@@ -264,6 +273,8 @@ test_level (const char *folder, const char *device)
 
   for (int i = 0; i < golden->n_cases; i++)
     check_case (run, golden, i);
+  for (int i = 0; i < golden->n_pictures; i++)
+    check_pixels (run, golden, &golden->pictures[i]);
   golden_run_free (run);
   golden_free (golden);
 }
@@ -284,15 +295,12 @@ static void
 check_half (GoldenRun *run, const Golden *golden, int i)
 {
   const GoldenCase *c = &golden->cases[i];
-  g_autofree guint8 *data = golden_picture (c);
-  const VlmPicture picture = { data, c->width, c->height, (gsize) c->width * 3,
-    1, 1 };
   int vocab = run->model->config.text.vocab, n_rows, id;
   g_autofree float *logits = g_new (float, vocab);
   gsize n;
 
-  golden_run_see (
-      run, &picture, golden->resampling, vlm_policy_find ("all"), 1);
+  golden_run_look (run, &c->picture, golden->resampling);
+  golden_run_see (run, &everything);
   check_features (run, golden, i, HALF_FEATURES);
   golden_run_splice (run, c->prompt_ids.values, c->prompt_ids.n, NULL, &n_rows);
   golden_run_generate (run, 1, &id, logits);

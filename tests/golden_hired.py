@@ -153,7 +153,7 @@ def transposed(p):
             for y in range(y0, y1) for x in range(x0, x1)]
 
 
-def reference(p, a0, last, rate, alpha=0.5):
+def reference(p, a0, last, rate, alpha=0.5, init_topk=0):
     N, k = p.N, p.tiles - 1
     if k == 0:
         n = min(N, int(N * rate))
@@ -164,12 +164,13 @@ def reference(p, a0, last, rate, alpha=0.5):
     sub = min(total - full, k * N)
     chosen, margin = best(last[0], range(N), full)
     keep, budgets = [chosen], [full]
-    top, m = best(a0, range(N), int(N * (1 - alpha)))
+    top, m = best(a0, range(N), min(init_topk, N) or int(N * (1 - alpha)))
     margin = min(margin, m)
     count = [sum(i * N // k <= j < (i + 1) * N // k for j in top)
              for i in range(k)]
     for i in range(k):
-        n = min(int(f32(f32(count[i] / sum(count)) * f32(sub))), N)
+        share = count[i] / sum(count) if top else 0
+        n = min(int(f32(f32(share) * f32(sub))), N)
         chosen, m = best(last[1 + i], range(N), n)
         keep.append(chosen)
         budgets.append(n)
