@@ -62,7 +62,7 @@ run_case (Kt *kt, const KtCase *c)
 {
   kt->name = c->slot;
   kt->n_failures = 0;
-  for (int i = 0; i < 10 && c->sizes[i][0]; i++)
+  for (int i = 0; i < KT_MOST_SIZES && c->sizes[i][0]; i++)
     for (int fill = 0; fill < (c->fills ? KT_N_FILLS : 1); fill++) {
       kt->size = c->sizes[i];
       kt->fill = (KtFill) fill;

@@ -31,6 +31,7 @@ typedef enum KtFill {
 } KtFill;
 
 #define KT_N_SIZES 8
+#define KT_MOST_SIZES 20
 
 typedef struct Kt Kt;
 
@@ -42,7 +43,7 @@ typedef struct KtCase {
   size_t offset; /* of the slot in Ops */
   void (*run) (Kt *kt, const int *size);
   bool fills;
-  int sizes[10][KT_N_SIZES];
+  int sizes[KT_MOST_SIZES][KT_N_SIZES];
   int benches[6][KT_N_SIZES];
 } KtCase;
 

@@ -20,46 +20,53 @@
 
 /* Queries of one head, and what is known of their outputs so far. */
 typedef struct Attend {
-  int n, c; /* rows; head width, a multiple of PANEL */
+  int n, c;     /* rows; head width */
+  int v_stride; /* of values, c or more */
+  int padded_c; /* c rounded up to PANEL */
   float scale;
   float *q;     /* blocks of up to BLOCK rows, each [c,m] */
-  float *out;   /* [n,c], not yet divided by sum */
+  float *out;   /* [n,padded_c], not yet divided by sum */
   float *score; /* [BLOCK,KV_PAGE_TOKENS] */
   float max[ATTEND_ROWS], sum[ATTEND_ROWS];
   int first[ATTEND_ROWS], last[ATTEND_ROWS]; /* keys each row sees */
 } Attend;
 
+static inline int
+attend_padded (int c)
+{
+  return (c + PANEL - 1) / PANEL * PANEL;
+}
+
 static inline size_t
 attend_floats (int c)
 {
-  return (size_t) ATTEND_ROWS * c * 2 + BLOCK * KV_PAGE_TOKENS;
+  return (size_t) ATTEND_ROWS * attend_padded (c) * 2 + BLOCK * KV_PAGE_TOKENS;
 }
 
 /* Carves the arrays out of attend_floats(c) floats. */
 static inline void
-attend_init (Attend *a, float *memory, int c, float scale)
+attend_init (Attend *a, float *memory, int c, int v_stride, float scale)
 {
   a->n = 0;
   a->c = c;
+  a->v_stride = v_stride;
+  a->padded_c = attend_padded (c);
   a->scale = scale;
   a->q = memory;
-  a->out = a->q + (size_t) ATTEND_ROWS * c;
-  a->score = a->out + (size_t) ATTEND_ROWS * c;
+  a->out = a->q + (size_t) ATTEND_ROWS * a->padded_c;
+  a->score = a->out + (size_t) ATTEND_ROWS * a->padded_c;
 }
 
-/* Sets row i of n, of which `width` channels are given (the rest are 0). */
+/* Sets row i of n. */
 SIMD_INLINE void
-attend_row (
-    Attend *a, int i, int n, const float *q, int width, int first, int last)
+attend_row (Attend *a, int i, int n, const float *q, int first, int last)
 {
   int start = i / BLOCK * BLOCK, m = n - start < BLOCK ? n - start : BLOCK;
   float *to = a->q + (size_t) start * a->c + i % BLOCK;
-  for (int j = 0; j < width; j++)
+  for (int j = 0; j < a->c; j++)
     to[(size_t) j * m] = q[j];
-  for (int j = width; j < a->c; j++)
-    to[(size_t) j * m] = 0;
-  for (int j = 0; j < a->c; j += SIMD_LANES)
-    vf_store (a->out + (size_t) i * a->c + j, vf_set1 (0));
+  for (int j = 0; j < a->padded_c; j += SIMD_LANES)
+    vf_store (a->out + (size_t) i * a->padded_c + j, vf_set1 (0));
   a->max[i] = -INFINITY;
   a->sum[i] = 0;
   a->first[i] = first;
@@ -103,7 +110,7 @@ raise_max (Attend *a, int i, float max)
   float lanes[SIMD_LANES];
   vf_store (lanes, vf_exp_down (vf_set1 (a->max[i] - max)));
   if (a->sum[i] > 0)
-    scale_row (a->out + (size_t) i * a->c, a->c, lanes[0]);
+    scale_row (a->out + (size_t) i * a->padded_c, a->padded_c, lanes[0]);
   a->sum[i] *= lanes[0];
   a->max[i] = max;
 }
@@ -141,8 +148,30 @@ weigh_nothing (float *score)
     vf_store (score + j, vf_set1 (0));
 }
 
-/* Keys key .. key+63, of which those before `end` exist: k[c,64] and v[64,c]
- * (only the rows that exist are read). */
+/* Adds the values of n_keys keys to m rows from `row` on. */
+SIMD_INLINE void
+add_values (Attend *a, int row, int m, const float *v, int n_keys)
+{
+  int whole = a->v_stride < a->padded_c ? a->c / PANEL : a->padded_c / PANEL;
+  Multiply values = { .sum = a->out + (size_t) row * a->padded_c,
+    .sum_row = a->padded_c,
+    .sum_panel = PANEL,
+    .x = a->score,
+    .x_row = KV_PAGE_TOKENS,
+    .x_k = 1,
+    .w = v,
+    .w_k = a->v_stride,
+    .w_panel = PANEL,
+    .type = TYPE_F32,
+    .n_k = n_keys,
+    .tail = a->c - whole * PANEL };
+  multiply_block (&values, m, whole);
+  if (values.tail > 0)
+    multiply_tail (&values, m, whole);
+}
+
+/* Keys key .. key+63, of which those before `end` exist: k[c,64] and
+ * v[64,v_stride] (only the rows that exist are read). */
 static void
 attend_page (Attend *a, const float *k, const float *v, int key, int end)
 {
@@ -172,27 +201,16 @@ attend_page (Attend *a, const float *k, const float *v, int key, int end)
       else
         weigh_nothing (score);
     }
-    Multiply values = { .sum = a->out + (size_t) row * a->c,
-      .sum_row = a->c,
-      .sum_panel = PANEL,
-      .x = a->score,
-      .x_row = KV_PAGE_TOKENS,
-      .x_k = 1,
-      .w = v,
-      .w_k = a->c,
-      .w_panel = PANEL,
-      .type = TYPE_F32,
-      .n_k = n_keys };
-    multiply_block (&values, m, a->c / PANEL);
+    add_values (a, row, m, v, n_keys);
   }
 }
 
-/* y = the first `width` channels of row i. */
+/* y[c] = row i. */
 SIMD_INLINE void
-attend_result (const Attend *a, int i, float *y, int width)
+attend_result (const Attend *a, int i, float *y)
 {
-  const float *out = a->out + (size_t) i * a->c;
+  const float *out = a->out + (size_t) i * a->padded_c;
   vf sum = vf_set1 (a->sum[i]);
-  for (int j = 0; j < width; j += SIMD_LANES)
-    vf_store_n (y + j, width - j, vf_div (vf_load (out + j), sum));
+  for (int j = 0; j < a->c; j += SIMD_LANES)
+    vf_store_n (y + j, a->c - j, vf_div (vf_load (out + j), sum));
 }

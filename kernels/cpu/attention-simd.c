@@ -23,30 +23,31 @@ pages_of (int n_keys)
 
 /* ---- encoder ---- */
 
-/* One head of one tile, brought into the form of cache pages. */
+/* One head of one tile, brought into the form of cache pages, but for values
+ * that are padded to whole panels. */
 typedef struct Head {
   const float *k, *v; /* rows `stride` apart */
   int n_keys, stride, c, padded_c;
   float *k_pages, *v_pages;
 } Head;
 
+/* Keys past the last and channels past c are zeros. */
 static void
 pack_head (const Head *head)
 {
-  int n = pages_of (head->n_keys) * KV_PAGE_TOKENS, width = head->padded_c;
-  size_t bytes = sizeof (float) * n * width;
-  if (n > head->n_keys || width > head->c) {
-    memset (head->k_pages, 0, bytes);
-    memset (head->v_pages, 0, bytes);
-  }
+  int n = pages_of (head->n_keys) * KV_PAGE_TOKENS, c = head->c;
+  if (n > head->n_keys)
+    memset (head->k_pages, 0, sizeof (float) * n * c);
+  if (n > head->n_keys || head->padded_c > c)
+    memset (head->v_pages, 0, sizeof (float) * n * head->padded_c);
   for (int key = 0; key < head->n_keys; key++) {
-    size_t page = (size_t) (key / KV_PAGE_TOKENS) * KV_PAGE_TOKENS * width;
     const float *k = head->k + (size_t) key * head->stride;
-    float *to = head->k_pages + page + key % KV_PAGE_TOKENS;
-    for (int j = 0; j < head->c; j++)
+    float *to = head->k_pages + key % KV_PAGE_TOKENS +
+                (size_t) (key - key % KV_PAGE_TOKENS) * c;
+    for (int j = 0; j < c; j++)
       to[j * KV_PAGE_TOKENS] = k[j];
-    memcpy (head->v_pages + (size_t) key * width,
-        head->v + (size_t) key * head->stride, head->c * sizeof (float));
+    memcpy (head->v_pages + (size_t) key * head->padded_c,
+        head->v + (size_t) key * head->stride, c * sizeof (float));
   }
 }
 
@@ -57,13 +58,13 @@ attend_tile (const Head *head, Attend *a, float *y, const float *q, int n)
     size_t at = (size_t) from * head->stride;
     a->n = at_most (n - from, ATTEND_ROWS);
     for (int i = 0; i < a->n; i++)
-      attend_row (a, i, a->n, q + at + (size_t) i * head->stride, head->c, 0,
-          head->n_keys - 1);
+      attend_row (
+          a, i, a->n, q + at + (size_t) i * head->stride, 0, head->n_keys - 1);
     for (int key = 0; key < head->n_keys; key += KV_PAGE_TOKENS)
-      attend_page (a, head->k_pages + (size_t) key * head->padded_c,
+      attend_page (a, head->k_pages + (size_t) key * head->c,
           head->v_pages + (size_t) key * head->padded_c, key, head->n_keys);
     for (int i = 0; i < a->n; i++)
-      attend_result (a, i, y + at + (size_t) i * head->stride, head->c);
+      attend_result (a, i, y + at + (size_t) i * head->stride);
   }
 }
 
@@ -71,9 +72,9 @@ static void
 attention_tiles (Device *dev, Act *y, const Act *q, const Act *k, const Act *v,
     const int *q_start, int n_q, int t, int n_keys, int h, int c, float scale)
 {
-  int padded_c = (c + PANEL - 1) / PANEL * PANEL, d = h * c;
+  int padded_c = attend_padded (c), d = h * c;
   size_t n_packed = (size_t) pages_of (n_keys) * KV_PAGE_TOKENS * padded_c;
-  size_t n_each = 2 * n_packed + attend_floats (padded_c);
+  size_t n_each = 2 * n_packed + attend_floats (c);
   float *scratch = cpu_scratch (dev, sizeof *scratch * n_each * dev->n_threads);
   if (!scratch)
     return;
@@ -89,7 +90,7 @@ attention_tiles (Device *dev, Act *y, const Act *q, const Act *k, const Act *v,
     Head head = { (const float *) k + keys, (const float *) v + keys, n_keys, d,
       c, padded_c, memory, memory + n_packed };
     Attend a;
-    attend_init (&a, memory + 2 * n_packed, padded_c, scale);
+    attend_init (&a, memory + 2 * n_packed, c, padded_c, scale);
     pack_head (&head);
     size_t rows = (size_t) first * d + column;
     attend_tile (&head, &a, (float *) y + rows, (const float *) q + rows, n);
@@ -178,7 +179,7 @@ attend_span (const Span *span, Attend *a, float *y, const float *q,
     int token = (span->from + i) / group, head = (span->from + i) % group;
     int last = end - n_tokens + token;
     at[i] = ((size_t) (start + token) * h + span->kv_head * group + head) * c;
-    attend_row (a, i, span->n, q + at[i], c,
+    attend_row (a, i, span->n, q + at[i],
         window > 0 && last >= window ? last - window + 1 : 0, last);
   }
   const int *pages = batch->pages + batch->page_start[span->seq];
@@ -191,7 +192,7 @@ attend_span (const Span *span, Attend *a, float *y, const float *q,
         a->last[span->n - 1] + 1);
   }
   for (int i = 0; i < span->n; i++)
-    attend_result (a, i, y + at[i], c);
+    attend_result (a, i, y + at[i]);
 }
 
 static int
@@ -220,10 +221,6 @@ attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
     const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
     int window)
 {
-  if (c % PANEL) {
-    cpu_attention_paged (dev, y, q, kv, batch, h, n_kv_heads, c, scale, window);
-    return;
-  }
   float *scratch =
       cpu_scratch (dev, sizeof *scratch * attend_floats (c) * dev->n_threads);
   if (!scratch)
@@ -239,7 +236,7 @@ attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
     Span span = find_span (batch, n_tasks - 1 - task, n_kv_heads, group);
     Attend a;
     attend_init (
-        &a, scratch + attend_floats (c) * omp_get_thread_num (), c, scale);
+        &a, scratch + attend_floats (c) * omp_get_thread_num (), c, c, scale);
     attend_span (&span, &a, y, q, kv, batch, h, n_kv_heads, window);
   }
 }

@@ -147,8 +147,8 @@ attend_paged (float *y, const float *q, const KvLayer *kv, const int *pages,
   }
 }
 
-void
-cpu_attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
+static void
+attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
     const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
     int window)
 {
@@ -177,5 +177,5 @@ cpu_init_attention (Ops *op)
   op->attention_tiles = attention_tiles;
   op->cls_attention = cls_attention;
   op->kv_write = kv_write;
-  op->attention_paged = cpu_attention_paged;
+  op->attention_paged = attention_paged;
 }

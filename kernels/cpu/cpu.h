@@ -72,11 +72,6 @@ cpu_kv_offset (int page, int head, int n_kv_heads, int c)
   return ((size_t) page * n_kv_heads + head) * KV_PAGE_TOKENS * c;
 }
 
-/* Plain C's, for head widths that the variants leave to it. */
-void cpu_attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
-    const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
-    int window);
-
 /* plain C */
 void cpu_init_memory (Ops *op);
 void cpu_init_matmul (Ops *op);

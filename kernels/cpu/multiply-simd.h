@@ -60,6 +60,7 @@ typedef struct Multiply {
   DataType type; /* of w */
   int n_k;
   bool first;
+  int tail; /* columns of the last panel, where it is not whole */
 } Multiply;
 
 SIMD_INLINE const void *
@@ -69,9 +70,18 @@ w_at (const Multiply *a, int k, int panel, int lane)
   return (const char *) a->w + at * element_bytes (a->type);
 }
 
-/* The body for m rows and n_panels panels, both constants. */
+/* Beyond a panel's tail nothing is read. */
+SIMD_INLINE vf
+load_w (const Multiply *a, int k, int panel, int lane, const bool whole)
+{
+  const void *w = w_at (a, k, panel, lane);
+  return whole ? load_elements (w, a->type) : vf_load_n (w, a->tail - lane);
+}
+
+/* The body for m rows and n_panels panels, all of them whole or the only one
+ * not, of f32; these are constants. */
 SIMD_INLINE void
-multiply (const Multiply *a, const int m, const int n_panels)
+multiply (const Multiply *a, const int m, const int n_panels, const bool whole)
 {
   vf acc[BLOCK][MOST_PANELS][VECTORS];
   for (int i = 0; i < m; i++)
@@ -84,7 +94,7 @@ multiply (const Multiply *a, const int m, const int n_panels)
     vf b[MOST_PANELS][VECTORS];
     for (int p = 0; p < n_panels; p++)
       for (int v = 0; v < VECTORS; v++)
-        b[p][v] = load_elements (w_at (a, k, p, v * SIMD_LANES), a->type);
+        b[p][v] = load_w (a, k, p, v * SIMD_LANES, whole);
     for (int i = 0; i < m; i++) {
       vf x = vf_set1 (a->x[i * a->x_row + k * a->x_k]);
       for (int p = 0; p < n_panels; p++)
@@ -100,21 +110,22 @@ multiply (const Multiply *a, const int m, const int n_panels)
 }
 
 SIMD_INLINE void
-multiply_at (const Multiply *a, int panel, const int m, const int n_panels)
+multiply_at (const Multiply *a, int panel, const int m, const int n_panels,
+    const bool whole)
 {
   Multiply at = *a;
   at.sum += panel * a->sum_panel;
   at.w = w_at (a, 0, panel, 0);
-  multiply (&at, m, n_panels);
+  multiply (&at, m, n_panels, whole);
 }
 
 #define MULTIPLY_CASE(m)                                                       \
   case m:                                                                      \
     for (; panel + PANELS_AT_ONCE (m) <= n_panels;                             \
          panel += PANELS_AT_ONCE (m))                                          \
-      multiply_at (a, panel, m, PANELS_AT_ONCE (m));                           \
+      multiply_at (a, panel, m, PANELS_AT_ONCE (m), true);                     \
     for (; panel < n_panels; panel++)                                          \
-      multiply_at (a, panel, m, 1);                                            \
+      multiply_at (a, panel, m, 1, true);                                      \
     break
 
 /* Any number of panels by m rows, 1 <= m <= BLOCK. Inline it where `type` and
@@ -130,5 +141,25 @@ multiply_block (const Multiply *a, int m, int n_panels)
     MULTIPLY_CASE (4);
     MULTIPLY_CASE (5);
     MULTIPLY_CASE (6);
+  }
+}
+
+#define MULTIPLY_TAIL(m)                                                       \
+  case m:                                                                      \
+    multiply_at (a, panel, m, 1, false);                                       \
+    break
+
+/* The same for the one panel of which only a->tail columns exist; their sums
+ * are followed by zeros. */
+SIMD_INLINE void
+multiply_tail (const Multiply *a, int m, int panel)
+{
+  switch (m) {
+    MULTIPLY_TAIL (1);
+    MULTIPLY_TAIL (2);
+    MULTIPLY_TAIL (3);
+    MULTIPLY_TAIL (4);
+    MULTIPLY_TAIL (5);
+    MULTIPLY_TAIL (6);
   }
 }
