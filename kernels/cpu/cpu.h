@@ -80,8 +80,8 @@ void cpu_init_elementwise (Ops *op);
 void cpu_init_attention (Ops *op);
 void cpu_init_rope (Ops *op);
 void cpu_init_sample (Ops *op);
-/* Picks its own variants. */
-void cpu_init_image (Ops *op, CpuLevel level);
+void cpu_init_resize (Ops *op);
+void cpu_init_patches (Ops *op);
 
 #ifdef __cplusplus
 }

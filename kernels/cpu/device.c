@@ -149,7 +149,8 @@ fill_ops (Ops *op, CpuLevel level, bool has_bf16)
   cpu_init_attention (op);
   cpu_init_rope (op);
   cpu_init_sample (op);
-  cpu_init_image (op, level);
+  cpu_init_resize (op);
+  cpu_init_patches (op);
 #ifdef __x86_64__
   if (level >= CPU_LEVEL_AVX2)
     cpu_init_simd_avx2 (op);

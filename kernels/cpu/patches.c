@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/resize.h"
 
 /* One patch row y of one channel plane. */
 static void
@@ -40,12 +39,7 @@ patches (Device *dev, Act *y, const uint8_t *tiles, const float *lut, int t,
 }
 
 void
-cpu_init_image (Ops *op, CpuLevel level)
+cpu_init_patches (Ops *op)
 {
-  cpu_init_resize (op);
-#ifdef __x86_64__
-  if (level >= CPU_LEVEL_AVX2)
-    cpu_init_resize_avx2 (op);
-#endif
   op->patches = patches;
 }

@@ -1,5 +1,7 @@
 /* resize.h - what the variants of the CPU resize share
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Every variant gives the same bytes.
  */
 #pragma once
 
@@ -20,7 +22,3 @@ void cpu_resize_row (
 /* Bytes from .. to-1 of row i of resize_columns; dst is that row. */
 void cpu_resize_column (uint8_t *dst, const uint8_t *src, size_t src_stride,
     int from, int to, const ResizeAxis *axis, int i);
-
-/* Fill the two resize slots; every variant gives the same bytes. */
-void cpu_init_resize (Ops *op);
-void cpu_init_resize_avx2 (Ops *op);

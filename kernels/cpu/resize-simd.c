@@ -1,35 +1,49 @@
-/* resize-avx2.c - separable 8-bit resize with AVX2
+/* resize-simd.c - separable 8-bit resize, once per vector level
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Sums of bytes times 16-bit weights, two taps to an instruction. Weights of
  * more bits are split as w = high * 2^15 + low and summed apart: every step
  * is exact modulo 2^32 and the result fits 32 bits, so this equals plain C.
  */
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/resize.h"
+#include "kernels/cpu/integer-simd.h"
 
-#include <immintrin.h>
-#include <string.h>
+#include "kernels/cpu/resize.h"
+#include "kernels/cpu/variants.h"
 
 #define LOW_BITS 15
-#define INLINE static inline __attribute__ ((always_inline))
 
-INLINE int16_t
+SIMD_INLINE int16_t
 low_part (int32_t w, bool wide)
 {
   return (int16_t) (wide ? w & ((1 << LOW_BITS) - 1) : w);
 }
 
-INLINE __m256i
-join_parts (__m256i low, __m256i high, bool wide)
+/* Sums of low parts, and of high parts where weights have them. */
+typedef struct Sums {
+  vi low, high;
+} Sums;
+
+SIMD_INLINE void
+add_pairs (Sums *sums, vi pairs, vi low, vi high, bool wide)
 {
-  return wide ? _mm256_add_epi32 (low, _mm256_slli_epi32 (high, LOW_BITS))
-              : low;
+  sums->low = vi_add (sums->low, vi_madd (pairs, low));
+  if (wide)
+    sums->high = vi_add (sums->high, vi_madd (pairs, high));
+}
+
+SIMD_INLINE vi
+join_parts (Sums sums, bool wide)
+{
+  return wide ? vi_add (sums.low, vi_shift_left (sums.high, LOW_BITS))
+              : sums.low;
 }
 
 /* ---- along the rows: four taps of one pixel at a time ---- */
 
-#define ROWS 4
+/* A vector works on as many rows as it has groups; four vectors share the
+ * weights. */
+#define VECTORS 4
+#define ROWS (VECTORS * SIMD_GROUPS)
 
 /* Weights of four taps, low parts and high parts. */
 typedef struct TapGroup {
@@ -56,30 +70,19 @@ fill_groups (TapGroup *groups, int n_groups, const ResizeAxis *axis)
     }
 }
 
-/* Four pixels as R0 R1 G0 G1 B0 B1 - -, R2 R3 G2 G3 B2 B3 - -. */
-INLINE __m256i
-spread_pixels (__m128i pixels)
-{
-  const __m256i order =
-      _mm256_setr_epi8 (0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1,
-          -1, 6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
-
-  return _mm256_shuffle_epi8 (_mm256_broadcastsi128_si256 (pixels), order);
-}
-
 /* Four weights as 0 1 0 1 0 1 0 1, 2 3 2 3 2 3 2 3. */
-INLINE __m256i
+SIMD_INLINE vi
 spread_weights (const int16_t w[4])
 {
   int32_t pairs[2];
 
   memcpy (pairs, w, sizeof pairs);
-  return _mm256_setr_m128i (
-      _mm_set1_epi32 (pairs[0]), _mm_set1_epi32 (pairs[1]));
+  return vi_repeat (
+      _mm256_setr_m128i (_mm_set1_epi32 (pairs[0]), _mm_set1_epi32 (pairs[1])));
 }
 
 /* The 16 bytes at p, of which only `left` may be read. */
-INLINE __m128i
+SIMD_INLINE __m128i
 load_pixels (const uint8_t *p, size_t left, bool near_end)
 {
   uint8_t some[16] = { 0 };
@@ -90,12 +93,37 @@ load_pixels (const uint8_t *p, size_t left, bool near_end)
   return _mm_loadu_si128 ((const __m128i *) some);
 }
 
-INLINE void
-store_pixel (uint8_t *dst, __m256i low, __m256i high, int precision, bool wide)
+/* Four pixels of each row as R0 R1 G0 G1 B0 B1 - -, R2 R3 G2 G3 B2 B3 - -;
+ * rows are `step` bytes apart. */
+SIMD_INLINE vi
+load_pairs (const uint8_t *src, size_t step, size_t left, bool near_end)
 {
-  __m256i sum = join_parts (low, high, wide);
-  __m128i v = _mm_add_epi32 (
-      _mm256_castsi256_si128 (sum), _mm256_extracti128_si256 (sum, 1));
+  const __m256i order =
+      _mm256_setr_epi8 (0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1,
+          -1, 6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
+  __m128i pixels[SIMD_GROUPS];
+
+  for (int i = 0; i < SIMD_GROUPS; i++)
+    pixels[i] = load_pixels (src + i * step, left, near_end);
+  return vi_shuffle (vi_spread (pixels), vi_repeat (order));
+}
+
+SIMD_INLINE void
+add_group (Sums *sums, int n, const TapGroup *group, const uint8_t *src,
+    size_t step, size_t left, bool wide, bool near_end)
+{
+  vi low = spread_weights (group->low);
+  vi high = wide ? spread_weights (group->high) : low;
+
+  for (int v = 0; v < n; v++)
+    add_pairs (&sums[v],
+        load_pairs (src + v * SIMD_GROUPS * step, step, left, near_end), low,
+        high, wide);
+}
+
+SIMD_INLINE void
+store_pixel (uint8_t *dst, __m128i v, int precision)
+{
   uint32_t pixel;
 
   v = _mm_add_epi32 (v, _mm_set1_epi32 (1 << (precision - 1)));
@@ -106,54 +134,43 @@ store_pixel (uint8_t *dst, __m256i low, __m256i high, int precision, bool wide)
   memcpy (dst, &pixel, 3);
 }
 
-typedef struct RowSums {
-  __m256i low[ROWS], high[ROWS];
-} RowSums;
-
-INLINE void
-add_group (RowSums *sums, const TapGroup *group, const uint8_t *src,
-    size_t src_stride, size_t left, int rows, bool wide, bool near_end)
+/* Pixel i of `rows` rows: ROWS, or 1, which then fills a whole vector. */
+SIMD_INLINE void
+resize_pixel (const RowPass *pass, uint8_t *dst, const uint8_t *src,
+    size_t src_stride, int i, int rows, bool wide)
 {
-  __m256i low = spread_weights (group->low);
-  __m256i high = wide ? spread_weights (group->high) : low;
+  const ResizeAxis *axis = pass->axis;
+  const TapGroup *group = pass->groups + (size_t) i * pass->n_groups;
+  size_t at = (size_t) 3 * axis->first[i], step = rows > 1 ? src_stride : 0;
+  int n = rows > 1 ? VECTORS : 1;
+  Sums sums[VECTORS];
 
-  for (int r = 0; r < rows; r++) {
-    __m256i pixels = spread_pixels (
-        load_pixels (src + (size_t) r * src_stride, left, near_end));
+  for (int v = 0; v < n; v++)
+    sums[v] = (Sums){ vi_set1 (0), vi_set1 (0) };
+  for (int t = 0; t < axis->n_taps[i]; t += 4, group++, at += 12) {
+    size_t left = pass->row_bytes - at;
 
-    sums->low[r] =
-        _mm256_add_epi32 (sums->low[r], _mm256_madd_epi16 (pixels, low));
-    if (wide)
-      sums->high[r] =
-          _mm256_add_epi32 (sums->high[r], _mm256_madd_epi16 (pixels, high));
+    if (left >= 16)
+      add_group (sums, n, group, src + at, step, left, wide, false);
+    else
+      add_group (sums, n, group, src + at, step, left, wide, true);
+  }
+  for (int v = 0; v < n; v++) {
+    __m128i folded[SIMD_GROUPS];
+
+    vi_fold (folded, join_parts (sums[v], wide));
+    for (int r = 0; r < SIMD_GROUPS && v * SIMD_GROUPS + r < rows; r++)
+      store_pixel (dst + ((size_t) (v * SIMD_GROUPS + r) * axis->n_out + i) * 3,
+          folded[r], axis->precision);
   }
 }
 
-INLINE void
+SIMD_INLINE void
 resize_some_rows (const RowPass *pass, uint8_t *dst, const uint8_t *src,
     size_t src_stride, int rows, bool wide)
 {
-  const ResizeAxis *axis = pass->axis;
-
-  for (int i = 0; i < axis->n_out; i++) {
-    const TapGroup *group = pass->groups + (size_t) i * pass->n_groups;
-    size_t at = (size_t) 3 * axis->first[i];
-    RowSums sums;
-
-    for (int r = 0; r < rows; r++)
-      sums.low[r] = sums.high[r] = _mm256_setzero_si256 ();
-    for (int t = 0; t < axis->n_taps[i]; t += 4, group++, at += 12) {
-      size_t left = pass->row_bytes - at;
-
-      if (left >= 16)
-        add_group (&sums, group, src + at, src_stride, left, rows, wide, false);
-      else
-        add_group (&sums, group, src + at, src_stride, left, rows, wide, true);
-    }
-    for (int r = 0; r < rows; r++)
-      store_pixel (dst + ((size_t) r * axis->n_out + i) * 3, sums.low[r],
-          sums.high[r], axis->precision, wide);
-  }
+  for (int i = 0; i < pass->axis->n_out; i++)
+    resize_pixel (pass, dst, src, src_stride, i, rows, wide);
 }
 
 static void
@@ -205,85 +222,62 @@ resize_rows (Device *dev, uint8_t *dst, const uint8_t *src, size_t src_stride,
   }
 }
 
-/* ---- down the columns: two taps of 32 bytes at a time ---- */
+/* ---- down the columns: two taps of a vector of bytes at a time ---- */
 
-#define BLOCK 32
-
-typedef struct ColumnSums {
-  __m256i low[4], high[4];
-} ColumnSums;
-
-INLINE __m256i
+SIMD_INLINE vi
 weight_pair (int16_t a, int16_t b)
 {
-  return _mm256_set1_epi32 (
-      (int) ((uint32_t) (uint16_t) b << 16 | (uint16_t) a));
+  return vi_set1 ((int) ((uint32_t) (uint16_t) b << 16 | (uint16_t) a));
 }
 
-/* Bytes of two rows as pairs of 16 bits; quarter q of a lane's 16. */
-INLINE __m256i
-interleave (__m256i a, __m256i b, int quarter)
+/* Bytes of two rows as pairs of 16 bits; quarter q of every 16. */
+SIMD_INLINE vi
+interleave (vi a, vi b, int quarter)
 {
-  const __m256i zero = _mm256_setzero_si256 ();
-  __m256i half =
-      quarter < 2 ? _mm256_unpacklo_epi8 (a, b) : _mm256_unpackhi_epi8 (a, b);
+  const vi zero = vi_set1 (0);
+  vi half = quarter < 2 ? vi_low_bytes (a, b) : vi_high_bytes (a, b);
 
-  return quarter & 1 ? _mm256_unpackhi_epi8 (half, zero)
-                     : _mm256_unpacklo_epi8 (half, zero);
+  return quarter & 1 ? vi_high_bytes (half, zero) : vi_low_bytes (half, zero);
 }
 
-INLINE void
-add_tap_pair (
-    ColumnSums *sums, __m256i a, __m256i b, int32_t wa, int32_t wb, bool wide)
+SIMD_INLINE void
+add_tap_pair (Sums sums[4], vi a, vi b, int32_t wa, int32_t wb, bool wide)
 {
-  __m256i low = weight_pair (low_part (wa, wide), low_part (wb, wide));
-  __m256i high =
+  vi low = weight_pair (low_part (wa, wide), low_part (wb, wide));
+  vi high =
       weight_pair ((int16_t) (wa >> LOW_BITS), (int16_t) (wb >> LOW_BITS));
 
-  for (int q = 0; q < 4; q++) {
-    __m256i pairs = interleave (a, b, q);
-
-    sums->low[q] =
-        _mm256_add_epi32 (sums->low[q], _mm256_madd_epi16 (pairs, low));
-    if (wide)
-      sums->high[q] =
-          _mm256_add_epi32 (sums->high[q], _mm256_madd_epi16 (pairs, high));
-  }
+  for (int q = 0; q < 4; q++)
+    add_pairs (&sums[q], interleave (a, b, q), low, high, wide);
 }
 
-INLINE void
-store_block (uint8_t *dst, const ColumnSums *sums, int precision, bool wide)
+SIMD_INLINE void
+store_block (uint8_t *dst, const Sums sums[4], int precision, bool wide)
 {
-  const __m256i half = _mm256_set1_epi32 (1 << (precision - 1));
-  const __m128i shift = _mm_cvtsi32_si128 (precision);
-  __m256i v[4];
+  const vi half = vi_set1 (1 << (precision - 1));
+  vi v[4];
 
-  for (int q = 0; q < 4; q++) {
-    v[q] = join_parts (sums->low[q], sums->high[q], wide);
-    v[q] = _mm256_sra_epi32 (_mm256_add_epi32 (v[q], half), shift);
-  }
-  v[0] = _mm256_packs_epi32 (v[0], v[1]);
-  v[2] = _mm256_packs_epi32 (v[2], v[3]);
-  _mm256_storeu_si256 ((__m256i *) dst, _mm256_packus_epi16 (v[0], v[2]));
+  for (int q = 0; q < 4; q++)
+    v[q] =
+        vi_shift_right (vi_add (join_parts (sums[q], wide), half), precision);
+  vi_store (dst, vi_to_bytes (vi_to_16 (v[0], v[1]), vi_to_16 (v[2], v[3])));
 }
 
-INLINE void
+SIMD_INLINE void
 resize_block (uint8_t *dst, const uint8_t *src, size_t src_stride,
     const int32_t *w, int n_taps, int precision, bool wide)
 {
-  ColumnSums sums;
+  Sums sums[4];
   int t = 0;
 
   for (int q = 0; q < 4; q++)
-    sums.low[q] = sums.high[q] = _mm256_setzero_si256 ();
+    sums[q] = (Sums){ vi_set1 (0), vi_set1 (0) };
   for (; t + 2 <= n_taps; t += 2, src += 2 * src_stride)
-    add_tap_pair (&sums, _mm256_loadu_si256 ((const __m256i *) src),
-        _mm256_loadu_si256 ((const __m256i *) (src + src_stride)), w[t],
-        w[t + 1], wide);
+    add_tap_pair (
+        sums, vi_load (src), vi_load (src + src_stride), w[t], w[t + 1], wide);
   if (t < n_taps)
-    add_tap_pair (&sums, _mm256_loadu_si256 ((const __m256i *) src),
-        _mm256_setzero_si256 (), w[t], 0, wide);
-  store_block (dst, &sums, precision, wide);
+    add_tap_pair (sums, vi_load (src), vi_set1 (0), w[t], 0, wide);
+  store_block (dst, sums, precision, wide);
 }
 
 static void
@@ -293,8 +287,8 @@ resize_column (uint8_t *dst, const uint8_t *src, size_t src_stride, int count,
   const uint8_t *rows = src + (size_t) axis->first[i] * src_stride;
   const int32_t *w = axis->weight + (size_t) i * axis->max_taps;
 
-  for (int x = 0; x < count; x += BLOCK) {
-    int at = x + BLOCK <= count ? x : count - BLOCK;
+  for (int x = 0; x < count; x += SIMD_BYTES) {
+    int at = x + SIMD_BYTES <= count ? x : count - SIMD_BYTES;
 
     if (axis->narrow)
       resize_block (dst + at, rows + at, src_stride, w, axis->n_taps[i],
@@ -315,7 +309,7 @@ resize_columns (Device *dev, uint8_t *dst, const uint8_t *src,
   for (int i = 0; i < axis->n_out; i++) {
     uint8_t *to = dst + (size_t) i * count;
 
-    if (count < BLOCK)
+    if (count < SIMD_BYTES)
       cpu_resize_column (to, src, src_stride, 0, count, axis, i);
     else
       resize_column (to, src, src_stride, count, axis, i);
@@ -323,7 +317,7 @@ resize_columns (Device *dev, uint8_t *dst, const uint8_t *src,
 }
 
 void
-cpu_init_resize_avx2 (Ops *op)
+SIMD_NAME (cpu_init_resize) (Ops *op)
 {
   op->resize_rows = resize_rows;
   op->resize_columns = resize_columns;
