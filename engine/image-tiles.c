@@ -324,15 +324,18 @@ static float
 normalise (
     const VlmImageConfig *config, VlmResampling resampling, int c, int byte)
 {
-  float mean = config->mean[c], std = config->std[c], x = (float) byte;
+  float mean = (float) config->mean[c], std = (float) config->std[c];
+  float x = (float) byte;
 
-  if (resampling == VLM_RESAMPLING_PILLOW) {
+  if (config->do_rescale && resampling == VLM_RESAMPLING_PILLOW) {
     x = (float) (byte * config->rescale);
-  } else {
+  } else if (config->do_rescale && config->do_normalize) {
     mean *= (float) (1.0 / config->rescale);
     std *= (float) (1.0 / config->rescale);
+  } else if (config->do_rescale) {
+    x *= (float) config->rescale;
   }
-  return (x - mean) / std;
+  return config->do_normalize ? (x - mean) / std : x;
 }
 
 static gboolean

@@ -123,7 +123,7 @@ check_geometry (const VlmConfig *config, const VlmJson *json, GError **error)
 /* A number for all channels or a list of three. */
 static gboolean
 get_channels (const VlmJson *json, const char *key, gboolean positive,
-    float *values, GError **error)
+    double *values, GError **error)
 {
   JsonNode *node = vlm_json_member (json, key);
   JsonArray *list;
@@ -141,7 +141,7 @@ get_channels (const VlmJson *json, const char *key, gboolean positive,
                        ? json_node_get_double (item)
                        : 1e9;
 
-    values[c] = (float) value;
+    values[c] = value;
     if (!(value >= (positive ? 1e-6 : -1e6) && value <= 1e6))
       node = NULL;
   }
@@ -154,27 +154,20 @@ get_channels (const VlmJson *json, const char *key, gboolean positive,
 static gboolean
 parse_levels (VlmImageConfig *image, const VlmJson *json, GError **error)
 {
-  static const float mean[] = { 0.48145466f, 0.4578275f, 0.40821073f };
-  static const float std[] = { 0.26862954f, 0.26130258f, 0.27577711f };
-  gboolean rescale = TRUE, normalise = TRUE;
+  static const double mean[] = { 0.48145466, 0.4578275, 0.40821073 };
+  static const double std[] = { 0.26862954, 0.26130258, 0.27577711 };
 
   memcpy (image->mean, mean, sizeof mean);
   memcpy (image->std, std, sizeof std);
   image->rescale = 1 / 255.0;
-  if (!get_channels (json, "image_mean", FALSE, image->mean, error) ||
-      !get_channels (json, "image_std", TRUE, image->std, error) ||
-      !vlm_json_get_double (
-          json, "rescale_factor", 1e-9, 1e6, &image->rescale, error) ||
-      !vlm_json_get_boolean (json, "do_rescale", &rescale, error) ||
-      !vlm_json_get_boolean (json, "do_normalize", &normalise, error))
-    return FALSE;
-  if (!rescale)
-    image->rescale = 1;
-  for (int c = 0; !normalise && c < 3; c++) {
-    image->mean[c] = 0;
-    image->std[c] = 1;
-  }
-  return TRUE;
+  image->do_rescale = image->do_normalize = TRUE;
+  return get_channels (json, "image_mean", FALSE, image->mean, error) &&
+         get_channels (json, "image_std", TRUE, image->std, error) &&
+         vlm_json_get_double (
+             json, "rescale_factor", 1e-9, 1e6, &image->rescale, error) &&
+         vlm_json_get_boolean (json, "do_rescale", &image->do_rescale, error) &&
+         vlm_json_get_boolean (
+             json, "do_normalize", &image->do_normalize, error);
 }
 
 static gboolean

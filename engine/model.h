@@ -76,8 +76,9 @@ typedef enum {
 
 typedef struct {
   VlmImageMode mode;
-  float mean[3], std[3]; /* R, G, B */
-  double rescale;        /* usually 1/255 */
+  gboolean do_rescale, do_normalize;
+  double mean[3], std[3]; /* R, G, B */
+  double rescale;         /* usually 1/255 */
   int n_pinpoints;
   int pinpoint[VLM_MAX_PINPOINTS][2]; /* (height, width), order decides ties */
 } VlmImageConfig;
@@ -92,10 +93,18 @@ typedef struct {
                            config, top level, text config, class default */
 } VlmGenerationConfig;
 
+/* Settings that are not followed, each worth a warning. */
+typedef enum {
+  VLM_QUIRK_BEAMS = 1 << 0,       /* num_beams above 1 */
+  VLM_QUIRK_TOKEN_COUNT = 1 << 1, /* the processor counts image tokens
+                                     otherwise than the model */
+} VlmQuirks;
+
 typedef struct VlmFamily VlmFamily;
 
 typedef struct {
   const VlmFamily *family;
+  unsigned quirks; /* VlmQuirks */
   VlmVisionConfig vision;
   VlmTextConfig text;
   VlmImageConfig image;

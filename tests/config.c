@@ -54,7 +54,7 @@ test_defaults (void)
   g_assert_cmpint (c.image.n_pinpoints, ==, 5);
   g_assert_cmpint (c.image.pinpoint[3][0], ==, 1008);
   g_assert_cmpfloat (c.image.rescale, ==, 1 / 255.0);
-  g_assert_cmpfloat (c.image.std[2], ==, 0.27577711f);
+  g_assert_cmpfloat (c.image.std[2], ==, 0.27577711);
   g_assert_cmpint (c.text.kind, ==, VLM_TEXT_LLAMA);
   g_assert_cmpint (c.text.vocab, ==, 32000);
   g_assert_cmpint (c.text.hidden, ==, 11008);
@@ -199,15 +199,15 @@ test_image_processors (void)
   g_assert_cmpint (image.mode, ==, VLM_IMAGE_CENTRE_CROP);
   image = parse_image (clip, nested);
   g_assert_cmpint (image.mode, ==, VLM_IMAGE_PAD_SQUARE);
-  g_assert_cmpfloat (image.mean[1], ==, 0.25f);
+  g_assert_cmpfloat (image.mean[1], ==, 0.25);
   g_assert_cmpfloat (image.std[2], ==, 2);
   g_assert_cmpfloat (image.rescale, ==, 0.5);
   image = parse_image ("{\"size\":336,\"crop_size\":336,\"do_normalize\":"
                        "false,\"do_rescale\":false}",
       NULL);
-  g_assert_cmpfloat (image.mean[0], ==, 0);
-  g_assert_cmpfloat (image.std[0], ==, 1);
-  g_assert_cmpfloat (image.rescale, ==, 1);
+  g_assert_false (image.do_normalize);
+  g_assert_false (image.do_rescale);
+  g_assert_cmpfloat (image.rescale, ==, 1 / 255.0);
 }
 
 static VlmGenerationConfig
@@ -298,6 +298,8 @@ static const struct {
       ",\"text_config\":{\"rope_parameters\":{\"partial_rotary_factor\":"
       "0.5}}",
       NULL, VLM_ERROR_WRONG_TYPE, "partial_rotary_factor is 0.5" },
+  { "llava", ",\"text_config\":{\"partial_rotary_factor\":0.5}", NULL,
+      VLM_ERROR_WRONG_TYPE, "text_config.partial_rotary_factor is 0.5" },
   { "llava", ",\"text_config\":{\"rope_parameters\":{\"full_attention\":{}}}",
       NULL, VLM_ERROR_WRONG_TYPE, "rope_parameters.full_attention is {}" },
   { "llava",

@@ -103,6 +103,7 @@ FOLDERS = {
         "dtype": torch.bfloat16, "sparse": True, "tile": 60, "patch": 12,
         "pinpoints": [[2, 1], [1, 4], [3, 2], [1, 1]],
         "generation": {"eos_token_id": [2, 9, 40]},
+        "image": {"image_mean": [0.5] * 3, "image_std": [0.5] * 3},
         "top": {"projector_hidden_act": "quick_gelu",
                 "vision_feature_layer": [-1, 2, 1]},
         "vision": {"hidden_size": 30, "num_attention_heads": 3,
@@ -115,6 +116,7 @@ FOLDERS = {
               "text": rope("linear", factor=2.0)},
     "llava-full": {
         "llava": "pad", "pillow": True, "dtype": torch.bfloat16,
+        "image": {"do_normalize": False},
         "top": {"vision_feature_select_strategy": "full"}},
 }
 
@@ -189,13 +191,14 @@ def draw_text(rng, more):
             "vocab": rng.randint(0, 90)}
     if kind == "mistral" or kind == "llama" and rng.random() < 0.2:
         text["head_dim"] = one([None, width, 8, 20, 64])
-    if text["num_key_value_heads"] == heads and rng.random() < 0.5:
-        text["num_key_value_heads"] = None
+    if text["num_key_value_heads"] == heads and rng.random() < 0.5 or \
+            text["num_key_value_heads"] is None:
+        text["num_key_value_heads"] = heads if kind == "mistral" else None
     if kind == "llama":
         text["attention_bias"] = rng.random() < 0.3
         text["mlp_bias"] = rng.random() < 0.3
     if kind == "mistral":
-        text["sliding_window"] = one([None, 4096, 48, 1, 100])
+        text["sliding_window"] = one([None, 4096, 48, 2, 100])
     if kind == "qwen2":
         draw_window(rng, text)
     tied = rng.random() < 0.25

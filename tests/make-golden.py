@@ -240,7 +240,12 @@ def main():
     for name in args.names or folders:
         if args.draw:
             print(name, folders[name], flush=True)
-        make(name, f"{args.dir}/{name}", folders[name], args.seed)
+        try:
+            make(name, f"{args.dir}/{name}", folders[name], args.seed)
+        except Exception as refusal:
+            if not args.draw:
+                raise
+            print(name, "is refused:", refusal, flush=True)
 
 
 if __name__ == "__main__":
