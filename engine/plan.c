@@ -55,7 +55,7 @@ position_limit (const VlmTextConfig *text)
 {
   double limit = text->max_position;
   const VlmRope *rope = &text->rope;
-  if (rope->kind == VLM_ROPE_DYNAMIC)
+  if (rope->kind == VLM_ROPE_DYNAMIC || rope->kind == VLM_ROPE_LINEAR)
     limit *= MAX (rope->factor, 1);
   if (rope->kind == VLM_ROPE_YARN)
     limit = MAX (limit, rope->original_max_position * rope->factor);
