@@ -134,6 +134,33 @@ source_init (Source *source, const char *name, const char *file,
   return TRUE;
 }
 
+/* transformers' processor writes as many placeholders as its own settings
+ * give: those of the patches, num_additional_image_tokens, less one for
+ * "default". Source: its LlavaNextProcessor and LlavaProcessor. */
+static gboolean
+check_processor (VlmConfig *config, const VlmJson *processor, GError **error)
+{
+  const char *strategy = "", *marker = "<image>";
+  int patch = config->vision.patch, additional = 0;
+
+  if (!vlm_json_get_string (processor, "image_token", &marker, error) ||
+      !vlm_json_get_int (processor, "patch_size", 1, G_MAXINT, &patch, error) ||
+      !vlm_json_get_int (processor, "num_additional_image_tokens", 0, G_MAXINT,
+          &additional, error) ||
+      !vlm_json_get_string (
+          processor, "vision_feature_select_strategy", &strategy, error))
+    return FALSE;
+  if (!g_str_equal (marker, "<image>"))
+    return vlm_json_fail (
+        processor, "image_token", VLM_ERROR_WRONG_TYPE, "\"<image>\"", error);
+  additional -= g_str_equal (strategy, "default") ? 1 : 0;
+  if (vlm_json_has (processor, "patch_size") &&
+      (patch != config->vision.patch ||
+          additional != (config->keep_class_token ? 1 : 0)))
+    config->quirks |= VLM_QUIRK_TOKEN_COUNT;
+  return TRUE;
+}
+
 gboolean
 vlm_config_parse (VlmConfig *config, const char *name, const char *config_json,
     const char *generation_json, const char *preprocessor_json,
@@ -158,6 +185,7 @@ vlm_config_parse (VlmConfig *config, const char *name, const char *config_json,
       parse_model (config, &top.json, error) &&
       vlm_config_parse_image (config, &top.json,
           nested.object ? &nested : &preprocessor.json, error) &&
+      check_processor (config, &processor.json, error) &&
       vlm_config_parse_generation (config, &top.json, &generation.json, error);
   config->newline = parsed && config->family->tiles;
   if (!parsed)

@@ -19,6 +19,7 @@ vlm_config_parse_generation (VlmConfig *config, const VlmJson *top,
     const VlmJson *generation, GError **error)
 {
   VlmGenerationConfig *g = &config->generation;
+  int beams = 1;
   VlmJson text;
 
   *g = (VlmGenerationConfig){
@@ -31,10 +32,13 @@ vlm_config_parse_generation (VlmConfig *config, const VlmJson *top,
       !vlm_json_get_double (generation, "repetition_penalty", 1e-3, 1e3,
           &g->repetition_penalty, error) ||
       !vlm_json_get_int (generation, "top_k", 0, G_MAXINT, &g->top_k, error) ||
+      !vlm_json_get_int (generation, "num_beams", 1, 4096, &beams, error) ||
       !vlm_json_get_object (top, "text_config", &text, error) ||
       !get_eos (g, generation, error) || !get_eos (g, top, error) ||
       !get_eos (g, &text, error))
     return FALSE;
+  if (beams > 1)
+    config->quirks |= VLM_QUIRK_BEAMS;
   if (!g->n_eos && config->text.kind != VLM_TEXT_QWEN2)
     g->eos[g->n_eos++] = 2;
   return TRUE;

@@ -47,19 +47,21 @@ check_flat (const VlmJson *settings, GError **error)
 }
 
 static gboolean
-parse_kind (VlmRope *rope, const VlmJson *settings, GError **error)
+parse_kind (
+    VlmRope *rope, const VlmJson *json, const VlmJson *settings, GError **error)
 {
+  const char *factor = "partial_rotary_factor";
+  const VlmJson *place = vlm_json_has (settings, factor) ? settings : json;
   const char *key = vlm_json_has (settings, "rope_type") ? "rope_type" : "type";
   const char *name = "default";
   double share = 1;
 
   if (!vlm_json_get_string (settings, key, &name, error) ||
-      !vlm_json_get_double (
-          settings, "partial_rotary_factor", 0, 1, &share, error))
+      !vlm_json_get_double (place, factor, 0, 1, &share, error))
     return FALSE;
   if (share != 1)
-    return vlm_json_fail (settings, "partial_rotary_factor",
-        VLM_ERROR_WRONG_TYPE, "1 (rotation of whole heads)", error);
+    return vlm_json_fail (place, factor, VLM_ERROR_WRONG_TYPE,
+        "1 (rotation of whole heads)", error);
   for (guint i = 0; i < G_N_ELEMENTS (kind_names); i++)
     if (g_str_equal (name, kind_names[i])) {
       rope->kind = (VlmRopeKind) i;
@@ -149,7 +151,8 @@ vlm_config_parse_rope (
 
   *rope = (VlmRope){ .theta = 10000, .factor = 1, .attention_factor = 1 };
   if (!find_settings (json, &settings, error) ||
-      !check_flat (&settings, error) || !parse_kind (rope, &settings, error) ||
+      !check_flat (&settings, error) ||
+      !parse_kind (rope, json, &settings, error) ||
       !vlm_json_get_double (
           vlm_json_has (&settings, "rope_theta") ? &settings : json,
           "rope_theta", 1.001, 1e12, &rope->theta, error))

@@ -72,7 +72,8 @@ read_config (VlmModel *model, GError **error)
       preprocessor, processor, error);
 }
 
-/* A token written as a string or as {"content": string}; *token owned. */
+/* A token written as a string or as {"content": string}; *token, owned, stays
+ * when the key is absent. */
 static gboolean
 get_token (const VlmJson *json, const char *key, char **token, GError **error)
 {
@@ -80,14 +81,38 @@ get_token (const VlmJson *json, const char *key, char **token, GError **error)
   const char *text = NULL;
   VlmJson entry;
 
-  if (node && JSON_NODE_HOLDS_OBJECT (node)) {
+  if (!node)
+    return TRUE;
+  if (JSON_NODE_HOLDS_OBJECT (node)) {
     if (!vlm_json_get_object (json, key, &entry, error) ||
         !vlm_json_get_string (&entry, "content", &text, error))
       return FALSE;
   } else if (!vlm_json_get_string (json, key, &text, error))
     return FALSE;
+  g_free (*token);
   *token = g_strdup (text);
   return TRUE;
+}
+
+/* The picture's marker, in whichever file names it, is the one we know. */
+static gboolean
+check_marker (const VlmJson *json, GError **error)
+{
+  const char *key = "image_token";
+  g_autofree char *marker = NULL;
+
+  if (!get_token (json, key, &marker, error))
+    return FALSE;
+  return !marker || g_str_equal (marker, "<image>") ||
+         vlm_json_fail (json, key, VLM_ERROR_WRONG_TYPE, "\"<image>\"", error);
+}
+
+static gboolean
+get_tokens (VlmModel *model, const VlmJson *json, GError **error)
+{
+  return get_token (json, "bos_token", &model->bos_token, error) &&
+         get_token (json, "eos_token", &model->eos_token, error) &&
+         check_marker (json, error);
 }
 
 static gboolean
@@ -103,28 +128,73 @@ get_flag (const VlmJson *json, const char *key, int *flag, GError **error)
   return TRUE;
 }
 
+/* A JSON file of the folder; *root owned, NULL if there is no such file.
+ * *path, owned, is json's file name. */
+static gboolean
+read_json (const VlmModel *model, const char *file, char **path,
+    JsonNode **root, VlmJson *json, GError **error)
+{
+  g_autofree char *text = NULL;
+  gsize length;
+
+  *path = g_build_filename (model->folder, file, NULL);
+  if (!read_file (
+          model, file, TRUE, MAX_TOKENIZER_BYTES, &text, &length, error))
+    return FALSE;
+  if (text && !(*root = vlm_json_parse (text, length, *path, FALSE, error)))
+    return FALSE;
+  *json = vlm_json_root (*root, *path);
+  return TRUE;
+}
+
+/* special_tokens_map.json outranks tokenizer_config.json, but is not read if
+ * that one lists its tokens. Source: transformers'
+ * PreTrainedTokenizerBase._from_pretrained. */
+static gboolean
+read_special_tokens (VlmModel *model, const VlmJson *config, GError **error)
+{
+  g_autofree char *path = NULL;
+  g_autoptr (JsonNode) root = NULL;
+  VlmJson json;
+
+  if (vlm_json_member (config, "added_tokens_decoder"))
+    return TRUE;
+  return read_json (
+             model, "special_tokens_map.json", &path, &root, &json, error) &&
+         get_tokens (model, &json, error);
+}
+
 static gboolean
 read_tokenizer (VlmModel *model, GError **error)
 {
-  const char *file = "tokenizer_config.json";
-  g_autofree char *path = g_build_filename (model->folder, file, NULL);
-  g_autofree char *text = NULL;
+  g_autofree char *path = NULL;
   g_autoptr (JsonNode) root = NULL;
-  gsize length;
   VlmJson json;
 
-  if (!read_file (model, "tokenizer.json", FALSE, MAX_TOKENIZER_BYTES,
-          &model->tokenizer_json, &model->tokenizer_json_length, error) ||
-      !read_file (
-          model, file, TRUE, MAX_TOKENIZER_BYTES, &text, &length, error))
-    return FALSE;
-  if (text && !(root = vlm_json_parse (text, length, path, FALSE, error)))
-    return FALSE;
-  json = vlm_json_root (root, path);
-  return get_flag (&json, "add_bos_token", &model->add_bos, error) &&
+  return read_file (model, "tokenizer.json", FALSE, MAX_TOKENIZER_BYTES,
+             &model->tokenizer_json, &model->tokenizer_json_length, error) &&
+         read_json (
+             model, "tokenizer_config.json", &path, &root, &json, error) &&
+         get_flag (&json, "add_bos_token", &model->add_bos, error) &&
          get_flag (&json, "add_eos_token", &model->add_eos, error) &&
-         get_token (&json, "bos_token", &model->bos_token, error) &&
-         get_token (&json, "eos_token", &model->eos_token, error);
+         get_tokens (model, &json, error) &&
+         read_special_tokens (model, &json, error);
+}
+
+/* What the folder says twice, or asks for without need. */
+static void
+warn (const VlmModel *model)
+{
+  if (model->config.quirks & VLM_QUIRK_BEAMS)
+    g_warning ("%s/generation_config.json: num_beams is more than 1, but one "
+               "beam is decoded, as with num_beams 1.",
+        model->folder);
+  if (model->config.quirks & VLM_QUIRK_TOKEN_COUNT)
+    g_warning ("%s/processor_config.json: patch_size, "
+               "num_additional_image_tokens and "
+               "vision_feature_select_strategy give another number of image "
+               "tokens than config.json, which is followed.",
+        model->folder);
 }
 
 static gboolean
@@ -157,5 +227,6 @@ vlm_model_open (const char *folder, GError **error)
   model->weights = vlm_weights_open (model->folder, error);
   if (!model->weights || !vlm_model_check_tensors (model, error))
     return NULL;
+  warn (model);
   return g_steal_pointer (&model);
 }

@@ -19,7 +19,7 @@ vlm_prompt_image_id (int *id, const VlmModel *model,
     return FALSE;
   }
   if (*id != model->config.image_token)
-    g_message ("%s: the tokenizer's id of %s is %d, config.json says %d; the "
+    g_warning ("%s: the tokenizer's id of %s is %d, config.json says %d; the "
                "tokenizer's is used.",
         model->folder, IMAGE_MARKER, *id, model->config.image_token);
   return TRUE;

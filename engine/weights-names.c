@@ -43,6 +43,16 @@ is_unused (const char *canonical)
 }
 
 char *
+vlm_weights_published_name (const char *canonical)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS (renamings); i++)
+    if (g_str_has_prefix (canonical, renamings[i].to))
+      return g_strconcat (
+          renamings[i].from, canonical + strlen (renamings[i].to), NULL);
+  return g_strdup (canonical);
+}
+
+char *
 vlm_weights_canonical_name (const char *name)
 {
   g_autofree char *canonical = NULL;

@@ -51,6 +51,7 @@ static void
 tensor_free (VlmTensor *tensor)
 {
   g_free (tensor->name);
+  g_free (tensor->stored);
   g_free (tensor->file);
   g_free (tensor->dtype);
   g_free (tensor);

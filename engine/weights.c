@@ -75,7 +75,7 @@ add_tensors (VlmWeights *weights, GPtrArray *list, GError **error)
           tensor->file, tensor->name, canonical, other->file);
       return FALSE;
     }
-    g_free (tensor->name);
+    tensor->stored = tensor->name;
     tensor->name = g_steal_pointer (&canonical);
     g_hash_table_insert (weights->tensor, tensor->name, tensor);
     weights->bytes += tensor->bytes;
@@ -251,6 +251,7 @@ static void
 made_tensor_free (VlmTensor *tensor)
 {
   g_free (tensor->name);
+  g_free (tensor->stored);
   g_free (tensor->file);
   g_free (tensor->dtype);
   g_free (tensor);
@@ -274,6 +275,7 @@ vlm_weights_add (VlmWeights *weights, const char *canonical, DataType type,
 
   g_assert (!g_hash_table_contains (weights->tensor, canonical));
   tensor->name = g_strdup (canonical);
+  tensor->stored = g_strdup (canonical);
   tensor->file = g_strdup (weights->folder);
   tensor->dtype = g_ascii_strup (data_type_name (type), -1);
   tensor->readable = TRUE;
@@ -333,8 +335,42 @@ check_shape (
   found = shape_text (tensor->shape, tensor->n_dims);
   g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
       "%s: tensor %s has shape %s, but %s was expected.", tensor->file,
-      tensor->name, found, expected);
+      tensor->stored, found, expected);
   return FALSE;
+}
+
+/* "multi_modal_projector." of "multi_modal_projector.linear_1.bias". */
+static gsize
+part_length (const char *canonical)
+{
+  const char *dot = strchr (canonical, '.');
+
+  return dot ? (gsize) (dot - canonical) + 1 : 0;
+}
+
+/* How the folder would spell a tensor that is not there: by the same prefix
+ * as others of its part. The newline stands beside the projector. */
+static char *
+missing_name (const VlmWeights *weights, const char *canonical)
+{
+  gboolean newline = g_str_equal (canonical, "image_newline");
+  const char *part = newline ? "multi_modal_projector." : canonical;
+  gsize length = part_length (part), skip = newline ? 0 : length;
+  GHashTableIter iter;
+  VlmTensor *other;
+
+  g_hash_table_iter_init (&iter, weights->tensor);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &other)) {
+    const char *rest = other->name + skip;
+
+    if (strncmp (other->name, part, length) ||
+        !g_str_has_suffix (other->stored, rest))
+      continue;
+    return g_strdup_printf ("%.*s%s",
+        (int) (strlen (other->stored) - strlen (rest)), other->stored,
+        canonical + skip);
+  }
+  return vlm_weights_published_name (canonical);
 }
 
 const VlmTensor *
@@ -353,17 +389,18 @@ vlm_weights_require (const VlmWeights *weights, GError **error,
 
   if (!tensor) {
     g_autofree char *expected = shape_text (shape, n_dims);
+    g_autofree char *stored = missing_name (weights, name);
 
     g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
         "%s: tensor %s of shape %s was expected, but no weight file holds "
         "it.",
-        weights->folder, name, expected);
+        weights->folder, stored, expected);
     return NULL;
   }
   if (!tensor->readable) {
     g_set_error (error, VLM_ERROR, VLM_ERROR_WRONG_TYPE,
         "%s: tensor %s is %s, but F32, BF16 or F16 was expected.", tensor->file,
-        name, tensor->dtype);
+        tensor->stored, tensor->dtype);
     return NULL;
   }
   if (!check_shape (tensor, shape, n_dims, error))

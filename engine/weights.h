@@ -18,6 +18,7 @@ G_BEGIN_DECLS
 
 typedef struct {
   char *name;        /* canonical */
+  char *stored;      /* as the file spells it, for messages */
   char *file;        /* its path, for messages */
   char *dtype;       /* as the file spells it */
   gboolean readable; /* dtype is F32, BF16 or F16; else `type` says nothing */
@@ -51,7 +52,8 @@ const VlmTensor *vlm_weights_find (const VlmWeights *weights, const char *name);
 gboolean vlm_weights_has (const VlmWeights *weights, const char *name);
 
 /* As find, but checks the shape (n_dims integers follow) and reports a
- * missing or misshapen tensor by file, name, expected and found. */
+ * missing or misshapen tensor by file, name, expected and found; the name is
+ * spelled as this folder spells those beside it. */
 const VlmTensor *vlm_weights_require (const VlmWeights *weights, GError **error,
     const char *name, int n_dims, ...);
 
@@ -75,6 +77,9 @@ guint64 vlm_weights_bytes (const VlmWeights *weights);
  *   [model.]multi_modal_projector.X              multi_modal_projector.X
  *   [model.]image_newline                        image_newline */
 char *vlm_weights_canonical_name (const char *name);
+
+/* The other way: how published folders spell a canonical name. Owned. */
+char *vlm_weights_published_name (const char *canonical);
 
 /* The tensors of one safetensors file in memory, `file` for messages, raw
  * names. Parses only: for tests and fuzzing. Elements VlmTensor, data inside

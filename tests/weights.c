@@ -205,14 +205,14 @@ test_require (void)
   g_assert_nonnull (vlm_weights_require (weights, &error, "text.a", 2, 2, 3));
   g_assert_null (vlm_weights_require (weights, &error, "text.a", 2, 3, 2));
   g_assert_nonnull (strstr (error->message, "model.safetensors: tensor "
-                                            "text.a has shape [2,3], but "
-                                            "[3,2] was expected."));
+                                            "language_model.model.a has shape "
+                                            "[2,3], but [3,2] was expected."));
   g_clear_error (&error);
   g_assert_null (vlm_weights_require (weights, &error, "lm_head.n", 1, 2));
   g_assert_nonnull (strstr (error->message, "is I64"));
   g_clear_error (&error);
   g_assert_null (vlm_weights_require (weights, &error, "text.b", 1, 2));
-  g_assert_nonnull (strstr (error->message, "tensor text.b of shape [2]"));
+  g_assert_nonnull (strstr (error->message, "tensor language_model.model.b of shape [2]"));
   folder_remove (folder);
 }
 
