@@ -14,8 +14,8 @@ count_skip (GstHiredVlm *self, SkipReason reason)
   g_mutex_unlock (&self->lock);
 }
 
-static gboolean
-is_trick (const GstSegment *segment)
+gboolean
+gst_hired_vlm_is_trick (const GstSegment *segment)
 {
   return segment->rate < 0 || (segment->flags & GST_SEGMENT_FLAG_TRICKMODE);
 }
@@ -33,23 +33,6 @@ take_prompt_meta (GstHiredVlmFrame *frame)
   frame->prompt = g_strdup (gst_structure_get_string (
       gst_custom_meta_get_structure (meta), GST_VLM_PROMPT));
   frame->pinned = TRUE;
-}
-
-/* Lock held. */
-static void
-take_wish (GstHiredVlm *self, GstHiredVlmFrame *frame)
-{
-  for (GList *l = self->wishes.head; l; l = l->next) {
-    GstHiredVlmWish *wish = l->data;
-
-    if (GST_CLOCK_TIME_IS_VALID (wish->running_time) &&
-        GST_CLOCK_TIME_IS_VALID (frame->running_time) &&
-        frame->running_time < wish->running_time)
-      continue;
-    g_queue_delete_link (&self->wishes, l);
-    frame->wish = wish;
-    return;
-  }
 }
 
 /* Lock held. */
@@ -116,7 +99,7 @@ choose (GstHiredVlm *self, GstHiredVlmFrame *frame)
   interval = self->settings.interval;
   threshold = self->settings.scene_threshold;
   GST_OBJECT_UNLOCK (self);
-  if (is_trick (&self->segment)) {
+  if (gst_hired_vlm_is_trick (&self->segment)) {
     count_skip (self, SKIP_TRICK);
     return FALSE;
   }
@@ -135,7 +118,7 @@ choose (GstHiredVlm *self, GstHiredVlmFrame *frame)
   take_prompt_meta (frame);
   g_mutex_lock (&self->lock);
   if (self->slot == NULL || self->slot->wish == NULL)
-    take_wish (self, frame);
+    gst_hired_vlm_take_wish (self, frame);
   g_mutex_unlock (&self->lock);
   if (frame->wish || frame->pinned)
     return TRUE;
@@ -187,10 +170,19 @@ place (GstHiredVlm *self, GstHiredVlmFrame *frame)
   }
   frame->id = ++self->next_id;
   frame->epoch = self->epoch;
-  if (!self->arrival)
+  if (!self->arrival && !frame->passed)
     gst_hired_vlm_text_reserve (&self->text, frame->id, frame->timestamp);
   self->slot = frame;
   return TRUE;
+}
+
+void
+gst_hired_vlm_place (GstHiredVlm *self, GstHiredVlmFrame *frame)
+{
+  if (!place (self, frame) || self->ticket || self->stopping)
+    return;
+  self->ticket = TRUE;
+  vlm_stream_submit (self->stream, &gst_hired_vlm_request_funcs, self);
 }
 
 /* Lock held. */
@@ -207,7 +199,6 @@ gst_hired_vlm_consider (
 {
   GstHiredVlmFrame *frame = gst_hired_vlm_frame_new (
       buffer, &self->info, &self->segment, timestamp, duration);
-  gboolean submit;
 
   if (!choose (self, frame)) {
     GST_LOG_OBJECT (self, "frame %" GST_TIME_FORMAT " passes undescribed",
@@ -222,11 +213,7 @@ gst_hired_vlm_consider (
   if (self->sync)
     gst_hired_vlm_text_wait_room (&self->text);
   g_mutex_lock (&self->lock);
-  submit = place (self, frame) && !self->ticket && !self->stopping;
-  if (submit) {
-    self->ticket = TRUE;
-    vlm_stream_submit (self->stream, &gst_hired_vlm_request_funcs, self);
-  }
+  gst_hired_vlm_place (self, frame);
   while (self->sync && is_busy (self))
     g_cond_wait (&self->changed, &self->lock);
   g_mutex_unlock (&self->lock);
@@ -250,27 +237,21 @@ gst_hired_vlm_drain (GstHiredVlm *self)
 void
 gst_hired_vlm_cancel (GstHiredVlm *self)
 {
-  GstHiredVlmFrame *frame;
+  GstHiredVlmFrame *frame, *held;
 
   g_mutex_lock (&self->lock);
   frame = g_steal_pointer (&self->slot);
+  held = g_steal_pointer (&self->held);
   self->epoch++;
   if (self->stream)
     vlm_stream_cancel (self->stream, 0);
   g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
+  gst_hired_vlm_frame_free (held);
   if (frame == NULL)
     return;
   gst_hired_vlm_text_fill (&self->text, frame->id, NULL, 0);
   gst_hired_vlm_wish_answer (
       frame->wish, NULL, "The stream was flushed or stopped.");
   gst_hired_vlm_frame_free (frame);
-}
-
-void
-gst_hired_vlm_wish (GstHiredVlm *self, GstHiredVlmWish *wish)
-{
-  g_mutex_lock (&self->lock);
-  g_queue_push_tail (&self->wishes, wish);
-  g_mutex_unlock (&self->lock);
 }

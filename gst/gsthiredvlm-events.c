@@ -31,6 +31,7 @@ on_segment (GstHiredVlm *self, GstEvent *event)
   gst_event_copy_segment (event, &self->segment);
   self->position = GST_CLOCK_TIME_NONE;
   self->last_start = GST_CLOCK_TIME_NONE;
+  self->ended = FALSE;
   g_mutex_unlock (&self->lock);
   gst_hired_vlm_text_event (&self->text, gst_event_ref (event));
   return gst_pad_push_event (self->srcpad, event);
@@ -75,6 +76,7 @@ on_eos (GstHiredVlm *self, GstEvent *event)
 {
   if (!gst_hired_vlm_drain (self))
     GST_DEBUG_OBJECT (self, "EOS without the last description");
+  gst_hired_vlm_end_wishes (self);
   gst_hired_vlm_text_event (&self->text, gst_event_ref (event));
   return gst_pad_push_event (self->srcpad, event);
 }
@@ -270,9 +272,10 @@ gst_hired_vlm_src_event (GstPad *pad, GstObject *parent, GstEvent *event)
   return gst_pad_push_event (self->sinkpad, event);
 }
 
-/* We may hold one buffer that waits while downstream holds its own. */
+/* We may hold a buffer that waits and the newest while downstream holds its
+ * own. */
 static void
-ask_one_more (GstQuery *query)
+ask_for_more (GstQuery *query)
 {
   for (guint i = 0; i < gst_query_get_n_allocation_pools (query); i++) {
     GstBufferPool *pool;
@@ -280,7 +283,7 @@ ask_one_more (GstQuery *query)
 
     gst_query_parse_nth_allocation_pool (query, i, &pool, &size, &min, &max);
     gst_query_set_nth_allocation_pool (
-        query, i, pool, size, min + 1, max > 0 ? max + 1 : 0);
+        query, i, pool, size, min + 2, max > 0 ? max + 2 : 0);
     if (pool)
       gst_object_unref (pool);
   }
@@ -296,7 +299,7 @@ gst_hired_vlm_sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
     return TRUE;
   answered = gst_pad_query_default (pad, parent, query);
   if (answered && GST_QUERY_TYPE (query) == GST_QUERY_ALLOCATION)
-    ask_one_more (query);
+    ask_for_more (query);
   return answered;
 }
 

@@ -38,6 +38,18 @@ gst_hired_vlm_frame_new (GstBuffer *buffer, const GstVideoInfo *info,
   return frame;
 }
 
+GstHiredVlmFrame *
+gst_hired_vlm_frame_copy (const GstHiredVlmFrame *frame)
+{
+  GstHiredVlmFrame *copy = g_memdup2 (frame, sizeof *frame);
+
+  copy->buffer = gst_buffer_ref (frame->buffer);
+  copy->stream_id = g_strdup (frame->stream_id);
+  copy->prompt = NULL;
+  copy->wish = NULL;
+  return copy;
+}
+
 void
 gst_hired_vlm_frame_free (GstHiredVlmFrame *frame)
 {

@@ -15,6 +15,7 @@ G_BEGIN_DECLS
 typedef struct {
   gchar *prompt;        /* or NULL */
   guint64 running_time; /* not before; GST_CLOCK_TIME_NONE: the next frame */
+  gboolean now;         /* of the newest frame, though it has passed */
   GstPromise *promise;  /* or NULL */
 } GstHiredVlmWish;
 
@@ -28,6 +29,7 @@ typedef struct {
   gchar *prompt;         /* in-band prompt, or NULL */
   GstHiredVlmWish *wish; /* or NULL */
   gboolean pinned;       /* no newer frame may take its place */
+  gboolean passed;       /* video is behind it already */
   gchar *stream_id;
   /* ns, GST_CLOCK_TIME_NONE if unknown */
   guint64 timestamp, duration, stream_time, running_time;
@@ -38,6 +40,8 @@ typedef struct {
 GstHiredVlmFrame *gst_hired_vlm_frame_new (GstBuffer *buffer,
     const GstVideoInfo *info, const GstSegment *segment, guint64 timestamp,
     guint64 duration);
+/* The same frame for another description, without prompt and wish. */
+GstHiredVlmFrame *gst_hired_vlm_frame_copy (const GstHiredVlmFrame *frame);
 void gst_hired_vlm_frame_free (GstHiredVlmFrame *frame);
 
 /* Turns frames of any raw format into RGB pictures. Worker thread only. */

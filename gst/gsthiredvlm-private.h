@@ -88,6 +88,9 @@ struct _GstHiredVlm {
   guint64 next_id, next_seq;
   guint64 last_start;     /* running time of the frame last described */
   GQueue wishes;          /* GstHiredVlmWish */
+  GstHiredVlmFrame *held; /* the newest, passed on; see keep_newest */
+  gboolean asked;         /* the action `describe` was used */
+  gboolean ended;         /* no frame will follow */
   GstHiredVlmThumb thumb; /* streaming thread's */
 
   /* the worker's */
@@ -151,8 +154,30 @@ void gst_hired_vlm_consider (
 gboolean gst_hired_vlm_drain (GstHiredVlm *self);
 /* Drops the waiting frame, cancels the running one; lock must not be held. */
 void gst_hired_vlm_cancel (GstHiredVlm *self);
-/* Takes the wish. */
+/* Puts the frame (taken) where the worker looks for it and submits a request
+ * unless one is on its way. Lock held. */
+void gst_hired_vlm_place (GstHiredVlm *self, GstHiredVlmFrame *frame);
+/* Whether the segment is played as descriptions need it. */
+gboolean gst_hired_vlm_is_trick (const GstSegment *segment);
+
+/* ---- gsthiredvlm-wish.c ---- */
+
+/* Takes the wish: of the next frame, or of the newest if it says `now`. */
 void gst_hired_vlm_wish (GstHiredVlm *self, GstHiredVlmWish *wish);
+/* The frame gets the first wish whose time has come. Lock held. */
+void gst_hired_vlm_take_wish (GstHiredVlm *self, GstHiredVlmFrame *frame);
+/* Describes the newest frame if a wish waits for it. Lock held. */
+void gst_hired_vlm_grant (GstHiredVlm *self);
+/* A frame is passed on: holds on to it where none may follow soon. */
+void gst_hired_vlm_keep_newest (
+    GstHiredVlm *self, GstBuffer *buffer, guint64 timestamp, guint64 duration);
+/* Answers all that wait with an error. */
+void gst_hired_vlm_refuse_wishes (GstHiredVlm *self, const gchar *why);
+/* No frame will follow. */
+void gst_hired_vlm_end_wishes (GstHiredVlm *self);
+/* The action signal. */
+void gst_hired_vlm_describe_now (
+    GstHiredVlm *self, const gchar *prompt, GstPromise *promise);
 
 /* ---- gsthiredvlm-request.c ---- */
 

@@ -162,7 +162,7 @@ to_text_pad (
   duration = cue_duration (self, job, interval, caption_duration);
   position = self->position;
   g_mutex_unlock (&self->lock);
-  if (self->arrival)
+  if (self->arrival || job->passed)
     gst_hired_vlm_text_arrive (
         &self->text, caption, position, caption_duration, duration);
   else
@@ -300,6 +300,7 @@ on_done (const VlmResult *result, const GError *error, gpointer user_data)
     self->ticket = TRUE;
     vlm_stream_submit (self->stream, &gst_hired_vlm_request_funcs, self);
   }
+  gst_hired_vlm_grant (self);
   g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
   gst_hired_vlm_frame_free (job);

@@ -249,26 +249,11 @@ chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
     return failed ? GST_FLOW_ERROR : GST_FLOW_FLUSHING;
   }
   buffer = gst_hired_vlm_attach (self, buffer);
+  gst_hired_vlm_keep_newest (self, buffer, timestamp, duration);
   return combine_flows (self, gst_pad_push (self->srcpad, buffer));
 }
 
 /* ---- states ---- */
-
-static void
-refuse_wishes (GstHiredVlm *self)
-{
-  GstHiredVlmWish *wish;
-  GQueue wishes;
-
-  g_mutex_lock (&self->lock);
-  wishes = self->wishes;
-  g_queue_init (&self->wishes);
-  g_mutex_unlock (&self->lock);
-  while ((wish = g_queue_pop_head (&wishes))) {
-    gst_hired_vlm_wish_answer (wish, NULL, "The element was stopped.");
-    gst_hired_vlm_wish_free (wish);
-  }
-}
 
 static void
 reset_stream (GstHiredVlm *self)
@@ -277,6 +262,7 @@ reset_stream (GstHiredVlm *self)
   self->have_info = self->timing_known = self->warned_pts = FALSE;
   self->position = self->last_start = GST_CLOCK_TIME_NONE;
   self->slowest = 0;
+  self->asked = self->ended = FALSE;
   self->next_seq = 0;
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
   gst_hired_vlm_attach_reset (self);
@@ -326,7 +312,7 @@ change_state (GstElement *element, GstStateChange transition)
       (transition == GST_STATE_CHANGE_READY_TO_PAUSED &&
           ret == GST_STATE_CHANGE_FAILURE)) {
     gst_hired_vlm_model_stop (self);
-    refuse_wishes (self);
+    gst_hired_vlm_refuse_wishes (self, "The element was stopped.");
   }
   if (transition == GST_STATE_CHANGE_READY_TO_NULL)
     gst_hired_vlm_model_close (self);
@@ -336,22 +322,11 @@ change_state (GstElement *element, GstStateChange transition)
 /* ---- class ---- */
 
 static void
-describe_now (GstHiredVlm *self, const gchar *prompt, GstPromise *promise)
-{
-  GstHiredVlmWish *wish = g_new0 (GstHiredVlmWish, 1);
-
-  wish->prompt = g_strdup (prompt);
-  wish->promise = promise ? gst_promise_ref (promise) : NULL;
-  wish->running_time = GST_CLOCK_TIME_NONE;
-  gst_hired_vlm_wish (self, wish);
-}
-
-static void
 finalize (GObject *object)
 {
   GstHiredVlm *self = GST_HIRED_VLM (object);
 
-  refuse_wishes (self);
+  gst_hired_vlm_refuse_wishes (self, "The element was stopped.");
   reset_stream (self);
   gst_hired_vlm_text_clear (&self->text);
   gst_flow_combiner_free (self->combiner);
@@ -383,11 +358,16 @@ install_signals (GType type)
    * @promise: (nullable): answered with the caption, or with a structure
    *     "hiredvlm/error"
    *
-   * Describes the next frame that passes, whether it is due or not.
+   * Describes the newest frame, whether it is due or not. While video plays
+   * at more than five frames a second that is the next one to come; the last
+   * frame of a stream that has ended is described if the element held on to
+   * it, as it does after the first use of this signal or with an `interval`
+   * of -1.
    */
   g_signal_new_class_handler ("describe", type,
-      G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION, G_CALLBACK (describe_now), NULL,
-      NULL, NULL, G_TYPE_NONE, 2, G_TYPE_STRING, GST_TYPE_PROMISE);
+      G_SIGNAL_RUN_LAST | G_SIGNAL_ACTION,
+      G_CALLBACK (gst_hired_vlm_describe_now), NULL, NULL, NULL, G_TYPE_NONE, 2,
+      G_TYPE_STRING, GST_TYPE_PROMISE);
 }
 
 static void

@@ -147,6 +147,76 @@ GST_START_TEST (describe_by_signal)
 }
 GST_END_TEST;
 
+static void
+expect_reply (GstPromise *promise, const gchar *expected)
+{
+  const GstStructure *reply;
+
+  fail_unless_equals_int (
+      gst_promise_wait (promise), GST_PROMISE_RESULT_REPLIED);
+  reply = gst_promise_get_reply (promise);
+  fail_unless (gst_structure_has_name (reply, GST_VLM_CAPTION));
+  fail_unless_equals_string (gst_vlm_caption_get_text (reply), expected);
+  gst_promise_unref (promise);
+}
+
+/* Nothing follows the frame that is there; two wishes get it in turn. */
+static void
+check_newest (const gchar *mode, GstState state, guint64 interval)
+{
+  Bench b;
+  GstPromise *first = gst_promise_new (), *second = gst_promise_new ();
+
+  listen ();
+  bench_init (&b, FALSE, TRUE, "interval", interval, NULL);
+  gst_util_set_object_arg (G_OBJECT (b.element), "mode", mode);
+  gst_element_set_state (b.element, state);
+  push_frames (&b, 0, 3);
+  g_signal_emit_by_name (b.element, "describe", "one", first);
+  g_signal_emit_by_name (b.element, "describe", "two", second);
+  expect_reply (first, "one 0.20");
+  expect_reply (second, "two 0.20");
+  gst_harness_push_event (b.video, gst_event_new_eos ());
+  bench_clear (&b);
+}
+
+GST_START_TEST (describe_the_newest)
+{
+  check_newest ("sync", GST_STATE_PLAYING, GST_CLOCK_TIME_NONE);
+  check_newest ("async", GST_STATE_PLAYING, GST_CLOCK_TIME_NONE);
+  check_newest ("sync", GST_STATE_PAUSED, GST_SECOND);
+  check_newest ("async", GST_STATE_PAUSED, 100 * GST_SECOND);
+}
+GST_END_TEST;
+
+/* The last frame once more, or a refusal: never no answer. */
+GST_START_TEST (describe_after_the_end)
+{
+  Bench b;
+  GstPromise *promise = gst_promise_new ();
+
+  listen ();
+  bench_init (&b, FALSE, FALSE, "interval", GST_CLOCK_TIME_NONE, NULL);
+  push_frames (&b, 0, 2);
+  gst_harness_push_event (b.video, gst_event_new_eos ());
+  g_signal_emit_by_name (b.element, "describe", "last", promise);
+  expect_reply (promise, "last 0.20");
+  bench_clear (&b);
+
+  promise = gst_promise_new ();
+  bench_init (&b, FALSE, FALSE, NULL);
+  push_frames (&b, 0, 2);
+  gst_harness_push_event (b.video, gst_event_new_eos ());
+  g_signal_emit_by_name (b.element, "describe", "none", promise);
+  fail_unless_equals_int (
+      gst_promise_wait (promise), GST_PROMISE_RESULT_REPLIED);
+  fail_unless (gst_structure_has_name (
+      gst_promise_get_reply (promise), "hiredvlm/error"));
+  gst_promise_unref (promise);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 /* A promise is answered even if no frame comes. */
 GST_START_TEST (describe_and_stop)
 {
@@ -359,6 +429,8 @@ element_control_suite (void)
   tcase_add_test (tc, prompt_by_meta);
   tcase_add_test (tc, describe_by_event);
   tcase_add_test (tc, describe_by_signal);
+  tcase_add_test (tc, describe_the_newest);
+  tcase_add_test (tc, describe_after_the_end);
   tcase_add_test (tc, describe_and_stop);
   tcase_add_test (tc, signal_and_property);
   tcase_add_test (tc, budget_by_controller);
