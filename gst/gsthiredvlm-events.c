@@ -31,7 +31,7 @@ on_segment (GstHiredVlm *self, GstEvent *event)
   gst_event_copy_segment (event, &self->segment);
   self->position = GST_CLOCK_TIME_NONE;
   self->last_start = GST_CLOCK_TIME_NONE;
-  self->ended = FALSE;
+  self->ended = self->end_known = FALSE;
   g_mutex_unlock (&self->lock);
   gst_hired_vlm_text_event (&self->text, gst_event_ref (event));
   return gst_pad_push_event (self->srcpad, event);
@@ -77,6 +77,7 @@ on_eos (GstHiredVlm *self, GstEvent *event)
   if (!gst_hired_vlm_drain (self))
     GST_DEBUG_OBJECT (self, "EOS without the last description");
   gst_hired_vlm_end_wishes (self);
+  gst_hired_vlm_text_set_end (&self->text, self->position);
   gst_hired_vlm_text_event (&self->text, gst_event_ref (event));
   return gst_pad_push_event (self->srcpad, event);
 }

@@ -76,6 +76,7 @@ struct _GstHiredVlm {
   /* in-band prompts (object lock): until replaced, for the next only */
   gchar *stream_prompt, *once_prompt;
   gboolean timing_known, live, sync, arrival;
+  gboolean end_known;  /* of this segment: upstream was asked */
   guint64 position;    /* (lock) end of the newest frame, segment time */
   guint32 seek_seqnum; /* (object lock) last seek sent upstream */
 

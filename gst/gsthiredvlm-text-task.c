@@ -91,6 +91,26 @@ gap_until (GstHiredVlmText *text, guint64 start, guint64 end)
   }
 }
 
+/* Durations of frames are rounded, and add up to a little less. */
+#define ROUNDING GST_USECOND
+
+/* The end of a cue within segment and film. A film that goes on after its end
+ * as told has none. */
+static guint64
+cut (GstHiredVlmText *text, guint64 start, guint64 end)
+{
+  guint64 film_end;
+
+  if (!GST_CLOCK_TIME_IS_VALID (start) || !GST_CLOCK_TIME_IS_VALID (end))
+    return end;
+  g_mutex_lock (&text->lock);
+  film_end = text->film_end;
+  g_mutex_unlock (&text->lock);
+  if (film_end > start && end > film_end && end - film_end > ROUNDING)
+    end = film_end;
+  return MAX (MIN (end, text->segment.stop), start);
+}
+
 static void
 push_cue (GstHiredVlmText *text, const GstStructure *caption, guint64 start,
     guint64 end)
@@ -98,9 +118,7 @@ push_cue (GstHiredVlmText *text, const GstStructure *caption, guint64 start,
   gchar *payload;
   GstBuffer *buffer;
 
-  if (GST_CLOCK_TIME_IS_VALID (end) &&
-      GST_CLOCK_TIME_IS_VALID (text->segment.stop))
-    end = MAX (MIN (end, text->segment.stop), start);
+  end = cut (text, start, end);
   payload = gst_hired_vlm_caption_payload (caption, text->format);
   if (payload == NULL) {
     if (GST_CLOCK_TIME_IS_VALID (start))

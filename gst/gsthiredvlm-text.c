@@ -17,6 +17,7 @@ gst_hired_vlm_text_init (GstHiredVlmText *text)
   text->refresh = 500 * GST_MSECOND;
   gst_segment_init (&text->segment, GST_FORMAT_TIME);
   text->position = GST_CLOCK_TIME_NONE;
+  text->film_end = GST_CLOCK_TIME_NONE;
   text->current_until = GST_CLOCK_TIME_NONE;
 }
 
@@ -158,6 +159,14 @@ gst_hired_vlm_text_configure (GstHiredVlmText *text, gboolean arrival,
     g_free (text->language);
     text->language = g_strdup (language);
   }
+  g_mutex_unlock (&text->lock);
+}
+
+void
+gst_hired_vlm_text_set_end (GstHiredVlmText *text, guint64 end)
+{
+  g_mutex_lock (&text->lock);
+  text->film_end = end;
   g_mutex_unlock (&text->lock);
 }
 

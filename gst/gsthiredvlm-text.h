@@ -33,6 +33,7 @@ typedef struct {
   gboolean arrival;
   guint64 refresh;  /* ns, slices of the current caption; 0: none */
   guint64 lateness; /* ns, added to the base of segments */
+  guint64 film_end; /* position after the last frame; NONE: not known */
   gchar *language;
 
   guint64 n_buffers, n_lost;
@@ -65,6 +66,10 @@ void gst_hired_vlm_text_set_flushing (GstHiredVlmText *text);
 
 void gst_hired_vlm_text_configure (GstHiredVlmText *text, gboolean arrival,
     guint64 refresh, guint64 lateness, const gchar *language);
+
+/* Where the film ends, as far as is known (GST_CLOCK_TIME_NONE: it is not):
+ * no cue that begins before it lasts longer. Cues still queued are cut too. */
+void gst_hired_vlm_text_set_end (GstHiredVlmText *text, guint64 end);
 
 /* Queues a serialised event (owned). Segments get the lateness and become
  * TIME segments, stream-starts an id of their own. */

@@ -39,8 +39,8 @@ gst_hired_vlm_grant (GstHiredVlm *self)
 {
   GstHiredVlmFrame *frame;
 
-  if (self->held == NULL || self->slot || self->flushing || self->stopping ||
-      self->failed || self->stream == NULL)
+  if (g_queue_is_empty (&self->wishes) || self->held == NULL || self->slot ||
+      self->flushing || self->stopping || self->failed || self->stream == NULL)
     return;
   frame = gst_hired_vlm_frame_copy (self->held);
   gst_hired_vlm_take_wish (self, frame);

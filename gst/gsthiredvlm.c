@@ -144,6 +144,25 @@ ensure_timing (GstHiredVlm *self)
       self->arrival ? "arrival" : "their frame");
 }
 
+/* Asks once a segment where the film ends, that the last cue may end there
+ * too. Live there is no end. */
+static void
+ensure_end (GstHiredVlm *self)
+{
+  guint64 end = GST_CLOCK_TIME_NONE;
+  gint64 duration;
+
+  if (self->end_known)
+    return;
+  if (!self->live && self->segment.format == GST_FORMAT_TIME &&
+      gst_pad_peer_query_duration (self->sinkpad, GST_FORMAT_TIME, &duration) &&
+      duration > 0)
+    end = gst_segment_position_from_stream_time (
+        &self->segment, GST_FORMAT_TIME, duration);
+  gst_hired_vlm_text_set_end (&self->text, end);
+  self->end_known = TRUE;
+}
+
 /* Frames without a time get one: live the running time of now, else the end
  * of the frame before. */
 static guint64
@@ -226,6 +245,7 @@ chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
     return GST_FLOW_NOT_NEGOTIATED;
   }
   ensure_timing (self);
+  ensure_end (self);
   timestamp = time_of (self, buffer);
   duration = duration_of (self, buffer);
   stream_time = gst_segment_to_stream_time (
@@ -260,6 +280,7 @@ reset_stream (GstHiredVlm *self)
 {
   g_mutex_lock (&self->lock);
   self->have_info = self->timing_known = self->warned_pts = FALSE;
+  self->end_known = FALSE;
   self->position = self->last_start = GST_CLOCK_TIME_NONE;
   self->slowest = 0;
   self->asked = self->ended = FALSE;

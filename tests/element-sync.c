@@ -380,6 +380,44 @@ GST_START_TEST (kept_tokens_are_drawn_on_request)
 }
 GST_END_TEST;
 
+static void
+note_end (GstElement *sink, GstBuffer *buffer, GstPad *pad, gpointer ends)
+{
+  guint64 end = GST_BUFFER_PTS (buffer) + GST_BUFFER_DURATION (buffer);
+
+  g_array_append_val (ends, end);
+}
+
+/* A film of 1.5 seconds, described each second: its length is known. */
+GST_START_TEST (last_cue_ends_with_the_film)
+{
+  g_autoptr (GArray) ends = g_array_new (FALSE, FALSE, sizeof (guint64));
+  GstElement *pipeline = gst_parse_launch (
+      "videotestsrc num-buffers=45 ! " VIDEO_CAPS " ! hiredvlm name=v "
+      "model-path=fake-model ! fakesink sync=false v.text_src ! text/x-raw ! "
+      "fakesink name=t signal-handoffs=true sync=false async=false",
+      NULL);
+  GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "t");
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstMessage *message;
+
+  g_signal_connect (sink, "handoff", G_CALLBACK (note_end), ends);
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  message = gst_bus_timed_pop_filtered (
+      bus, 20 * GST_SECOND, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  fail_unless_equals_int (GST_MESSAGE_TYPE (message), GST_MESSAGE_EOS);
+  gst_message_unref (message);
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  fail_unless_equals_int (ends->len, 2);
+  fail_unless_equals_uint64 (g_array_index (ends, guint64, 0), GST_SECOND);
+  fail_unless_equals_uint64 (
+      g_array_index (ends, guint64, 1), 1500 * GST_MSECOND);
+  gst_object_unref (sink);
+  gst_object_unref (bus);
+  gst_object_unref (pipeline);
+}
+GST_END_TEST;
+
 static Suite *
 element_sync_suite (void)
 {
@@ -402,6 +440,7 @@ element_sync_suite (void)
   tcase_add_test (tc, meta_always_and_none);
   tcase_add_test (tc, tags_come_before_the_buffer);
   tcase_add_test (tc, kept_tokens_are_drawn_on_request);
+  tcase_add_test (tc, last_cue_ends_with_the_film);
   return s;
 }
 
