@@ -88,8 +88,8 @@ main (int argc, char **argv)
   g_autoptr (GError) error = NULL;
   int status = 1;
   setlocale (LC_ALL, "");
-  /* Decoders and the model share the processors: threads of the model that
-   * spin while they wait would take them from each other. */
+  /* Decoders and the model share the processors: threads of oneDNN that spin
+   * while they wait would take them away. */
   g_setenv ("OMP_WAIT_POLICY", "passive", FALSE);
   if (parse (&options, &argc, &argv, &error))
     status = run (&options);

@@ -6,7 +6,6 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/variants.h"
 
-#include <omp.h>
 #include <string.h>
 
 static int
@@ -68,33 +67,53 @@ attend_tile (const Head *head, Attend *a, float *y, const float *q, int n)
   }
 }
 
+typedef struct Tiles {
+  float *y;
+  const float *q, *k, *v;
+  const int *q_start;
+  int n_keys, h, c;
+  float scale;
+  float *scratch;          /* of each thread: */
+  size_t n_packed, n_each; /* floats of a packed operand, of all */
+} Tiles;
+
+/* A task is one head of one tile. */
+static void
+attention_tiles_tasks (void *data, int from, int to, int thread)
+{
+  const Tiles *tiles = data;
+  int n_keys = tiles->n_keys, h = tiles->h, c = tiles->c, d = h * c;
+  int padded_c = attend_padded (c);
+  float *memory = tiles->scratch + tiles->n_each * thread;
+  Attend a;
+  attend_init (&a, memory + 2 * tiles->n_packed, c, padded_c, tiles->scale);
+  for (int task = from; task < to; task++) {
+    int tile = task / h, first = tiles->q_start[tile];
+    int n = tiles->q_start[tile + 1] - first;
+    size_t column = (size_t) (task % h) * c, rows = (size_t) first * d + column;
+    size_t keys = (size_t) tile * n_keys * d + column;
+    Head head = { tiles->k + keys, tiles->v + keys, n_keys, d, c, padded_c,
+      memory, memory + tiles->n_packed };
+    if (n == 0)
+      continue;
+    pack_head (&head);
+    attend_tile (&head, &a, tiles->y + rows, tiles->q + rows, n);
+  }
+}
+
 static void
 attention_tiles (Device *dev, Act *y, const Act *q, const Act *k, const Act *v,
     const int *q_start, int n_q, int t, int n_keys, int h, int c, float scale)
 {
-  int padded_c = attend_padded (c), d = h * c;
-  size_t n_packed = (size_t) pages_of (n_keys) * KV_PAGE_TOKENS * padded_c;
-  size_t n_each = 2 * n_packed + attend_floats (c);
-  float *scratch = cpu_scratch (dev, sizeof *scratch * n_each * dev->n_threads);
-  if (!scratch)
-    return;
-  int threads = cpu_threads_for (dev, (size_t) n_q * n_keys * d * 2);
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-  for (int task = 0; task < t * h; task++) {
-    int tile = task / h, first = q_start[tile], n = q_start[tile + 1] - first;
-    if (n == 0)
-      continue;
-    float *memory = scratch + n_each * omp_get_thread_num ();
-    size_t column = (size_t) (task % h) * c;
-    size_t keys = (size_t) tile * n_keys * d + column;
-    Head head = { (const float *) k + keys, (const float *) v + keys, n_keys, d,
-      c, padded_c, memory, memory + n_packed };
-    Attend a;
-    attend_init (&a, memory + 2 * n_packed, c, padded_c, scale);
-    pack_head (&head);
-    size_t rows = (size_t) first * d + column;
-    attend_tile (&head, &a, (float *) y + rows, (const float *) q + rows, n);
-  }
+  Tiles tiles = { y, q, k, v, q_start, n_keys, h, c, scale, NULL, 0, 0 };
+  tiles.n_packed =
+      (size_t) pages_of (n_keys) * KV_PAGE_TOKENS * attend_padded (c);
+  tiles.n_each = 2 * tiles.n_packed + attend_floats (c);
+  tiles.scratch =
+      cpu_scratch (dev, sizeof (float) * tiles.n_each * dev->n_threads);
+  if (tiles.scratch)
+    cpu_run (dev, (size_t) n_q * n_keys * h * c * 2, t * h, 1,
+        attention_tiles_tasks, &tiles);
 }
 
 /* ---- the class token's row ---- */
@@ -128,26 +147,42 @@ softmax (float *x, int n)
     vf_store_n (x + i, n - i, vf_div (vf_load_n (x + i, n - i), vf_set1 (sum)));
 }
 
+typedef struct Cls {
+  float *p; /* [t,h,N+1] */
+  const float *q, *k;
+  int n_keys, h, c;
+  float scale;
+} Cls;
+
+/* A task is one head of one tile. */
+static void
+cls_attention_tasks (void *data, int from, int to, int thread)
+{
+  const Cls *a = data;
+  int n_keys = a->n_keys, c = a->c;
+  size_t d = (size_t) a->h * c;
+  for (int task = from; task < to; task++) {
+    int tile = task / a->h;
+    size_t column = (size_t) (task % a->h) * c;
+    const float *query = a->q + tile * d + column;
+    const float *key = a->k + (size_t) tile * n_keys * d + column;
+    float *row = a->p + (size_t) task * n_keys;
+    for (int j = 0; j < n_keys; j++)
+      row[j] = a->scale * dot (query, key + j * d, c);
+    softmax (row, n_keys);
+  }
+}
+
 static void
 cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
     int N, int h, int c, float scale)
 {
-  size_t d = (size_t) h * c, n_keys = N + 1;
+  size_t n_keys = N + 1;
   float *p = cpu_scratch (dev, sizeof *p * t * h * n_keys);
+  Cls a = { p, q, k, N + 1, h, c, scale };
   if (!p)
     return;
-  int threads = cpu_threads_for (dev, t * n_keys * d);
-#pragma omp parallel for num_threads(threads)
-  for (int task = 0; task < t * h; task++) {
-    int tile = task / h;
-    size_t column = (size_t) (task % h) * c;
-    const float *query = (const float *) q + tile * d + column;
-    const float *key = (const float *) k + tile * n_keys * d + column;
-    float *row = p + task * n_keys;
-    for (size_t j = 0; j < n_keys; j++)
-      row[j] = scale * dot (query, key + j * d, c);
-    softmax (row, (int) n_keys);
-  }
+  cpu_run (dev, t * n_keys * h * c, t * h, 0, cls_attention_tasks, &a);
   for (int tile = 0; tile < t; tile++)
     for (int j = 0; j < N; j++) {
       float sum = 0;
@@ -165,12 +200,23 @@ typedef struct Span {
   int seq, kv_head, from, n; /* rows from .. from+n-1 of tokens x group */
 } Span;
 
+typedef struct Paged {
+  float *y;
+  const float *q;
+  const KvLayer *kv;
+  const PagedBatch *batch;
+  int h, n_kv_heads, c, window;
+  float scale;
+  int n_tasks;
+  float *scratch; /* attend_floats(c) of each thread */
+} Paged;
+
 static void
-attend_span (const Span *span, Attend *a, float *y, const float *q,
-    const KvLayer *kv, const PagedBatch *batch, int h, int n_kv_heads,
-    int window)
+attend_span (const Paged *paged, const Span *span, Attend *a)
 {
-  int group = h / n_kv_heads, c = a->c;
+  const PagedBatch *batch = paged->batch;
+  int h = paged->h, c = paged->c, window = paged->window;
+  int group = h / paged->n_kv_heads;
   int end = batch->kv_len[span->seq], start = batch->q_start[span->seq];
   int n_tokens = batch->q_start[span->seq + 1] - start;
   size_t at[ATTEND_ROWS];
@@ -179,20 +225,21 @@ attend_span (const Span *span, Attend *a, float *y, const float *q,
     int token = (span->from + i) / group, head = (span->from + i) % group;
     int last = end - n_tokens + token;
     at[i] = ((size_t) (start + token) * h + span->kv_head * group + head) * c;
-    attend_row (a, i, span->n, q + at[i],
+    attend_row (a, i, span->n, paged->q + at[i],
         window > 0 && last >= window ? last - window + 1 : 0, last);
   }
   const int *pages = batch->pages + batch->page_start[span->seq];
   int first = a->first[0] / KV_PAGE_TOKENS;
   for (int page = first; page * KV_PAGE_TOKENS <= a->last[span->n - 1];
        page++) {
-    size_t offset = cpu_kv_offset (pages[page], span->kv_head, n_kv_heads, c);
-    attend_page (a, (const float *) kv->k + offset,
-        (const float *) kv->v + offset, page * KV_PAGE_TOKENS,
+    size_t offset =
+        cpu_kv_offset (pages[page], span->kv_head, paged->n_kv_heads, c);
+    attend_page (a, (const float *) paged->kv->k + offset,
+        (const float *) paged->kv->v + offset, page * KV_PAGE_TOKENS,
         a->last[span->n - 1] + 1);
   }
   for (int i = 0; i < span->n; i++)
-    attend_result (a, i, y + at[i]);
+    attend_result (a, i, paged->y + at[i]);
 }
 
 static int
@@ -217,28 +264,34 @@ find_span (const PagedBatch *batch, int task, int n_kv_heads, int group)
 }
 
 static void
+attention_paged_tasks (void *data, int from, int to, int thread)
+{
+  const Paged *paged = data;
+  int group = paged->h / paged->n_kv_heads;
+  Attend a;
+  attend_init (&a, paged->scratch + attend_floats (paged->c) * thread, paged->c,
+      paged->c, paged->scale);
+  for (int task = from; task < to; task++) {
+    /* the last queries first: they have the most keys */
+    Span span = find_span (
+        paged->batch, paged->n_tasks - 1 - task, paged->n_kv_heads, group);
+    attend_span (paged, &span, &a);
+  }
+}
+
+static void
 attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
     const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
     int window)
 {
-  float *scratch =
-      cpu_scratch (dev, sizeof *scratch * attend_floats (c) * dev->n_threads);
-  if (!scratch)
-    return;
-  int group = h / n_kv_heads, n_tasks = 0;
+  Paged paged = { y, q, kv, batch, h, n_kv_heads, c, window, scale, 0, NULL };
   for (int seq = 0; seq < batch->n_seqs; seq++)
-    n_tasks += spans_of (batch, seq, group) * n_kv_heads;
-  int threads =
-      cpu_threads_for (dev, (size_t) batch->n * batch->max_kv_len * h * c * 2);
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-  for (int task = 0; task < n_tasks; task++) {
-    /* the last queries first: they have the most keys */
-    Span span = find_span (batch, n_tasks - 1 - task, n_kv_heads, group);
-    Attend a;
-    attend_init (
-        &a, scratch + attend_floats (c) * omp_get_thread_num (), c, c, scale);
-    attend_span (&span, &a, y, q, kv, batch, h, n_kv_heads, window);
-  }
+    paged.n_tasks += spans_of (batch, seq, h / n_kv_heads) * n_kv_heads;
+  paged.scratch =
+      cpu_scratch (dev, sizeof (float) * attend_floats (c) * dev->n_threads);
+  if (paged.scratch)
+    cpu_run (dev, (size_t) batch->n * batch->max_kv_len * h * c * 2,
+        paged.n_tasks, 1, attention_paged_tasks, &paged);
 }
 
 void

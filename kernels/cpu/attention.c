@@ -54,46 +54,108 @@ attend (float *y, const float *q, const float *k, const float *v, float *score,
       y[i] += score[j] * v[(size_t) j * stride + i];
 }
 
+typedef struct Tiles {
+  float *y, *scratch; /* scratch[n_q,n_keys] */
+  const float *q, *k, *v;
+  const int *q_start;
+  int n_keys, h, c;
+  float scale;
+} Tiles;
+
+static void
+attention_tiles_rows (void *data, int from, int to, int thread)
+{
+  const Tiles *a = data;
+  int n_keys = a->n_keys, h = a->h, c = a->c;
+  for (int row = from; row < to; row++)
+    for (int head = 0; head < h; head++) {
+      size_t at = ((size_t) row * h + head) * c;
+      size_t keys = (size_t) tile_of_row (a->q_start, row) * n_keys * h * c +
+                    (size_t) head * c;
+      attend (a->y + at, a->q + at, a->k + keys, a->v + keys,
+          a->scratch + (size_t) row * n_keys, n_keys, h * c, c, a->scale);
+    }
+}
+
 static void
 attention_tiles (Device *dev, Act *y, const Act *q, const Act *k, const Act *v,
     const int *q_start, int n_q, int t, int n_keys, int h, int c, float scale)
 {
   float *scratch = cpu_scratch (dev, sizeof (float) * n_q * (size_t) n_keys);
-  if (!scratch)
-    return;
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int row = 0; row < n_q; row++)
-    for (int head = 0; head < h; head++) {
-      size_t at = ((size_t) row * h + head) * c;
-      size_t keys = (size_t) tile_of_row (q_start, row) * n_keys * h * c;
-      attend ((float *) y + at, (const float *) q + at,
-          (const float *) k + keys + (size_t) head * c,
-          (const float *) v + keys + (size_t) head * c,
-          scratch + (size_t) row * n_keys, n_keys, h * c, c, scale);
+  Tiles a = { y, scratch, q, k, v, q_start, n_keys, h, c, scale };
+  size_t cost = (size_t) n_q * n_keys * h * c * 2;
+  if (scratch)
+    cpu_run (dev, cost, n_q, 0, attention_tiles_rows, &a);
+}
+
+typedef struct Cls {
+  float *score, *scratch; /* [t,N], [t,N+1] */
+  const float *q, *k;
+  int N, h, c;
+  float scale;
+} Cls;
+
+static void
+cls_attention_tiles (void *data, int from, int to, int thread)
+{
+  const Cls *a = data;
+  int N = a->N, c = a->c;
+  size_t d = (size_t) a->h * c;
+  for (int tile = from; tile < to; tile++) {
+    float *row = a->scratch + (size_t) tile * (N + 1);
+    memset (a->score + (size_t) tile * N, 0, N * sizeof (float));
+    for (int head = 0; head < a->h; head++) {
+      for (int j = 0; j <= N; j++)
+        row[j] = a->scale *
+                 dot (a->q + tile * d + head * c,
+                     a->k + ((size_t) tile * (N + 1) + j) * d + head * c, c);
+      softmax (row, N + 1);
+      for (int j = 0; j < N; j++)
+        a->score[(size_t) tile * N + j] += row[1 + j];
     }
+  }
 }
 
 static void
 cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
     int N, int h, int c, float scale)
 {
-  size_t d = (size_t) h * c;
   float *scratch = cpu_scratch (dev, sizeof (float) * t * (N + 1));
-  if (!scratch)
-    return;
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int tile = 0; tile < t; tile++) {
-    float *row = scratch + (size_t) tile * (N + 1);
-    memset (score + (size_t) tile * N, 0, N * sizeof (float));
-    for (int head = 0; head < h; head++) {
-      for (int j = 0; j <= N; j++)
-        row[j] = scale * dot ((const float *) q + tile * d + head * c,
-                             (const float *) k +
-                                 ((size_t) tile * (N + 1) + j) * d + head * c,
-                             c);
-      softmax (row, N + 1);
-      for (int j = 0; j < N; j++)
-        score[(size_t) tile * N + j] += row[1 + j];
+  Cls a = { score, scratch, q, k, N, h, c, scale };
+  if (scratch)
+    cpu_run (dev, (size_t) t * (N + 1) * h * c, t, 1, cls_attention_tiles, &a);
+}
+
+/* ---- paged cache ---- */
+
+/* Arguments of the two ops below. */
+typedef struct Paged {
+  const KvLayer *kv;
+  const PagedBatch *batch;
+  const float *k, *v, *q;
+  float *y, *scratch; /* scratch[n,max_kv_len] */
+  int h, n_kv_heads, c, window;
+  float scale;
+} Paged;
+
+static void
+kv_write_rows (void *data, int from, int to, int thread)
+{
+  const Paged *a = data;
+  const PagedBatch *batch = a->batch;
+  const KvLayer *kv = a->kv;
+  int n_kv_heads = a->n_kv_heads, c = a->c;
+  for (int i = from; i < to; i++) {
+    int page = batch->slots[i] / KV_PAGE_TOKENS;
+    int place = batch->slots[i] % KV_PAGE_TOKENS;
+    for (int head = 0; head < n_kv_heads; head++) {
+      size_t target = cpu_kv_offset (page, head, n_kv_heads, c);
+      size_t source = ((size_t) i * n_kv_heads + head) * c;
+      for (int j = 0; j < c; j++)
+        ((float *) kv->k)[target + j * KV_PAGE_TOKENS + place] =
+            a->k[source + j];
+      memcpy ((float *) kv->v + target + (size_t) place * c, a->v + source,
+          c * sizeof (float));
     }
   }
 }
@@ -102,21 +164,11 @@ static void
 kv_write (Device *dev, const KvLayer *kv, const Act *k, const Act *v,
     const PagedBatch *batch, int n_kv_heads, int c)
 {
-  size_t count = (size_t) batch->n * n_kv_heads * c;
-#pragma omp parallel for num_threads(dev->n_threads) if (count > CPU_SMALL)
-  for (int i = 0; i < batch->n; i++) {
-    int page = batch->slots[i] / KV_PAGE_TOKENS;
-    int place = batch->slots[i] % KV_PAGE_TOKENS;
-    for (int head = 0; head < n_kv_heads; head++) {
-      size_t to = cpu_kv_offset (page, head, n_kv_heads, c);
-      size_t from = ((size_t) i * n_kv_heads + head) * c;
-      for (int j = 0; j < c; j++)
-        ((float *) kv->k)[to + j * KV_PAGE_TOKENS + place] =
-            ((const float *) k)[from + j];
-      memcpy ((float *) kv->v + to + (size_t) place * c,
-          (const float *) v + from, c * sizeof (float));
-    }
-  }
+  Paged a = {
+    .kv = kv, .batch = batch, .k = k, .v = v, .n_kv_heads = n_kv_heads, .c = c
+  };
+  size_t cost = (size_t) batch->n * n_kv_heads * c * CPU_VALUE;
+  cpu_run (dev, cost, batch->n, 0, kv_write_rows, &a);
 }
 
 /* One query of one head over keys first .. last of the pages listed. */
@@ -148,27 +200,36 @@ attend_paged (float *y, const float *q, const KvLayer *kv, const int *pages,
 }
 
 static void
-attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
-    const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
-    int window)
+attention_paged_rows (void *data, int from, int to, int thread)
 {
-  float *scratch =
-      cpu_scratch (dev, sizeof (float) * batch->n * (size_t) batch->max_kv_len);
-  if (!scratch)
-    return;
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int row = 0; row < batch->n; row++) {
+  const Paged *a = data;
+  const PagedBatch *batch = a->batch;
+  int window = a->window, h = a->h, c = a->c;
+  for (int row = from; row < to; row++) {
     int s = tile_of_row (batch->q_start, row);
     int position = batch->kv_len[s] - (batch->q_start[s + 1] - row);
     int first = window > 0 && position >= window ? position - window + 1 : 0;
     for (int head = 0; head < h; head++) {
       size_t at = ((size_t) row * h + head) * c;
-      attend_paged ((float *) y + at, (const float *) q + at, kv,
+      attend_paged (a->y + at, a->q + at, a->kv,
           batch->pages + batch->page_start[s],
-          scratch + (size_t) row * batch->max_kv_len, first, position,
-          head / (h / n_kv_heads), n_kv_heads, c, scale);
+          a->scratch + (size_t) row * batch->max_kv_len, first, position,
+          head / (h / a->n_kv_heads), a->n_kv_heads, c, a->scale);
     }
   }
+}
+
+static void
+attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
+    const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
+    int window)
+{
+  size_t n_scores = (size_t) batch->n * batch->max_kv_len;
+  float *scratch = cpu_scratch (dev, sizeof (float) * n_scores);
+  Paged a = { kv, batch, NULL, NULL, q, y, scratch, h, n_kv_heads, c, window,
+    scale };
+  if (scratch)
+    cpu_run (dev, n_scores * h * c * 2, batch->n, 0, attention_paged_rows, &a);
 }
 
 void

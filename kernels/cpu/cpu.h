@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "kernels/cpu/pool.h"
 #include "kernels/ops.h"
 
 #ifdef __cplusplus
@@ -22,22 +23,11 @@ typedef enum CpuLevel {
   CPU_LEVEL_BEST = CPU_N_LEVELS, /* the highest the processor has */
 } CpuLevel;
 
-/* Values under which a second thread costs more than it brings. */
-#define CPU_SMALL ((size_t) 1 << 14)
-
-/* Threads worth waking for so many multiply-adds: small models make thousands
- * of small products a second, and on a busy machine a second thread may not
- * even run before the first is done. */
-static inline int
-cpu_threads_for (const Device *dev, size_t products)
-{
-  return products < 64 * CPU_SMALL ? 1 : dev->n_threads;
-}
-
 /* Device.backend */
 typedef struct Cpu {
   struct Ops op; /* Device.op points here */
   CpuLevel level;
+  CpuPool *pool;
   struct Onednn *onednn; /* where it has faster products, or NULL */
   void *scratch;         /* see cpu_scratch */
   size_t scratch_bytes;
@@ -58,6 +48,16 @@ CpuLevel cpu_level_probe (bool *has_bf16);
  * valid until the next call. It only grows, so that steady work allocates
  * nothing. NULL if it does not fit, which the device then reports. */
 void *cpu_scratch (Device *dev, size_t bytes);
+
+/* Multiply-adds under which a second thread costs more than it brings, and
+ * what a value that is read, computed with and written counts as. */
+#define CPU_WORTH ((size_t) 1 << 20)
+#define CPU_VALUE 64
+
+/* Does items 0 .. n-1, on all threads if `cost`, in multiply-adds, is worth
+ * it, in pieces of `piece` items; 0: a few pieces for each thread. */
+void cpu_run (
+    Device *dev, size_t cost, int n, int piece, CpuWork work, void *data);
 
 /* Aligned memory as device_alloc gives it, zeroed where asked for. NULL if it
  * does not fit, without reporting it. Released with free(). */

@@ -1,16 +1,18 @@
-/* device.c - the processor as a device: open, memory, scratch
+/* device.c - the processor as a device: open, threads, memory, scratch
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+#define _GNU_SOURCE /* sched_getaffinity */
 #include "kernels/cpu/cpu.h"
 
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/variants.h"
 
-#include <omp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define ALIGNMENT 64
 #define HUGE_PAGE ((size_t) 2 << 20)
@@ -105,6 +107,18 @@ cpu_scratch (Device *dev, size_t bytes)
   return cpu->scratch;
 }
 
+void
+cpu_run (Device *dev, size_t cost, int n, int piece, CpuWork work, void *data)
+{
+  const Cpu *cpu = dev->backend;
+  int few = 4 * dev->n_threads;
+  if (cost < CPU_WORTH)
+    piece = n;
+  else if (piece == 0)
+    piece = (n + few - 1) / few;
+  cpu_pool_run (cpu->pool, n, piece, work, data);
+}
+
 static void
 copy (Device *dev, void *dst, const void *src, size_t bytes)
 {
@@ -121,6 +135,7 @@ static void
 cpu_close (Device *dev)
 {
   Cpu *cpu = dev->backend;
+  cpu_pool_free (cpu->pool);
   onednn_free (cpu->onednn);
   free (cpu->scratch);
   free (cpu);
@@ -161,6 +176,17 @@ fill_ops (Ops *op, CpuLevel level, bool has_bf16)
 #endif
 }
 
+/* As many as this process may run on. */
+static int
+processors (void)
+{
+  cpu_set_t set;
+  long online = sysconf (_SC_NPROCESSORS_ONLN);
+  if (!sched_getaffinity (0, sizeof set, &set))
+    return CPU_COUNT (&set);
+  return online > 0 ? (int) online : 1;
+}
+
 static Device *
 refuse (DeviceStatus *status, DeviceCode code, const char *reason)
 {
@@ -187,13 +213,21 @@ cpu_open (CpuLevel level, int n_threads, DeviceStatus *status)
     free (cpu);
     return refuse (status, DEVICE_NO_MEMORY, "out of memory");
   }
+  n_threads = n_threads > 0 ? n_threads : processors ();
+  cpu->pool = cpu_pool_new (n_threads);
+  if (!cpu->pool) {
+    free (dev);
+    free (cpu);
+    return refuse (
+        status, DEVICE_NO_MEMORY, "the system starts no more threads");
+  }
   fill_ops (&cpu->op, level, has_bf16);
   if (has_bf16 && onednn_has_amx ())
     cpu->onednn = onednn_new ();
   cpu->level = level;
   dev->op = &cpu->op;
   dev->backend = cpu;
-  dev->n_threads = n_threads > 0 ? n_threads : omp_get_num_procs ();
+  dev->n_threads = n_threads;
   dev->act_bytes = sizeof (float);
   dev->has_bf16 = has_bf16;
   snprintf (dev->name, sizeof dev->name, "cpu (%s, %d thread%s)",

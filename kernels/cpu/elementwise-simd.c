@@ -24,13 +24,29 @@ swiglu_run (float *gate, const float *up, size_t count)
   }
 }
 
+typedef struct Swiglu {
+  float *gate;
+  const float *up;
+  size_t count;
+} Swiglu;
+
+static void
+swiglu_runs (void *data, int from, int to, int thread)
+{
+  const Swiglu *s = data;
+  for (int run = from; run < to; run++) {
+    size_t i = (size_t) run * RUN;
+    swiglu_run (
+        s->gate + i, s->up + i, s->count - i < RUN ? s->count - i : RUN);
+  }
+}
+
 static void
 swiglu (Device *dev, Act *gate, const Act *up, size_t count)
 {
-#pragma omp parallel for num_threads(dev->n_threads) if (count > CPU_SMALL)
-  for (size_t i = 0; i < count; i += RUN)
-    swiglu_run ((float *) gate + i, (const float *) up + i,
-        count - i < RUN ? count - i : RUN);
+  Swiglu s = { gate, up, count };
+  cpu_run (dev, count * CPU_VALUE, (int) ((count + RUN - 1) / RUN), 0,
+      swiglu_runs, &s);
 }
 
 SIMD_INLINE void
@@ -42,20 +58,32 @@ rotate (float *a, float *b, const float *cosine, const float *sine, int n)
   vf_store_n (b, n, vf_fma (x, s, vf_mul (y, c)));
 }
 
+typedef struct Rope {
+  float *x;
+  const float *table;
+  int h, c;
+} Rope;
+
 static void
-rope (Device *dev, Act *x, const float *table, int n, int h, int c)
+rope_rows (void *data, int from, int to, int thread)
 {
-  int half = c / 2;
-  size_t count = (size_t) n * h * c;
-#pragma omp parallel for num_threads(dev->n_threads) if (count > CPU_SMALL)
-  for (int i = 0; i < n; i++) {
-    const float *cosine = table + (size_t) i * c, *sine = cosine + half;
+  const Rope *r = data;
+  int h = r->h, c = r->c, half = c / 2;
+  for (int i = from; i < to; i++) {
+    const float *cosine = r->table + (size_t) i * c, *sine = cosine + half;
     for (int head = 0; head < h; head++) {
-      float *a = (float *) x + ((size_t) i * h + head) * c;
+      float *a = r->x + ((size_t) i * h + head) * c;
       for (int j = 0; j < half; j += SIMD_LANES)
         rotate (a + j, a + half + j, cosine + j, sine + j, half - j);
     }
   }
+}
+
+static void
+rope (Device *dev, Act *x, const float *table, int n, int h, int c)
+{
+  Rope r = { x, table, h, c };
+  cpu_run (dev, (size_t) n * h * c * CPU_VALUE, n, 0, rope_rows, &r);
 }
 
 void

@@ -43,30 +43,60 @@ copy_columns (
         (const float *) x + (size_t) i * d, d * sizeof (float));
 }
 
+#define RUN 4096 /* values a thread takes at a time */
+
+typedef struct Swiglu {
+  float *gate;
+  const float *up;
+  size_t count;
+} Swiglu;
+
+static void
+swiglu_runs (void *data, int from, int to, int thread)
+{
+  const Swiglu *s = data;
+  float *g = s->gate;
+  size_t end = (size_t) to * RUN < s->count ? (size_t) to * RUN : s->count;
+  for (size_t i = (size_t) from * RUN; i < end; i++)
+    g[i] = g[i] / (1.0f + expf (-g[i])) * s->up[i];
+}
+
 static void
 swiglu (Device *dev, Act *gate, const Act *up, size_t count)
 {
-  float *g = gate;
-  const float *u = up;
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (size_t i = 0; i < count; i++)
-    g[i] = g[i] / (1.0f + expf (-g[i])) * u[i];
+  Swiglu s = { gate, up, count };
+  cpu_run (dev, count * CPU_VALUE, (int) ((count + RUN - 1) / RUN), 0,
+      swiglu_runs, &s);
+}
+
+typedef struct Embedding {
+  float *x;
+  const float *patch, *cls, *pos;
+  int N, d;
+} Embedding;
+
+static void
+embed_patches_rows (void *data, int from, int to, int thread)
+{
+  const Embedding *e = data;
+  int N = e->N, d = e->d;
+  for (int row = from; row < to; row++) {
+    int tile = row / (N + 1), j = row % (N + 1);
+    const float *token = e->cls;
+    if (j > 0)
+      token = e->patch + ((size_t) tile * N + j - 1) * d;
+    for (int i = 0; i < d; i++)
+      e->x[(size_t) row * d + i] = token[i] + e->pos[(size_t) j * d + i];
+  }
 }
 
 static void
 embed_patches (Device *dev, Act *x, const Act *patch, const float *cls,
     const float *pos, int t, int N, int d)
 {
-  size_t count = (size_t) t * N * d;
-#pragma omp parallel for num_threads(dev->n_threads) if (count > CPU_SMALL)
-  for (int row = 0; row < t * (N + 1); row++) {
-    int tile = row / (N + 1), j = row % (N + 1);
-    const float *token = cls;
-    if (j > 0)
-      token = (const float *) patch + ((size_t) tile * N + j - 1) * d;
-    for (int i = 0; i < d; i++)
-      ((float *) x)[(size_t) row * d + i] = token[i] + pos[(size_t) j * d + i];
-  }
+  Embedding e = { x, patch, cls, pos, N, d };
+  cpu_run (dev, (size_t) t * N * d * CPU_VALUE, t * (N + 1), 0,
+      embed_patches_rows, &e);
 }
 
 void

@@ -19,7 +19,6 @@
 #include "kernels/cpu/variants.h"
 
 #include <assert.h>
-#include <omp.h>
 #include <string.h>
 
 #define RUN 256 /* columns between visits of the sums to memory */
@@ -145,13 +144,17 @@ run_columns (const Run *run, int n_panels)
 
 typedef struct Product {
   float *y;
+  const float *x;
   const Mat *w;
   DataType type;
-  const float *packed;
   int n, cols, n_panels; /* tokens of this slab, columns or pairs, panels */
-  int tile_tokens, tile_panels;
+  int tile_tokens, tile_panels, across; /* across: tiles of tokens */
   Epilogue epilogue;
+  float *sums; /* [threads,SUM_COUNT] */
+  float *packed;
 } Product;
+
+#define SUM_COUNT ((size_t) TILE_TOKENS * TILE_PANELS * PANEL)
 
 static void
 finish_tile (const Product *product, const float *sum, int token, int n_tokens,
@@ -174,8 +177,10 @@ do_tile (const Product *product, float *sum, int token, int panel)
   int n_tokens = at_most (product->n - token, product->tile_tokens);
   int n_panels = at_most (product->n_panels - panel, product->tile_panels);
   size_t start = (size_t) panel * PANEL * product->cols;
-  Run run = { sum, n_tokens, product->packed + (size_t) token * product->cols,
-    product->cols, 0, 0,
+  bool packed = product->n > 1 || product->type == TYPE_PAIRS;
+  const float *x = packed ? product->packed : product->x;
+  Run run = { sum, n_tokens, x + (size_t) token * product->cols, product->cols,
+    0, 0,
     (const char *) product->w->pack + start * element_bytes (product->type),
     product->type };
   for (; run.from < run.cols; run.from += RUN) {
@@ -212,44 +217,52 @@ pack_pairs (float *packed, const float *x, int token, const Product *product)
 }
 
 static void
-pack_x (float *packed, const float *x, int token, const Product *product)
+pack_blocks (void *data, int from, int to, int thread)
 {
-  if (product->type == TYPE_PAIRS)
-    pack_pairs (packed, x, token, product);
-  else
-    pack_block (packed, x, token, product->n, product->cols);
+  const Product *product = data;
+  for (int token = from * BLOCK; token < to * BLOCK && token < product->n;
+       token += BLOCK)
+    if (product->type == TYPE_PAIRS)
+      pack_pairs (product->packed, product->x, token, product);
+    else
+      pack_block (
+          product->packed, product->x, token, product->n, product->cols);
 }
 
 static void
-do_slab (Device *dev, Product *product, const float *x)
+do_tiles (void *data, int from, int to, int thread)
 {
-  int n = product->n;
-  bool packs = n > 1 || product->type == TYPE_PAIRS;
-  size_t sum_count = (size_t) TILE_TOKENS * TILE_PANELS * PANEL;
-  float *sums = cpu_scratch (dev,
-      sizeof *sums * (dev->n_threads * sum_count + (size_t) n * product->cols));
-  if (!sums)
+  const Product *product = data;
+  float *sum = product->sums + thread * SUM_COUNT;
+  for (int tile = from; tile < to; tile++)
+    do_tile (product, sum, tile % product->across * product->tile_tokens,
+        tile / product->across * product->tile_panels);
+}
+
+static int
+parts (int n, int size)
+{
+  return (n + size - 1) / size;
+}
+
+/* One token needs no packing: x lies as it would. */
+static void
+do_slab (Device *dev, Product *product)
+{
+  int n = product->n, cols = product->cols;
+  size_t n_sums = dev->n_threads * SUM_COUNT;
+  product->sums =
+      cpu_scratch (dev, sizeof (float) * (n_sums + (size_t) n * cols));
+  if (!product->sums)
     return;
-  float *packed = sums + dev->n_threads * sum_count;
-  product->packed = packs ? packed : x;
-  int across = (n + product->tile_tokens - 1) / product->tile_tokens;
-  int down =
-      (product->n_panels + product->tile_panels - 1) / product->tile_panels;
-  int threads =
-      cpu_threads_for (dev, (size_t) n * product->w->rows * product->w->cols);
-#pragma omp parallel num_threads(threads)
-  {
-    float *sum = sums + omp_get_thread_num () * sum_count;
-    if (packs) {
-#pragma omp for
-      for (int token = 0; token < n; token += BLOCK)
-        pack_x (packed, x, token, product);
-    }
-#pragma omp for schedule(dynamic) nowait
-    for (int tile = 0; tile < across * down; tile++)
-      do_tile (product, sum, tile % across * product->tile_tokens,
-          tile / across * product->tile_panels);
-  }
+  product->packed = product->sums + n_sums;
+  product->across = parts (n, product->tile_tokens);
+  if (n > 1 || product->type == TYPE_PAIRS)
+    cpu_run (dev, (size_t) n * cols * CPU_VALUE, parts (n, BLOCK), 0,
+        pack_blocks, product);
+  cpu_run (dev, (size_t) n * product->w->rows * product->w->cols,
+      product->across * parts (product->n_panels, product->tile_panels), 1,
+      do_tiles, product);
 }
 
 /* ---- oneDNN, where the processor has tiles ---- */
@@ -260,30 +273,54 @@ do_slab (Device *dev, Product *product, const float *x)
  * every number that occurs. */
 #define ONEDNN_TOKENS 16
 
+typedef struct Wide {
+  const Product *product;
+  float *out;       /* [padded,rows] */
+  uint16_t *narrow; /* x as bf16, [padded,cols] */
+} Wide;
+
+static void
+narrow_rows (void *data, int from, int to, int thread)
+{
+  const Wide *wide = data;
+  int cols = wide->product->w->cols;
+  for (int i = from; i < to; i++)
+    for (int j = 0; j < cols; j++)
+      wide->narrow[(size_t) i * cols + j] =
+          i < wide->product->n
+              ? bf16_of_f32 (wide->product->x[(size_t) i * cols + j])
+              : 0;
+}
+
+static void
+finish_rows (void *data, int from, int to, int thread)
+{
+  const Wide *wide = data;
+  const Product *product = wide->product;
+  size_t rows = product->w->rows;
+  for (int i = from; i < to; i++)
+    finish_row (product->y + i * rows, wide->out + i * rows, product->w->bias,
+        (int) rows, product->epilogue);
+}
+
 static bool
-do_onednn (Device *dev, const Product *product, const float *x)
+do_onednn (Device *dev, const Product *product)
 {
   Cpu *cpu = dev->backend;
   const Mat *w = product->w;
   int n = product->n, cols = w->cols, rows = w->rows;
-  int padded = (n + ONEDNN_TOKENS - 1) / ONEDNN_TOKENS * ONEDNN_TOKENS;
+  int padded = parts (n, ONEDNN_TOKENS) * ONEDNN_TOKENS;
   float *out = cpu_scratch (
       dev, sizeof *out * padded * rows + sizeof (uint16_t) * padded * cols);
   if (!out)
     return true; /* reported; nothing else would fit either */
-  uint16_t *narrow = (uint16_t *) (out + (size_t) padded * rows);
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int i = 0; i < padded; i++)
-    for (int j = 0; j < cols; j++)
-      narrow[(size_t) i * cols + j] =
-          i < n ? bf16_of_f32 (x[(size_t) i * cols + j]) : 0;
-  if (!onednn_matmul (cpu->onednn, TYPE_BF16, out, narrow, w->pack, padded,
+  Wide wide = { product, out, (uint16_t *) (out + (size_t) padded * rows) };
+  cpu_run (
+      dev, (size_t) padded * cols * CPU_VALUE, padded, 0, narrow_rows, &wide);
+  if (!onednn_matmul (cpu->onednn, TYPE_BF16, out, wide.narrow, w->pack, padded,
           rows, cols, dev->n_threads))
     return false;
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int i = 0; i < n; i++)
-    finish_row (product->y + (size_t) i * rows, out + (size_t) i * rows,
-        w->bias, rows, product->epilogue);
+  cpu_run (dev, (size_t) n * rows * CPU_VALUE, n, 0, finish_rows, &wide);
   return true;
 }
 
@@ -321,15 +358,15 @@ matmul (
   assert (w->pack);
   Product product = product_of (dev, w, epilogue);
   for (int from = 0; from < n; from += SLAB_TOKENS) {
-    const float *slab = (const float *) x + (size_t) from * w->cols;
+    product.x = (const float *) x + (size_t) from * w->cols;
     product.n = at_most (n - from, SLAB_TOKENS);
     product.y = (float *) y + (size_t) from * w->rows;
     product.tile_tokens = at_most (product.n, TILE_TOKENS);
 #ifdef SIMD_PAIRS
-    if (wants_onednn (dev, &product) && do_onednn (dev, &product, slab))
+    if (wants_onednn (dev, &product) && do_onednn (dev, &product))
       continue;
 #endif
-    do_slab (dev, &product, slab);
+    do_slab (dev, &product);
   }
 }
 

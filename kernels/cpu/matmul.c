@@ -81,20 +81,38 @@ dot_row (const Mat *w, int row, const float *x)
   return sum;
 }
 
+typedef struct Product {
+  float *y;
+  const float *x;
+  const Mat *w;
+  int n;
+  Epilogue epilogue;
+} Product;
+
 static void
-matmul (
-    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+matmul_rows (void *data, int from, int to, int thread)
 {
-  assert (w->data);
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int row = 0; row < w->rows; row++)
-    for (int i = 0; i < n; i++) {
-      float *out = (float *) y + (size_t) i * w->rows + row;
-      float p = dot_row (w, row, (const float *) x + (size_t) i * w->cols);
+  const Product *product = data;
+  const Mat *w = product->w;
+  Epilogue epilogue = product->epilogue;
+  for (int row = from; row < to; row++)
+    for (int i = 0; i < product->n; i++) {
+      float *out = product->y + (size_t) i * w->rows + row;
+      float p = dot_row (w, row, product->x + (size_t) i * w->cols);
       if (w->bias)
         p += w->bias[row];
       *out = apply (epilogue, epilogue == EPILOGUE_ADD ? *out : 0, p);
     }
+}
+
+static void
+matmul (
+    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+{
+  Product product = { y, x, w, n, epilogue };
+  assert (w->data);
+  cpu_run (
+      dev, (size_t) n * w->rows * w->cols, w->rows, 0, matmul_rows, &product);
 }
 
 static void

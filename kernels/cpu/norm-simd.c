@@ -41,18 +41,45 @@ apply_row (float *y, const float *x, const float *w, const float *b, int d,
     y[j] = (x[j] - mean) * scale * w[j] + (b ? b[j] : 0);
 }
 
+typedef struct Norm {
+  float *y;
+  const float *x, *w, *b;
+  int d;
+  float eps;
+} Norm;
+
+static void
+layer_norm_rows (void *data, int from, int to, int thread)
+{
+  const Norm *norm = data;
+  int d = norm->d;
+  for (int i = from; i < to; i++) {
+    const float *in = norm->x + (size_t) i * d;
+    float mean = sum_row (in, d, 0, false) / d;
+    float variance = sum_row (in, d, mean, true) / d;
+    apply_row (norm->y + (size_t) i * d, in, norm->w, norm->b, d, mean,
+        1.0f / sqrtf (variance + norm->eps));
+  }
+}
+
 static void
 layer_norm (Device *dev, Act *y, const Act *x, const float *w, const float *b,
     int n, int d, float eps)
 {
-  size_t count = (size_t) n * d;
-#pragma omp parallel for num_threads(dev->n_threads) if (count > CPU_SMALL)
-  for (int i = 0; i < n; i++) {
-    const float *in = (const float *) x + (size_t) i * d;
-    float mean = sum_row (in, d, 0, false) / d;
-    float variance = sum_row (in, d, mean, true) / d;
-    apply_row ((float *) y + (size_t) i * d, in, w, b, d, mean,
-        1.0f / sqrtf (variance + eps));
+  Norm norm = { y, x, w, b, d, eps };
+  cpu_run (dev, (size_t) n * d * CPU_VALUE, n, 0, layer_norm_rows, &norm);
+}
+
+static void
+rms_norm_rows (void *data, int from, int to, int thread)
+{
+  const Norm *norm = data;
+  int d = norm->d;
+  for (int i = from; i < to; i++) {
+    const float *in = norm->x + (size_t) i * d;
+    float squares = sum_row (in, d, 0, true) / d;
+    apply_row (norm->y + (size_t) i * d, in, norm->w, NULL, d, 0,
+        1.0f / sqrtf (squares + norm->eps));
   }
 }
 
@@ -60,14 +87,8 @@ static void
 rms_norm (
     Device *dev, Act *y, const Act *x, const float *w, int n, int d, float eps)
 {
-  size_t count = (size_t) n * d;
-#pragma omp parallel for num_threads(dev->n_threads) if (count > CPU_SMALL)
-  for (int i = 0; i < n; i++) {
-    const float *in = (const float *) x + (size_t) i * d;
-    float squares = sum_row (in, d, 0, true) / d;
-    apply_row ((float *) y + (size_t) i * d, in, w, NULL, d, 0,
-        1.0f / sqrtf (squares + eps));
-  }
+  Norm norm = { y, x, w, NULL, d, eps };
+  cpu_run (dev, (size_t) n * d * CPU_VALUE, n, 0, rms_norm_rows, &norm);
 }
 
 void

@@ -5,23 +5,56 @@
 
 #include <math.h>
 
+typedef struct Norm {
+  float *y;
+  const float *x, *w, *b;
+  int d;
+  float eps;
+} Norm;
+
 static void
-layer_norm (Device *dev, Act *y, const Act *x, const float *w, const float *b,
-    int n, int d, float eps)
+layer_norm_rows (void *data, int from, int to, int thread)
 {
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int i = 0; i < n; i++) {
-    const float *in = (const float *) x + (size_t) i * d;
-    float *out = (float *) y + (size_t) i * d;
+  const Norm *norm = data;
+  const float *w = norm->w, *b = norm->b;
+  int d = norm->d;
+  for (int i = from; i < to; i++) {
+    const float *in = norm->x + (size_t) i * d;
+    float *out = norm->y + (size_t) i * d;
     float mean = 0, variance = 0;
     for (int j = 0; j < d; j++)
       mean += in[j];
     mean /= d;
     for (int j = 0; j < d; j++)
       variance += (in[j] - mean) * (in[j] - mean);
-    float scale = 1.0f / sqrtf (variance / d + eps);
+    float scale = 1.0f / sqrtf (variance / d + norm->eps);
     for (int j = 0; j < d; j++)
       out[j] = (in[j] - mean) * scale * w[j] + b[j];
+  }
+}
+
+static void
+layer_norm (Device *dev, Act *y, const Act *x, const float *w, const float *b,
+    int n, int d, float eps)
+{
+  Norm norm = { y, x, w, b, d, eps };
+  cpu_run (dev, (size_t) n * d * CPU_VALUE, n, 0, layer_norm_rows, &norm);
+}
+
+static void
+rms_norm_rows (void *data, int from, int to, int thread)
+{
+  const Norm *norm = data;
+  int d = norm->d;
+  for (int i = from; i < to; i++) {
+    const float *in = norm->x + (size_t) i * d;
+    float *out = norm->y + (size_t) i * d;
+    float squares = 0;
+    for (int j = 0; j < d; j++)
+      squares += in[j] * in[j];
+    float scale = 1.0f / sqrtf (squares / d + norm->eps);
+    for (int j = 0; j < d; j++)
+      out[j] = in[j] * scale * norm->w[j];
   }
 }
 
@@ -29,17 +62,8 @@ static void
 rms_norm (
     Device *dev, Act *y, const Act *x, const float *w, int n, int d, float eps)
 {
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int i = 0; i < n; i++) {
-    const float *in = (const float *) x + (size_t) i * d;
-    float *out = (float *) y + (size_t) i * d;
-    float squares = 0;
-    for (int j = 0; j < d; j++)
-      squares += in[j] * in[j];
-    float scale = 1.0f / sqrtf (squares / d + eps);
-    for (int j = 0; j < d; j++)
-      out[j] = in[j] * scale * w[j];
-  }
+  Norm norm = { y, x, w, NULL, d, eps };
+  cpu_run (dev, (size_t) n * d * CPU_VALUE, n, 0, rms_norm_rows, &norm);
 }
 
 void

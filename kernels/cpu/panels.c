@@ -142,17 +142,25 @@ pack_panel (const Mat *w, const PanelLayout *layout, int panel, const char *src,
     }
 }
 
+typedef struct Pack {
+  Mat *w;
+  PanelLayout layout;
+  const void *src;
+  DataType src_type;
+} Pack;
+
 static void
-pack_all (Device *dev, Mat *w, const PanelLayout *layout, const void *src,
-    DataType src_type)
+pack_panels (void *data, int from, int to, int thread)
 {
+  const Pack *pack = data;
+  const PanelLayout *layout = &pack->layout;
+  Mat *w = pack->w;
   size_t bytes = pack_bytes (layout, w->type) / layout->n_panels;
   bool padded = w->rows % layout->rows || w->cols % layout->cols;
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int panel = 0; panel < layout->n_panels; panel++) {
+  for (int panel = from; panel < to; panel++) {
     if (padded)
       memset ((char *) w->pack + panel * bytes, 0, bytes);
-    pack_panel (w, layout, panel, src, src_type);
+    pack_panel (w, layout, panel, pack->src, pack->src_type);
   }
 }
 
@@ -173,20 +181,35 @@ mat_init (Device *dev, Mat *w, DataType want, const void *src,
     memset (w->bias, 0, bias_bytes (&layout));
     memcpy (w->bias, bias, rows * sizeof (float));
   }
-  pack_all (dev, w, &layout, src, src_type);
+  Pack pack = { w, layout, src, src_type };
+  cpu_run (dev, (size_t) rows * cols * CPU_VALUE, layout.n_panels, 0,
+      pack_panels, &pack);
+}
+
+typedef struct Embed {
+  float *y;
+  const Mat *table;
+  PanelLayout layout;
+  const int *ids;
+} Embed;
+
+static void
+embed_rows (void *data, int from, int to, int thread)
+{
+  const Embed *e = data;
+  int d = e->table->cols;
+  for (int i = from; i < to; i++)
+    for (int j = 0; j < d; j++)
+      e->y[(size_t) i * d + j] = f32_of_type (e->table->pack, e->table->type,
+          panel_index (&e->layout, e->ids[i], j));
 }
 
 static void
 embed (Device *dev, Act *y, const Mat *table, const int *ids, int n)
 {
   int d = table->cols;
-  size_t count = (size_t) n * d;
-  PanelLayout layout = panel_layout (dev, table->type, table->rows, d);
-#pragma omp parallel for num_threads(dev->n_threads) if (count > CPU_SMALL)
-  for (int i = 0; i < n; i++)
-    for (int j = 0; j < d; j++)
-      ((float *) y)[(size_t) i * d + j] = f32_of_type (
-          table->pack, table->type, panel_index (&layout, ids[i], j));
+  Embed e = { y, table, panel_layout (dev, table->type, table->rows, d), ids };
+  cpu_run (dev, (size_t) n * d * CPU_VALUE, n, 0, embed_rows, &e);
 }
 
 void

@@ -20,22 +20,38 @@ patch (float *dst, const uint8_t *corner, const float *lut, int side, int p)
           lut + 256 * c, p);
 }
 
+typedef struct Patches {
+  float *y;
+  const uint8_t *tiles;
+  const float *lut;
+  int side, p;
+} Patches;
+
+/* An item is a row of patches. */
+static void
+patches_rows (void *data, int from, int to, int thread)
+{
+  const Patches *a = data;
+  int side = a->side, p = a->p, g = side / p;
+
+  for (int row = from; row < to; row++) {
+    const uint8_t *tile = a->tiles + (size_t) (row / g) * side * side * 3;
+    const uint8_t *line = tile + (size_t) (row % g) * p * side * 3;
+
+    for (int x = 0; x < g; x++)
+      patch (a->y + ((size_t) row * g + x) * 3 * p * p,
+          line + (size_t) x * p * 3, a->lut, side, p);
+  }
+}
+
 static void
 patches (Device *dev, Act *y, const uint8_t *tiles, const float *lut, int t,
     int side, int p)
 {
-  int g = side / p;
-  int threads = cpu_threads_for (dev, (size_t) 3 * t * side * side);
+  Patches a = { y, tiles, lut, side, p };
 
-#pragma omp parallel for num_threads(threads)
-  for (int row = 0; row < t * g; row++) {
-    const uint8_t *tile = tiles + (size_t) (row / g) * side * side * 3;
-    const uint8_t *line = tile + (size_t) (row % g) * p * side * 3;
-
-    for (int x = 0; x < g; x++)
-      patch ((float *) y + ((size_t) row * g + x) * 3 * p * p,
-          line + (size_t) x * p * 3, lut, side, p);
-  }
+  cpu_run (
+      dev, (size_t) 3 * t * side * side, t * (side / p), 0, patches_rows, &a);
 }
 
 void

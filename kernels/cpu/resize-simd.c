@@ -51,6 +51,7 @@ typedef struct TapGroup {
 } TapGroup;
 
 typedef struct RowPass {
+  CpuResize call;
   const ResizeAxis *axis;
   const TapGroup *groups; /* [n_out,n_groups] */
   int n_groups;           /* for max_taps taps */
@@ -197,29 +198,39 @@ resize_rows_wide (const RowPass *pass, uint8_t *dst, const uint8_t *src,
           src + (size_t) r * src_stride, src_stride, 1, true);
 }
 
+/* An item is ROWS rows. */
+static void
+resize_rows_part (void *data, int from, int to, int thread)
+{
+  const RowPass *pass = data;
+  const CpuResize *r = &pass->call;
+
+  for (int y = from * ROWS; y < to * ROWS && y < r->lines; y += ROWS) {
+    int rows = r->lines - y < ROWS ? r->lines - y : ROWS;
+    uint8_t *dst = r->dst + (size_t) y * r->axis->n_out * 3;
+    const uint8_t *src = r->src + (size_t) y * r->src_stride;
+
+    if (r->axis->narrow)
+      resize_rows_narrow (pass, dst, src, r->src_stride, rows);
+    else
+      resize_rows_wide (pass, dst, src, r->src_stride, rows);
+  }
+}
+
 static void
 resize_rows (Device *dev, uint8_t *dst, const uint8_t *src, size_t src_stride,
     int n, const ResizeAxis *axis)
 {
   int n_groups = (axis->max_taps + 3) / 4;
-  int threads = cpu_resize_threads (dev, axis, n);
   TapGroup *groups = cpu_scratch (dev, sizeof *groups * n_groups * axis->n_out);
-  RowPass pass = { axis, groups, n_groups, (size_t) 3 * axis->n_in };
+  RowPass pass = { { dst, src, src_stride, n, axis }, axis, groups, n_groups,
+    (size_t) 3 * axis->n_in };
 
   if (!groups)
     return;
   fill_groups (groups, n_groups, axis);
-#pragma omp parallel for num_threads(threads)
-  for (int y = 0; y < n; y += ROWS) {
-    int rows = n - y < ROWS ? n - y : ROWS;
-    uint8_t *to = dst + (size_t) y * axis->n_out * 3;
-    const uint8_t *from = src + (size_t) y * src_stride;
-
-    if (axis->narrow)
-      resize_rows_narrow (&pass, to, from, src_stride, rows);
-    else
-      resize_rows_wide (&pass, to, from, src_stride, rows);
-  }
+  cpu_run (dev, cpu_resize_cost (axis, n), (n + ROWS - 1) / ROWS, 0,
+      resize_rows_part, &pass);
 }
 
 /* ---- down the columns: two taps of a vector of bytes at a time ---- */
@@ -300,20 +311,29 @@ resize_column (uint8_t *dst, const uint8_t *src, size_t src_stride, int count,
 }
 
 static void
+resize_columns_part (void *data, int from, int to, int thread)
+{
+  const CpuResize *r = data;
+  int count = 3 * r->lines;
+
+  for (int i = from; i < to; i++) {
+    uint8_t *dst = r->dst + (size_t) i * count;
+
+    if (count < SIMD_BYTES)
+      cpu_resize_column (dst, r->src, r->src_stride, 0, count, r->axis, i);
+    else
+      resize_column (dst, r->src, r->src_stride, count, r->axis, i);
+  }
+}
+
+static void
 resize_columns (Device *dev, uint8_t *dst, const uint8_t *src,
     size_t src_stride, int width, const ResizeAxis *axis)
 {
-  int count = 3 * width, threads = cpu_resize_threads (dev, axis, width);
+  CpuResize r = { dst, src, src_stride, width, axis };
 
-#pragma omp parallel for num_threads(threads)
-  for (int i = 0; i < axis->n_out; i++) {
-    uint8_t *to = dst + (size_t) i * count;
-
-    if (count < SIMD_BYTES)
-      cpu_resize_column (to, src, src_stride, 0, count, axis, i);
-    else
-      resize_column (to, src, src_stride, count, axis, i);
-  }
+  cpu_run (dev, cpu_resize_cost (axis, width), axis->n_out, 0,
+      resize_columns_part, &r);
 }
 
 void

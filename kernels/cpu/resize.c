@@ -34,15 +34,22 @@ cpu_resize_row (
 }
 
 static void
+resize_rows_part (void *data, int from, int to, int thread)
+{
+  const CpuResize *r = data;
+
+  for (int y = from; y < to; y++)
+    cpu_resize_row (r->dst + (size_t) y * r->axis->n_out * 3,
+        r->src + (size_t) y * r->src_stride, r->axis, 0, r->axis->n_out);
+}
+
+static void
 resize_rows (Device *dev, uint8_t *dst, const uint8_t *src, size_t src_stride,
     int n, const ResizeAxis *axis)
 {
-  int threads = cpu_resize_threads (dev, axis, n);
+  CpuResize r = { dst, src, src_stride, n, axis };
 
-#pragma omp parallel for num_threads(threads)
-  for (int y = 0; y < n; y++)
-    cpu_resize_row (dst + (size_t) y * axis->n_out * 3,
-        src + (size_t) y * src_stride, axis, 0, axis->n_out);
+  cpu_run (dev, cpu_resize_cost (axis, n), n, 0, resize_rows_part, &r);
 }
 
 /* Sums of a block stay in the first-level cache while its rows stream by. */
@@ -82,15 +89,24 @@ cpu_resize_column (uint8_t *dst, const uint8_t *src, size_t src_stride,
 }
 
 static void
+resize_columns_part (void *data, int from, int to, int thread)
+{
+  const CpuResize *r = data;
+  int count = 3 * r->lines;
+
+  for (int i = from; i < to; i++)
+    cpu_resize_column (r->dst + (size_t) i * count, r->src, r->src_stride, 0,
+        count, r->axis, i);
+}
+
+static void
 resize_columns (Device *dev, uint8_t *dst, const uint8_t *src,
     size_t src_stride, int width, const ResizeAxis *axis)
 {
-  int count = 3 * width, threads = cpu_resize_threads (dev, axis, width);
+  CpuResize r = { dst, src, src_stride, width, axis };
 
-#pragma omp parallel for num_threads(threads)
-  for (int i = 0; i < axis->n_out; i++)
-    cpu_resize_column (
-        dst + (size_t) i * count, src, src_stride, 0, count, axis, i);
+  cpu_run (dev, cpu_resize_cost (axis, width), axis->n_out, 0,
+      resize_columns_part, &r);
 }
 
 void

@@ -7,13 +7,21 @@
 
 #include "kernels/cpu/cpu.h"
 
-/* Threads for a pass over `lines` rows or columns. */
-static inline int
-cpu_resize_threads (const Device *dev, const ResizeAxis *axis, int lines)
+/* Multiply-adds of a pass over `lines` rows or columns. */
+static inline size_t
+cpu_resize_cost (const ResizeAxis *axis, int lines)
 {
-  return cpu_threads_for (
-      dev, (size_t) 3 * lines * axis->n_out * axis->max_taps);
+  return (size_t) 3 * lines * axis->n_out * axis->max_taps;
 }
+
+/* Arguments of either pass. */
+typedef struct CpuResize {
+  uint8_t *dst;
+  const uint8_t *src;
+  size_t src_stride;
+  int lines; /* rows of resize_rows, width of resize_columns */
+  const ResizeAxis *axis;
+} CpuResize;
 
 /* One row of resize_rows: outputs from .. to-1 of axis. */
 void cpu_resize_row (

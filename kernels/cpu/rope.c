@@ -8,35 +8,65 @@
 
 #include <math.h>
 
+#define SINE 512 /* multiply-adds that a sine or cosine counts as */
+
+typedef struct Table {
+  float *table;
+  const int *pos;
+  const float *inv_freq;
+  int c;
+  float scale;
+} Table;
+
 static void
-rope_table (Device *dev, float *table, const int *pos, const float *inv_freq,
-    int n, int c, float scale)
+rope_table_rows (void *data, int from, int to, int thread)
 {
-  int half = c / 2;
-#pragma omp parallel for num_threads(dev->n_threads) if (n * half > 2048)
-  for (int i = 0; i < n; i++)
+  const Table *t = data;
+  int c = t->c, half = c / 2;
+  for (int i = from; i < to; i++)
     for (int j = 0; j < half; j++) {
-      float angle = (float) pos[i] * inv_freq[j];
-      table[(size_t) i * c + j] = cosf (angle) * scale;
-      table[(size_t) i * c + half + j] = sinf (angle) * scale;
+      float angle = (float) t->pos[i] * t->inv_freq[j];
+      t->table[(size_t) i * c + j] = cosf (angle) * t->scale;
+      t->table[(size_t) i * c + half + j] = sinf (angle) * t->scale;
     }
 }
 
 static void
-rope (Device *dev, Act *x, const float *table, int n, int h, int c)
+rope_table (Device *dev, float *table, const int *pos, const float *inv_freq,
+    int n, int c, float scale)
 {
-  int half = c / 2;
-#pragma omp parallel for num_threads(dev->n_threads)
-  for (int i = 0; i < n; i++)
+  Table t = { table, pos, inv_freq, c, scale };
+  cpu_run (dev, (size_t) n * c * SINE, n, 0, rope_table_rows, &t);
+}
+
+typedef struct Rope {
+  float *x;
+  const float *table;
+  int h, c;
+} Rope;
+
+static void
+rope_rows (void *data, int from, int to, int thread)
+{
+  const Rope *r = data;
+  int h = r->h, c = r->c, half = c / 2;
+  for (int i = from; i < to; i++)
     for (int head = 0; head < h; head++) {
-      const float *cosine = table + (size_t) i * c, *sine = cosine + half;
-      float *a = (float *) x + ((size_t) i * h + head) * c, *b = a + half;
+      const float *cosine = r->table + (size_t) i * c, *sine = cosine + half;
+      float *a = r->x + ((size_t) i * h + head) * c, *b = a + half;
       for (int j = 0; j < half; j++) {
         float aj = a[j], bj = b[j];
         a[j] = aj * cosine[j] - bj * sine[j];
         b[j] = bj * cosine[j] + aj * sine[j];
       }
     }
+}
+
+static void
+rope (Device *dev, Act *x, const float *table, int n, int h, int c)
+{
+  Rope r = { x, table, h, c };
+  cpu_run (dev, (size_t) n * h * c * CPU_VALUE, n, 0, rope_rows, &r);
 }
 
 void
