@@ -155,6 +155,22 @@ typedef struct Ops {
   void (*embed_patches) (Device *dev, Act *x, const Act *patch,
       const float *cls, const float *pos, int t, int N, int d);
 
+  /* ---- merge: what policies that merge tokens need ---- */
+
+  /* y[i,:] = sum of weight[e] x[rows[e],:] over start[i] <= e < start[i+1],
+   * i < n, in the order of e; zeros where there is none. start[n+1], rows and
+   * weight (f32) are device arrays; x must not be y. */
+  void (*merge_rows) (Device *dev, Act *y, const Act *x, const int *start,
+      const int *rows, const float *weight, int n, int d);
+
+  /* y[n,c] = mean of x[n,h*c] over its h heads, f32: the metric that VisionZip
+   * and ToMe compare tokens by. */
+  void (*mean_heads) (Device *dev, float *y, const Act *x, int n, int h, int c);
+
+  /* y[n,n] = cosines between the rows of x[n,d], f32 and symmetric; 0 with a
+   * row of zeros. */
+  void (*cosines) (Device *dev, float *y, const Act *x, int n, int d);
+
   /* ---- attention ---- */
 
   /* Encoder: each tile's queries see all n_keys keys of that tile. q rows

@@ -161,6 +161,7 @@ fill_ops (Ops *op, CpuLevel level, bool has_bf16)
   cpu_init_matmul (op);
   cpu_init_norm (op);
   cpu_init_elementwise (op);
+  cpu_init_merge (op);
   cpu_init_attention (op);
   cpu_init_rope (op);
   cpu_init_sample (op);

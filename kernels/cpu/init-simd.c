@@ -11,6 +11,7 @@ SIMD_NAME (cpu_init_simd) (Ops *op)
   SIMD_NAME (cpu_init_matmul) (op);
   SIMD_NAME (cpu_init_norm) (op);
   SIMD_NAME (cpu_init_elementwise) (op);
+  SIMD_NAME (cpu_init_merge) (op);
   SIMD_NAME (cpu_init_attention) (op);
   SIMD_NAME (cpu_init_resize) (op);
 }

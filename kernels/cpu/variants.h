@@ -10,6 +10,7 @@
   void cpu_init_attention_##level (Ops *op);                                   \
   void cpu_init_elementwise_##level (Ops *op);                                 \
   void cpu_init_matmul_##level (Ops *op);                                      \
+  void cpu_init_merge_##level (Ops *op);                                       \
   void cpu_init_norm_##level (Ops *op);                                        \
   void cpu_init_resize_##level (Ops *op);                                      \
   void cpu_init_simd_##level (Ops *op);
