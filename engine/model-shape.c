@@ -153,6 +153,24 @@ add_table (Maker *m, const char *name, int rows, int cols)
 }
 
 static void
+add_keys (Maker *m, const char *at, int C)
+{
+  add_norm (m, at, "layer_norm1", C, TRUE);
+  add_linear (m, at, "self_attn.q_proj", C, C, TRUE);
+  add_linear (m, at, "self_attn.k_proj", C, C, TRUE);
+}
+
+/* Of the layer that follows, what policies read. */
+static void
+add_beyond (Maker *m, const VlmVisionConfig *v, int n_layers)
+{
+  g_autofree char *at = g_strdup_printf ("vision.encoder.layers.%d.", n_layers);
+
+  if (n_layers < v->layers)
+    add_keys (m, at, v->width);
+}
+
+static void
 add_vision (Maker *m, const VlmVisionConfig *v, int n_layers)
 {
   int C = v->width, F = v->hidden;
@@ -167,9 +185,7 @@ add_vision (Maker *m, const VlmVisionConfig *v, int n_layers)
   for (int i = 0; i < n_layers; i++) {
     g_autofree char *at = g_strdup_printf ("vision.encoder.layers.%d.", i);
 
-    add_norm (m, at, "layer_norm1", C, TRUE);
-    add_linear (m, at, "self_attn.q_proj", C, C, TRUE);
-    add_linear (m, at, "self_attn.k_proj", C, C, TRUE);
+    add_keys (m, at, C);
     add_linear (m, at, "self_attn.v_proj", C, C, TRUE);
     add_linear (m, at, "self_attn.out_proj", C, C, TRUE);
     add_norm (m, at, "layer_norm2", C, TRUE);
@@ -228,6 +244,7 @@ add_all (Maker *m, const VlmModel *model)
   if (config->newline)
     add_vector (m, "", "image_newline", D, 0, 1);
   add_text (m, &config->text);
+  add_beyond (m, &config->vision, vlm_model_vision_layers (model));
 }
 
 /* Values of the largest matrix, of a width between the two networks'. */

@@ -46,7 +46,7 @@ measure_picture (VlmPlan *plan, const VlmConfig *config)
     plan->max_tiles = MAX (plan->max_tiles, 1 + rows * cols);
     plan->max_rows = MAX (plan->max_rows, image_rows);
   }
-  plan->max_tokens = plan->max_tiles * per_tile;
+  plan->max_tokens = plan->max_tiles * (vision->n_patches + 1);
 }
 
 /* Positions the rotation is defined for. */

@@ -16,7 +16,8 @@ G_BEGIN_DECLS
 typedef struct {
   DataType type;  /* of the weights */
   int max_tiles;  /* of one picture, the base tile included */
-  int max_tokens; /* image tokens of those, newlines not counted */
+  int max_tokens; /* image rows a policy may make of those, newlines not
+                   * counted */
   int max_rows;   /* image rows of a sequence, newlines counted */
   int context;    /* tokens a sequence may have */
   int batch;      /* sequences that decode together */

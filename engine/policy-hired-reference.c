@@ -74,7 +74,7 @@ reference_plan (
 {
   const VlmTileGeometry *g = &input->geometry;
   int N = g->side * g->side, n = g->rows * g->cols;
-  int bound = vlm_policy_bound (g), total, full, sub;
+  int bound = vlm_policy_tokens (g), total, full, sub;
 
   if (!vlm_budget_tokens (input, 0.0, bound, &total, error))
     return FALSE;
@@ -146,7 +146,8 @@ const VlmPolicy vlm_policy_hired_reference = {
   .name = "hired-reference",
   .nick = "HiRED, Authors' Code",
   .blurb = "What the published HiRED code keeps, for comparison",
-  .taps = VLM_TAP_CLS_FIRST | VLM_TAP_CLS_LAST,
+  .plan_taps = VLM_TAP_CLS_FIRST,
+  .select_taps = VLM_TAP_CLS_LAST,
   .n_params = 2,
   .params = { { "alpha", "Share of the budget that the whole picture gets", 0,
                   1, 0.5 },

@@ -14,6 +14,7 @@
 
 #include "engine/error.h"
 #include "engine/policy-pick.h"
+#include "engine/policy-share.h"
 
 /* Largest content score of a tile that cannot overflow below; real ones stay
  * under the number of heads. */
@@ -27,99 +28,6 @@ vlm_hired_area (const VlmTileGeometry *g, int y, int x)
   gint64 col = (2 * S * g->pad_x + (gint64) g->fit_w * (2 * x + 1)) / unit;
 
   return (int) (1 + row * g->cols + col);
-}
-
-/* ---- sharing ---- */
-
-typedef struct {
-  int n;
-  gint64 left;                  /* budget not yet given */
-  gint64 weight[VLM_MAX_TILES]; /* 0 once a tile is full */
-  gint64 sum;                   /* of the weights */
-  gboolean open[VLM_MAX_TILES]; /* may still get some */
-} Sharing;
-
-/* Sums what is open; weights that are all zero become the caps. */
-static void
-weigh (Sharing *s, const int *cap)
-{
-  for (int round = 0; round < 2; round++) {
-    s->sum = 0;
-    for (int i = 0; i < s->n; i++)
-      if (s->open[i])
-        s->sum += s->weight[i];
-    if (s->sum > 0)
-      return;
-    for (int i = 0; i < s->n; i++)
-      s->weight[i] = cap[i];
-  }
-}
-
-/* Fills the tiles whose quota reaches their cap; FALSE when there is none. */
-static gboolean
-fill_capped (Sharing *s, const int *cap, int *share)
-{
-  gint64 given = 0;
-  gboolean any = FALSE;
-
-  weigh (s, cap);
-  for (int i = 0; i < s->n; i++)
-    if (s->open[i] && s->left * s->weight[i] >= cap[i] * s->sum) {
-      share[i] = cap[i];
-      given += cap[i];
-      s->open[i] = FALSE;
-      any = TRUE;
-    }
-  s->left -= given;
-  return any;
-}
-
-static int
-largest_remainder (const Sharing *s, const gint64 *remainder)
-{
-  int best = -1;
-
-  for (int i = 0; i < s->n; i++)
-    if (s->open[i] && (best < 0 || remainder[i] > remainder[best]))
-      best = i;
-  return best;
-}
-
-static void
-share_rest (Sharing *s, int *share)
-{
-  gint64 remainder[VLM_MAX_TILES], left = s->left;
-
-  for (int i = 0; i < s->n; i++)
-    if (s->open[i]) {
-      share[i] = (int) (s->left * s->weight[i] / s->sum);
-      remainder[i] = s->left * s->weight[i] % s->sum;
-      left -= share[i];
-    }
-  for (; left > 0; left--) {
-    int i = largest_remainder (s, remainder);
-
-    g_return_if_fail (i >= 0);
-    share[i]++;
-    remainder[i] = -1;
-  }
-}
-
-void
-vlm_hired_allocate (
-    int budget, const gint64 *weight, const int *cap, int n, int *share)
-{
-  Sharing s = { .n = n, .left = budget };
-
-  g_return_if_fail (n <= VLM_MAX_TILES);
-  for (int i = 0; i < n; i++) {
-    s.weight[i] = weight[i];
-    s.open[i] = cap[i] > 0;
-    share[i] = 0;
-  }
-  while (fill_capped (&s, cap, share))
-    continue;
-  share_rest (&s, share);
 }
 
 /* ---- plan ---- */
@@ -148,30 +56,13 @@ content_scores (const VlmPolicyInput *input, gint64 *weight, GError **error)
   return TRUE;
 }
 
-/* Tokens of each tile that stock packing would keep, [P]; returns their sum
- * without tile 0. */
-static int
-eligible_tokens (const VlmTileGeometry *g, int *eligible)
-{
-  VlmCanvas canvas = vlm_canvas_stock (g);
-  int sum = 0;
-
-  for (int t = 0; t < vlm_tile_count (g); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (&canvas, g, t);
-
-    eligible[t] = vlm_patch_count (&rect);
-    sum += t > 0 ? eligible[t] : 0;
-  }
-  return sum;
-}
-
 static gboolean
 hired_plan (
     const VlmPolicyInput *input, int *per_tile, gboolean *all, GError **error)
 {
   const VlmTileGeometry *g = &input->geometry;
   int eligible[VLM_MAX_TILES], N = g->side * g->side;
-  int sub_eligible = eligible_tokens (g, eligible);
+  int sub_eligible = vlm_share_eligible (g, eligible) - N;
   gint64 weight[VLM_MAX_TILES] = { 0 };
   int total, full, sub;
 
@@ -185,8 +76,7 @@ hired_plan (
   if (sub > 0 && sub < sub_eligible && !content_scores (input, weight, error))
     return FALSE;
   per_tile[0] = full;
-  vlm_hired_allocate (
-      sub, weight, eligible + 1, g->rows * g->cols, per_tile + 1);
+  vlm_share_tokens (sub, weight, eligible + 1, g->rows * g->cols, per_tile + 1);
   return TRUE;
 }
 
@@ -223,7 +113,8 @@ const VlmPolicy vlm_policy_hired = {
   .nick = "HiRED",
   .blurb = "One layer's attention shares the budget among tiles, another's "
            "spends it (the HiRED paper)",
-  .taps = VLM_TAP_CLS_FIRST | VLM_TAP_CLS_LAST,
+  .plan_taps = VLM_TAP_CLS_FIRST,
+  .select_taps = VLM_TAP_CLS_LAST,
   .n_params = 1,
   .params = { { "alpha", "Share of the budget that the whole picture gets", 0,
       1, 0.5 } },

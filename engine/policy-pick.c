@@ -161,7 +161,7 @@ vlm_budget_tokens (const VlmPolicyInput *input, double slack, int limit,
     int *tokens, GError **error)
 {
   double budget = input->budget;
-  double all = vlm_policy_bound (&input->geometry);
+  double all = vlm_policy_tokens (&input->geometry);
 
   if (!(budget >= 0)) {
     g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,

@@ -28,9 +28,44 @@ vlm_policy_find (const char *name)
 }
 
 int
-vlm_policy_bound (const VlmTileGeometry *geometry)
+vlm_policy_tokens (const VlmTileGeometry *geometry)
 {
   return vlm_tile_count (geometry) * geometry->side * geometry->side;
+}
+
+int
+vlm_policy_bound (const VlmTileGeometry *geometry)
+{
+  return vlm_policy_tokens (geometry) + vlm_tile_count (geometry);
+}
+
+void
+vlm_selection_init (VlmSelection *selection, const VlmPolicy *policy,
+    const VlmPolicyInput *input)
+{
+  const VlmTileGeometry *g = &input->geometry;
+  int bound = vlm_policy_bound (g);
+
+  *selection = (VlmSelection){ .order = g_new (int, bound),
+    .per_tile = g_new0 (int, vlm_tile_count (g)),
+    .work = g_new (int, VLM_POLICY_WORK * g->side * g->side) };
+  if (!policy->entries)
+    return;
+  selection->start = g_new (int, bound + 1);
+  selection->source = g_new (int, policy->entries (input));
+  selection->weight = g_new (float, policy->entries (input));
+}
+
+void
+vlm_selection_clear (VlmSelection *selection)
+{
+  g_free (selection->order);
+  g_free (selection->per_tile);
+  g_free (selection->work);
+  g_free (selection->start);
+  g_free (selection->source);
+  g_free (selection->weight);
+  *selection = (VlmSelection){ 0 };
 }
 
 void

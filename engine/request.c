@@ -51,8 +51,7 @@ vlm_request_end (VlmJob *job)
   vlm_prompt_clear (&work->prompt);
   vlm_sampler_free (work->sampler);
   vlm_text_stream_free (work->pieces);
-  g_free (work->selection.order);
-  g_free (work->selection.per_tile);
+  vlm_selection_clear (&work->selection);
   g_string_free (work->text, TRUE);
   g_array_unref (work->ids);
   g_free (work);
@@ -119,10 +118,7 @@ encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
   };
   memcpy (
       vision.input.param, settings->policy_param, sizeof vision.input.param);
-  int bound = vlm_policy_bound (&vision.input.geometry);
-  int n_tiles = vlm_tile_count (&vision.input.geometry);
-  work->selection.order = g_new (int, bound + n_tiles);
-  work->selection.per_tile = g_new0 (int, n_tiles);
+  vlm_selection_init (&work->selection, vision.policy, &vision.input);
   return vlm_vision_run (
       net->vision, &vision, &work->selection, features, NULL, error);
 }

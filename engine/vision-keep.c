@@ -1,111 +1,164 @@
-/* vision-keep.c - which tiles are encoded and which of their rows are kept
+/* vision-keep.c - which tiles are encoded, which of their rows are needed, and
+ * what becomes of them
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Attention wants the kept rows tile after tile, the language model wants
+ * Attention wants the needed rows tile after tile, the language model wants
  * them in sequence order, where the tiles of a canvas row interleave.
  */
 #include "engine/vision-private.h"
 
-#include <string.h>
-
-int
-vlm_vision_host_ints (int max_tiles, int n_patches)
-{
-  int rows = max_tiles * (n_patches + 1);
-
-  return 3 * rows + 2 * max_tiles + 1;
-}
-
 static void
-upload (VlmVision *v, int *dst, const int *src, int n)
+upload (VlmVision *v, void *dst, const void *src, int n)
 {
   device_upload (v->dev, dst, src, n * sizeof (int));
 }
 
 void
-vlm_vision_set_live (VlmVision *v, const int *per_tile, int n_tiles)
+vlm_vision_set_live (
+    VlmVision *v, const int *per_tile, int n_tiles, gboolean base)
 {
-  int stride = v->config.n_patches + 1;
   int *start = v->host_ints;
 
+  v->n_tiles = n_tiles;
   v->n_live = 0;
   for (int t = 0; t < n_tiles; t++) {
-    gboolean wanted = per_tile[t] > 0 || (t == 0 && v->keep_class_token);
+    gboolean wanted =
+        per_tile[t] > 0 || (t == 0 && (base || v->keep_class_token));
 
     v->slot[t] = wanted ? v->n_live : -1;
     if (wanted)
       v->live[v->n_live++] = t;
   }
   for (int i = 0; i <= v->n_live; i++)
-    start[i] = i * stride;
+    start[i] = i * vlm_vision_tile_rows (v);
   upload (v, v->tile_start, start, v->n_live + 1);
   upload (v, v->class_rows, start, v->n_live);
 }
 
-typedef struct {
-  int *rows;   /* [n] by sequence */
-  int *start;  /* [live+1] */
-  int *sorted; /* [n] rows, tile after tile */
-  int *from;   /* [n] place of sequence row i in sorted */
-  int *next;   /* [live] */
-} Places;
-
 static int
-row_of_token (const VlmVision *v, int n_tiles, int id)
+row_of_token (const VlmVision *v, int id)
 {
   int N = v->config.n_patches;
-  gboolean is_class = id >= n_tiles * N;
-  int tile = is_class ? id - n_tiles * N : id / N;
+  gboolean is_class = id >= v->n_tiles * N;
+  int tile = is_class ? id - v->n_tiles * N : id / N;
 
-  g_assert (id >= 0 && tile < n_tiles && v->slot[tile] >= 0);
+  g_assert (id >= 0 && tile < v->n_tiles && v->slot[tile] >= 0);
   return v->slot[tile] * (N + 1) + (is_class ? 0 : 1 + id % N);
 }
 
+/* Where the select strategy is "full", tile 0's class token comes first. */
 static int
-list_rows (VlmVision *v, const VlmSelection *selection, int n_tiles, int *rows)
+n_class_rows (const VlmVision *v)
 {
-  int n = 0;
-
-  if (v->keep_class_token)
-    rows[n++] = row_of_token (v, n_tiles, n_tiles * v->config.n_patches);
-  for (int i = 0; i < selection->n; i++)
-    rows[n++] = row_of_token (v, n_tiles, selection->order[i]);
-  return n;
+  return v->keep_class_token ? 1 : 0;
 }
 
-/* A stable counting sort by tile. */
 static void
-sort_by_tile (const VlmVision *v, Places *p, int n)
+mark (VlmVision *v)
 {
-  int stride = v->config.n_patches + 1;
+  const VlmSelection *s = v->selection;
+  const int *ids = s->merged ? s->source : s->order;
+  int n_ids = s->merged ? s->start[s->n] : s->n;
 
-  memset (p->start, 0, (v->n_live + 1) * sizeof (int));
-  for (int i = 0; i < n; i++)
-    p->start[p->rows[i] / stride + 1]++;
-  for (int s = 0; s < v->n_live; s++) {
-    p->start[s + 1] += p->start[s];
-    p->next[s] = p->start[s];
+  for (int row = 0; row < v->n_live * vlm_vision_tile_rows (v); row++)
+    v->place[row] = -1;
+  if (n_class_rows (v))
+    v->place[0] = 0;
+  for (int i = 0; i < n_ids; i++)
+    v->place[row_of_token (v, ids[i])] = 0;
+}
+
+/* Numbers the rows that are marked and lists them. */
+static void
+number (VlmVision *v, int *rows, int *start)
+{
+  int stride = vlm_vision_tile_rows (v), n = 0;
+
+  for (int row = 0; row < v->n_live * stride; row++) {
+    if (row % stride == 0)
+      start[row / stride] = n;
+    if (v->place[row] < 0)
+      continue;
+    v->place[row] = n;
+    rows[n++] = row;
   }
-  for (int i = 0; i < n; i++) {
-    p->from[i] = p->next[p->rows[i] / stride]++;
-    p->sorted[p->from[i]] = p->rows[i];
-  }
+  start[v->n_live] = n;
+  v->n_kept = n;
+}
+
+static void
+upload_sequence (VlmVision *v, gboolean by_place)
+{
+  int *rows = v->host_ints, n = 0;
+
+  if (n_class_rows (v))
+    rows[n++] = 0;
+  for (int i = 0; i < v->selection->n; i++)
+    rows[n++] = row_of_token (v, v->selection->order[i]);
+  for (int i = 0; by_place && i < n; i++)
+    rows[i] = v->place[rows[i]];
+  upload (v, by_place ? v->kept_from : v->sequence_rows, rows, n);
 }
 
 void
-vlm_vision_keep (VlmVision *v, const VlmSelection *selection, int n_tiles)
+vlm_vision_keep (VlmVision *v, const VlmSelection *selection)
 {
-  int rows = v->max_tiles * (v->config.n_patches + 1);
-  Places p = { .rows = v->host_ints };
+  g_assert (selection->n <= v->max_tiles * vlm_vision_tile_rows (v));
+  v->selection = selection;
+  v->n_out = n_class_rows (v) + selection->n;
+  mark (v);
+  number (v, v->host_ints, v->host_starts);
+  upload (v, v->kept_start, v->host_starts, v->n_live + 1);
+  upload (v, v->kept_rows, v->host_ints, v->n_kept);
+  if (selection->merged)
+    return;
+  upload_sequence (v, FALSE);
+  upload_sequence (v, TRUE);
+}
 
-  p.sorted = p.rows + rows;
-  p.from = p.sorted + rows;
-  p.start = p.from + rows;
-  p.next = p.start + v->max_tiles + 1;
-  v->n_kept = list_rows (v, selection, n_tiles, p.rows);
-  sort_by_tile (v, &p, v->n_kept);
-  upload (v, v->kept_start, p.start, v->n_live + 1);
-  upload (v, v->kept_rows, p.sorted, v->n_kept);
-  upload (v, v->kept_from, p.from, v->n_kept);
-  upload (v, v->sequence_rows, p.rows, v->n_kept);
+/* ---- features ---- */
+
+/* As many rows of the selection from row `first` on as the integers of one
+ * pass hold; returns their number. */
+static int
+merge_some (VlmVision *v, Act *y, const Act *x, gboolean by_place, int first)
+{
+  const VlmSelection *s = v->selection;
+  int most = v->max_tiles * vlm_vision_tile_rows (v), n = 0;
+  int *start = v->host_starts, *rows = v->host_ints, e = s->start[first];
+
+  start[0] = 0;
+  while (first + n < s->n && s->start[first + n + 1] - e <= most) {
+    n++;
+    start[n] = s->start[first + n] - e;
+  }
+  g_assert (n > 0);
+  for (int i = 0; i < start[n]; i++) {
+    int row = row_of_token (v, s->source[e + i]);
+
+    rows[i] = by_place ? v->place[row] : row;
+  }
+  upload (v, v->merge_start, start, n + 1);
+  upload (v, v->sequence_rows, rows, start[n]);
+  upload (v, v->merge_weight, s->weight + e, start[n]);
+  v->dev->op->merge_rows (v->dev, y, x, v->merge_start, v->sequence_rows,
+      v->merge_weight, n, v->config.width);
+  return n;
+}
+
+void
+vlm_vision_gather (VlmVision *v, Act *y, const Act *x, gboolean by_place)
+{
+  int C = v->config.width, first = n_class_rows (v);
+
+  if (!v->selection->merged) {
+    v->dev->op->gather_rows (
+        v->dev, y, x, by_place ? v->kept_from : v->sequence_rows, v->n_out, C);
+    return;
+  }
+  if (first)
+    vlm_copy_rows (v->dev, y, x, 1, C);
+  for (int i = 0; i < v->selection->n;)
+    i += merge_some (
+        v, act_at (v->dev, y, (gsize) (first + i) * C), x, by_place, i);
 }

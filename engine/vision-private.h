@@ -28,7 +28,9 @@ struct VlmVision {
   int n_feature_layers;
   int feature_layer[VLM_MAX_FEATURE_LAYERS]; /* hidden states */
   int deepest;                               /* of feature_layer */
-  int n_layers; /* that run: deepest, or 1 to have attention to read */
+  int n_layers;    /* that run: deepest, or 1 to have attention to read */
+  gboolean beyond; /* there is a layer after the deepest: layers[n_layers] */
+  gboolean has_beyond; /* and the folder has its keys */
   int max_tiles;
   VlmParams *params;
 
@@ -36,42 +38,90 @@ struct VlmVision {
   float *class_embedding; /* [C] */
   float *positions;       /* [N+1,C] */
   float *pre_norm_w, *pre_norm_b;
-  VisionLayer *layers; /* [n_layers] */
+  VisionLayer *layers; /* [n_layers+1], of the last norm1, q and k at most */
 
   VlmArena arena;
-  Act *x, *xb, *q, *k, *v;            /* [P*(N+1),C] */
-  Act *hidden;                        /* [P*(N+1),F], and the patches' pixels */
+  Act *x, *xb, *q, *k;                /* [P*(N+1),C] */
+  Act *v;                             /* [P*(N+1)+1,C] */
+  Act *hidden;                        /* [P*(N+1),F]; the patches' pixels; keys
+                                       * and cosines of a tile */
   Act *saved[VLM_MAX_FEATURE_LAYERS]; /* [P*(N+1),C] or NULL, by layer */
-  Act *features;          /* [P*(N+1),C*layers] if there are several */
+  Act *features;          /* [P*(N+1)+1,C*layers] if there are several */
   Act *class_x, *class_q; /* [P,C] */
   float *score;           /* device [P,N] */
   /* device integers */
-  int *class_rows;    /* [P] row of each live tile's class token */
-  int *tile_start;    /* [P+1] first row of each live tile */
-  int *kept_start;    /* [P+1] first kept row of each live tile */
-  int *kept_rows;     /* [P*(N+1)] rows kept, tile after tile */
-  int *kept_from;     /* [P*(N+1)] place of sequence row i among them */
-  int *sequence_rows; /* [P*(N+1)] kept_rows[kept_from[i]] */
+  int *class_rows; /* [P] row of each live tile's class token */
+  int *tile_start; /* [P+1] first row of each live tile */
+  int *kept_start; /* [P+1] first needed row of each live tile */
+  int *kept_rows;  /* [P*(N+1)] rows needed, ascending */
+  /* of output row i, or while merging of entry e: */
+  int *sequence_rows;  /* [P*(N+1)+1] its row */
+  int *kept_from;      /* [P*(N+1)+1] its place among kept_rows */
+  int *merge_start;    /* [P*(N+1)+1] */
+  float *merge_weight; /* [P*(N+1)] */
 
   /* host */
-  int *host_ints;   /* where the above are made */
-  int n_live;       /* tiles that are encoded */
-  int *live;        /* [P] their numbers, ascending */
-  int *slot;        /* [P] place of a tile among them, or -1 */
-  int n_kept;       /* rows kept, class token included */
-  float *cls_first; /* [N] */
-  float *cls_last;  /* [P,N] */
+  int *host_ints, *host_starts; /* where the above are made */
+  int *place;                   /* [P*(N+1)] of a row among kept_rows, or -1 */
+  int n_live;                   /* tiles that are encoded */
+  int *live;                    /* [P] their numbers, ascending */
+  int *slot;                    /* [P] place of a tile among them, or -1 */
+  int n_tiles;                  /* of the picture */
+  int n_kept;    /* rows that the selection needs, class token included */
+  int n_out;     /* rows that it makes of them */
+  gboolean full; /* every row has run through the last layer, into q */
+  const VlmSelection *selection;
+  float *cls_first;           /* [N] */
+  float *cls_last, *cls_next; /* [P,N] */
+  float *key;                 /* [P,N,width of a head] */
+  float *cosine;              /* [P,N,N], or NULL where N is too large */
 };
 
-/* vision-keep.c: lays the kept rows of a selection out, on the host and on
- * the device. */
-void vlm_vision_keep (
-    VlmVision *vision, const VlmSelection *selection, int n_tiles);
+/* Most patches of a tile that are all compared with each other. */
+#define VISION_MAX_COMPARED 2048
 
-/* Says which tiles are encoded and where they lie. */
-void vlm_vision_set_live (VlmVision *vision, const int *per_tile, int n_tiles);
+/* Working rows of live tiles that lie one after another. */
+typedef struct {
+  int first, n_tiles;      /* slots */
+  int n;                   /* rows */
+  Act *x, *xb, *q, *k, *v; /* [n,C] */
+} VisionRows;
 
-/* Host integers that vlm_vision_keep works in. */
-int vlm_vision_host_ints (int max_tiles, int n_patches);
+static inline int
+vlm_vision_tile_rows (const VlmVision *v)
+{
+  return v->config.n_patches + 1;
+}
+
+/* vision-tap.c */
+
+/* Whether this encoder can record what the policy names; else an error of
+ * VLM_ERROR_SETTINGS. */
+gboolean vlm_vision_can_tap (
+    const VlmVision *v, const VlmPolicy *policy, GError **error);
+
+/* Points the input at what these taps recorded. */
+void vlm_vision_offer (
+    const VlmVision *v, unsigned taps, VlmPolicyInput *input);
+
+/* Record the taps of one layer, whose normed input and keys are w->xb and
+ * w->k. */
+void vlm_vision_tap_first (VlmVision *v, const VisionRows *w);
+void vlm_vision_tap_last (VlmVision *v, const VisionRows *w, unsigned taps);
+void vlm_vision_tap_next (VlmVision *v, const VisionRows *w, unsigned taps);
+
+/* vision-keep.c */
+
+/* Says which tiles are encoded and where they lie: those with tokens, and
+ * tile 0 if `base`. */
+void vlm_vision_set_live (
+    VlmVision *v, const int *per_tile, int n_tiles, gboolean base);
+
+/* Lays out the rows that a selection needs, on the host and on the device. */
+void vlm_vision_keep (VlmVision *v, const VlmSelection *selection);
+
+/* y[n_out,C] from rows of a hidden state: x[.,C] holds all of them, or only
+ * the needed ones if by_place. */
+void vlm_vision_gather (VlmVision *v, Act *y, const Act *x, gboolean by_place);
 
 G_END_DECLS

@@ -8,219 +8,232 @@
 
 #include "engine/error.h"
 
-static int
-rows_per_tile (const VlmVision *v)
+static VisionRows
+rows_of (const VlmVision *v, int first, int n_tiles)
 {
-  return v->config.n_patches + 1;
+  int stride = vlm_vision_tile_rows (v);
+  gsize at = (gsize) first * stride * v->config.width;
+
+  return (VisionRows){ first, n_tiles, n_tiles * stride,
+    act_at (v->dev, v->x, at), act_at (v->dev, v->xb, at),
+    act_at (v->dev, v->q, at), act_at (v->dev, v->k, at),
+    act_at (v->dev, v->v, at) };
 }
 
-static float
-scale_of (const VlmVision *v)
-{
-  return 1 / sqrtf ((float) v->config.width / v->config.heads);
-}
-
-/* x = h0 of the given tiles, in that order. */
+/* x = h0 of live tiles. */
 static void
-embed (VlmVision *v, const VlmVisionJob *job, const int *tiles, int n)
+embed (VlmVision *v, const VlmVisionJob *job, const VisionRows *w)
 {
   const Ops *op = v->dev->op;
   const VlmVisionConfig *c = &v->config;
   gsize tile_bytes = (gsize) 3 * c->image_size * c->image_size;
   gsize pixels = (gsize) c->n_patches * 3 * c->patch * c->patch;
 
-  for (int i = 0; i < n; i++)
+  for (int i = 0; i < w->n_tiles; i++)
     op->patches (v->dev, act_at (v->dev, v->hidden, i * pixels),
-        job->tiles + tiles[i] * tile_bytes, job->lut, 1, c->image_size,
-        c->patch);
-  op->matmul (
-      v->dev, v->q, v->hidden, &v->patch, n * c->n_patches, EPILOGUE_SET);
-  op->embed_patches (v->dev, v->x, v->q, v->class_embedding, v->positions, n,
-      c->n_patches, c->width);
-  op->layer_norm (v->dev, v->x, v->x, v->pre_norm_w, v->pre_norm_b,
-      n * rows_per_tile (v), c->width, c->eps);
+        job->tiles + v->live[w->first + i] * tile_bytes, job->lut, 1,
+        c->image_size, c->patch);
+  op->matmul (v->dev, w->q, v->hidden, &v->patch, w->n_tiles * c->n_patches,
+      EPILOGUE_SET);
+  op->embed_patches (v->dev, w->x, w->q, v->class_embedding, v->positions,
+      w->n_tiles, c->n_patches, c->width);
+  op->layer_norm (
+      v->dev, w->x, w->x, v->pre_norm_w, v->pre_norm_b, w->n, c->width, c->eps);
 }
 
-/* score[n,N] of the first n tiles of xb, whose keys are k. */
+/* xb = norm of x[n,C], k = its keys in layer l. */
 static void
-score_tiles (VlmVision *v, const VisionLayer *l, int n)
+run_keys (VlmVision *v, const VisionLayer *l, const VisionRows *w, const Act *x)
 {
   const Ops *op = v->dev->op;
-  const VlmVisionConfig *c = &v->config;
 
-  op->gather_rows (v->dev, v->class_x, v->xb, v->class_rows, n, c->width);
-  op->matmul (v->dev, v->class_q, v->class_x, &l->q, n, EPILOGUE_SET);
-  op->cls_attention (v->dev, v->score, v->class_q, v->k, n, c->n_patches,
-      c->heads, c->width / c->heads, scale_of (v));
+  op->layer_norm (v->dev, w->xb, x, l->norm1_w, l->norm1_b, w->n,
+      v->config.width, v->config.eps);
+  op->matmul (v->dev, w->k, w->xb, &l->k, w->n, EPILOGUE_SET);
+}
+
+static void
+run_values (VlmVision *v, const VisionLayer *l, const VisionRows *w)
+{
+  v->dev->op->matmul (v->dev, w->v, w->xb, &l->v, w->n, EPILOGUE_SET);
 }
 
 /* The first layer's tap of tile 0: needs its keys and one query only. */
 static gboolean
-tap_first (VlmVision *v, VlmVisionJob *job, GError **error)
+tap_base (VlmVision *v, const VlmVisionJob *job, GError **error)
 {
-  const Ops *op = v->dev->op;
-  const VisionLayer *l = &v->layers[0];
-  int n = rows_per_tile (v), C = v->config.width;
-  const int one_token[] = { 1 }, base_tile[] = { 0 };
+  VisionRows w = rows_of (v, 0, 1);
 
-  vlm_vision_set_live (v, one_token, 1);
-  embed (v, job, base_tile, 1);
-  op->layer_norm (
-      v->dev, v->xb, v->x, l->norm1_w, l->norm1_b, n, C, v->config.eps);
-  op->matmul (v->dev, v->k, v->xb, &l->k, n, EPILOGUE_SET);
-  score_tiles (v, l, 1);
-  device_download (
-      v->dev, v->cls_first, v->score, v->config.n_patches * sizeof (float));
-  job->input.cls_first = v->cls_first;
+  embed (v, job, &w);
+  run_keys (v, &v->layers[0], &w, w.x);
+  vlm_vision_tap_first (v, &w);
   return vlm_device_check (v->dev, error);
 }
 
-static gboolean
-plan (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
-    gint64 *policy_us, GError **error)
-{
-  int n_tiles = vlm_tile_count (&job->input.geometry);
-  gboolean all;
-  gint64 start;
-
-  job->input.cls_first = job->input.cls_last = NULL;
-  if (job->policy->taps & VLM_TAP_CLS_FIRST && !tap_first (v, job, error))
-    return FALSE;
-  start = g_get_monotonic_time ();
-  if (!job->policy->plan (&job->input, selection->per_tile, &all, error))
-    return FALSE;
-  *policy_us = g_get_monotonic_time () - start;
-  vlm_vision_set_live (v, selection->per_tile, n_tiles);
-  return TRUE;
-}
-
-/* The second half of a layer: x[n,C] += MLP. Uses xb and hidden. */
+/* The second half of a layer: x[n,C] += MLP. Uses xb[n,C] and hidden. */
 static void
-run_mlp (VlmVision *v, const VisionLayer *l, Act *x, int n)
+run_mlp (VlmVision *v, const VisionLayer *l, Act *x, Act *xb, int n)
 {
   const Ops *op = v->dev->op;
 
-  op->layer_norm (v->dev, v->xb, x, l->norm2_w, l->norm2_b, n, v->config.width,
-      v->config.eps);
-  op->matmul (v->dev, v->hidden, v->xb, &l->fc1, n, v->activation);
+  op->layer_norm (
+      v->dev, xb, x, l->norm2_w, l->norm2_b, n, v->config.width, v->config.eps);
+  op->matmul (v->dev, v->hidden, xb, &l->fc1, n, v->activation);
   op->matmul (v->dev, x, v->hidden, &l->fc2, n, EPILOGUE_ADD);
 }
 
+/* xb of n_q queries in q, those of each tile from q_start on. */
 static void
-run_keys (VlmVision *v, const VisionLayer *l, int n)
-{
-  const Ops *op = v->dev->op;
-
-  op->layer_norm (v->dev, v->xb, v->x, l->norm1_w, l->norm1_b, n,
-      v->config.width, v->config.eps);
-  op->matmul (v->dev, v->k, v->xb, &l->k, n, EPILOGUE_SET);
-  op->matmul (v->dev, v->v, v->xb, &l->v, n, EPILOGUE_SET);
-}
-
-static void
-run_attention (VlmVision *v, const int *q_start, int n_q)
+run_attention (VlmVision *v, const VisionRows *w, const int *q_start, int n_q)
 {
   const VlmVisionConfig *c = &v->config;
+  int width = c->width / c->heads;
 
-  v->dev->op->attention_tiles (v->dev, v->xb, v->q, v->k, v->v, q_start, n_q,
-      v->n_live, rows_per_tile (v), c->heads, c->width / c->heads,
-      scale_of (v));
+  v->dev->op->attention_tiles (v->dev, w->xb, w->q, w->k, w->v, q_start, n_q,
+      w->n_tiles, vlm_vision_tile_rows (v), c->heads, width,
+      1 / sqrtf ((float) c->width / c->heads));
 }
 
+/* The rest of layer l once its keys and values are known: y[n,C], which holds
+ * the layer's input, becomes its output. y may be q. */
 static void
-run_layer (VlmVision *v, const VisionLayer *l)
+run_queries (VlmVision *v, const VisionLayer *l, const VisionRows *w, Act *y)
 {
   const Ops *op = v->dev->op;
-  int n = v->n_live * rows_per_tile (v);
 
-  run_keys (v, l, n);
-  op->matmul (v->dev, v->q, v->xb, &l->q, n, EPILOGUE_SET);
-  run_attention (v, v->tile_start, n);
-  op->matmul (v->dev, v->x, v->xb, &l->out, n, EPILOGUE_ADD);
-  run_mlp (v, l, v->x, n);
+  op->matmul (v->dev, w->q, w->xb, &l->q, w->n, EPILOGUE_SET);
+  run_attention (v, w, v->tile_start, w->n);
+  if (y != w->x)
+    vlm_copy_rows (v->dev, y, w->x, w->n, v->config.width);
+  op->matmul (v->dev, y, w->xb, &l->out, w->n, EPILOGUE_ADD);
+  run_mlp (v, l, y, w->xb, w->n);
 }
 
 static void
-save_hidden_state (VlmVision *v, int state)
+save_hidden_state (VlmVision *v, const VisionRows *w, int state)
 {
+  int C = v->config.width;
+  gsize at = (gsize) w->first * vlm_vision_tile_rows (v) * C;
+
   for (int i = 0; i < v->n_feature_layers; i++)
     if (v->saved[i] && v->feature_layer[i] == state)
-      vlm_copy_rows (v->dev, v->saved[i], v->x, v->n_live * rows_per_tile (v),
-          v->config.width);
+      vlm_copy_rows (v->dev, act_at (v->dev, v->saved[i], at), w->x, w->n, C);
 }
 
 static gboolean
-run_layers (VlmVision *v, const VlmVisionJob *job, GError **error)
+run_layers (
+    VlmVision *v, const VlmVisionJob *job, const VisionRows *w, GError **error)
 {
-  embed (v, job, v->live, v->n_live);
-  save_hidden_state (v, 0);
+  embed (v, job, w);
+  save_hidden_state (v, w, 0);
   for (int i = 0; i < v->n_layers - 1; i++) {
+    const VisionLayer *l = &v->layers[i];
+
     if (job->cancelled && g_atomic_int_get (job->cancelled)) {
       g_set_error (error, VLM_ERROR, VLM_ERROR_CANCELLED,
           "The description was cancelled.");
       return FALSE;
     }
-    run_layer (v, &v->layers[i]);
-    save_hidden_state (v, i + 1);
+    run_keys (v, l, w, w->x);
+    run_values (v, l, w);
+    run_queries (v, l, w, w->x);
+    save_hidden_state (v, w, i + 1);
   }
   return TRUE;
 }
 
+/* Live tiles up to the last layer's keys and values; through it, and on to
+ * the next layer's keys, if `full`. */
 static gboolean
-tap_last (VlmVision *v, VlmVisionJob *job, GError **error)
+encode (VlmVision *v, const VlmVisionJob *job, int first, int n_tiles,
+    unsigned taps, GError **error)
 {
-  int N = v->config.n_patches;
+  VisionRows w = rows_of (v, first, n_tiles);
+  const VisionLayer *last = &v->layers[v->n_layers - 1];
 
-  memset (v->cls_last, 0, (gsize) v->max_tiles * N * sizeof (float));
-  job->input.cls_last = v->cls_last;
-  if (v->n_live > 0)
-    score_tiles (v, &v->layers[v->n_layers - 1], v->n_live);
-  for (int i = 0; i < v->n_live; i++)
-    device_download (v->dev, v->cls_last + (gsize) v->live[i] * N,
-        v->score + (gsize) i * N, N * sizeof (float));
+  if (n_tiles == 0)
+    return TRUE;
+  if (!run_layers (v, job, &w, error))
+    return FALSE;
+  run_keys (v, last, &w, w.x);
+  vlm_vision_tap_last (v, &w, taps);
+  run_values (v, last, &w);
+  if (v->full) {
+    run_queries (v, last, &w, w.q);
+    run_keys (v, last + 1, &w, w.q);
+  }
+  vlm_vision_tap_next (v, &w, taps);
   return vlm_device_check (v->dev, error);
 }
 
 static gboolean
-select_tokens (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
+plan (VlmVision *v, VlmVisionJob *job, VlmSelection *selection, gboolean *all,
     gint64 *policy_us, GError **error)
 {
   gint64 start = g_get_monotonic_time ();
 
-  if (!job->policy->select (&job->input, selection, error))
+  vlm_vision_offer (v, job->policy->plan_taps, &job->input);
+  if (!job->policy->plan (&job->input, selection->per_tile, all, error))
     return FALSE;
   *policy_us += g_get_monotonic_time () - start;
-  vlm_vision_keep (v, selection, vlm_tile_count (&job->input.geometry));
   return TRUE;
 }
 
-/* The last layer of the kept rows, into k [n_kept,C], tile after tile. x is
+/* Tile 0 first, as far as the plan reads it, then the tiles that are given
+ * tokens. */
+static gboolean
+see (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
+    gint64 *policy_us, GError **error)
+{
+  unsigned plan_taps = job->policy->plan_taps;
+  unsigned taps = plan_taps | job->policy->select_taps;
+  gboolean early = (plan_taps & ~VLM_TAP_CLS_FIRST) != 0, all;
+  int n_tiles = vlm_tile_count (&job->input.geometry);
+  int first = early ? 1 : 0;
+
+  memset (selection->per_tile, 0, n_tiles * sizeof (int));
+  vlm_vision_set_live (v, selection->per_tile, n_tiles, TRUE);
+  if (plan_taps & VLM_TAP_CLS_FIRST && !tap_base (v, job, error))
+    return FALSE;
+  if (early && !encode (v, job, 0, 1, taps, error))
+    return FALSE;
+  if (!plan (v, job, selection, &all, policy_us, error))
+    return FALSE;
+  vlm_vision_set_live (v, selection->per_tile, n_tiles, early);
+  if (!encode (v, job, first, v->n_live - first, all ? 0 : taps, error))
+    return FALSE;
+  vlm_vision_offer (v, all ? plan_taps : taps, &job->input);
+  return TRUE;
+}
+
+/* The last layer of the needed rows, into k [n_kept,C], tile after tile. x is
  * still the layer's input and xb its norm; k and v hold its keys. */
 static void
 finish_last_layer (VlmVision *v)
 {
   const Ops *op = v->dev->op;
   const VisionLayer *l = &v->layers[v->n_layers - 1];
+  VisionRows w = rows_of (v, 0, v->n_live);
   int n = v->n_kept, C = v->config.width;
 
   op->gather_rows (v->dev, v->hidden, v->xb, v->kept_rows, n, C);
   op->matmul (v->dev, v->q, v->hidden, &l->q, n, EPILOGUE_SET);
-  run_attention (v, v->kept_start, n);
+  run_attention (v, &w, v->kept_start, n);
   op->gather_rows (v->dev, v->k, v->x, v->kept_rows, n, C);
   op->matmul (v->dev, v->k, v->xb, &l->out, n, EPILOGUE_ADD);
-  run_mlp (v, l, v->k, n);
+  run_mlp (v, l, v->k, v->xb, n);
 }
 
-/* Kept rows of feature layer i in sequence order, in v [n_kept,C]. */
+/* The selection's rows of feature layer i in v [n_out,C]. */
 static void
 gather_feature (VlmVision *v, int i)
 {
-  const Ops *op = v->dev->op;
   gboolean is_output = v->feature_layer[i] == v->n_layers;
-  const Act *from = is_output ? v->k : v->saved[i] ? v->saved[i] : v->x;
 
-  op->gather_rows (v->dev, v->v, from,
-      is_output ? v->kept_from : v->sequence_rows, v->n_kept, v->config.width);
+  if (is_output)
+    vlm_vision_gather (v, v->v, v->full ? v->q : v->k, !v->full);
+  else
+    vlm_vision_gather (v, v->v, v->saved[i] ? v->saved[i] : v->x, FALSE);
 }
 
 static const Act *
@@ -235,7 +248,7 @@ gather_features (VlmVision *v)
   for (int i = 0; i < n; i++) {
     gather_feature (v, i);
     v->dev->op->copy_columns (
-        v->dev, v->features, v->v, v->n_kept, C, n * C, i * C);
+        v->dev, v->features, v->v, v->n_out, C, n * C, i * C);
   }
   return v->features;
 }
@@ -244,24 +257,24 @@ gboolean
 vlm_vision_run (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
     const Act **features, gint64 *policy_us, GError **error)
 {
-  gint64 spent = 0;
+  unsigned taps = job->policy->plan_taps | job->policy->select_taps;
+  gint64 spent = 0, start;
 
   g_assert (vlm_tile_count (&job->input.geometry) <= v->max_tiles);
-  if (!plan (v, job, selection, &spent, error))
+  if (!vlm_vision_can_tap (v, job->policy, error))
     return FALSE;
-  if (v->n_live > 0) {
-    if (!run_layers (v, job, error))
-      return FALSE;
-    run_keys (v, &v->layers[v->n_layers - 1], v->n_live * rows_per_tile (v));
-  }
-  if (job->policy->taps & VLM_TAP_CLS_LAST && !tap_last (v, job, error))
+  v->full = v->beyond && taps & VLM_TAPS_NEXT;
+  if (!see (v, job, selection, &spent, error))
     return FALSE;
-  if (!select_tokens (v, job, selection, &spent, error))
+  start = g_get_monotonic_time ();
+  if (!job->policy->select (&job->input, selection, error))
     return FALSE;
-  *features = v->v;
-  if (v->n_kept > 0 && v->deepest == v->n_layers)
+  spent += g_get_monotonic_time () - start;
+  vlm_vision_keep (v, selection);
+  if (v->n_kept > 0 && v->deepest == v->n_layers && !v->full)
     finish_last_layer (v);
-  if (v->n_kept > 0)
+  *features = v->v;
+  if (v->n_out > 0)
     *features = gather_features (v);
   if (policy_us)
     *policy_us = spent;

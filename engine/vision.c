@@ -3,22 +3,40 @@
  */
 #include "engine/vision-private.h"
 
-static void
-list_layer (VlmParams *p, VisionLayer *l, int C, int F, int i)
-{
 #define AT "vision.encoder.layers.%d."
+
+/* What a layer's keys and queries take. */
+static void
+list_keys (VlmParams *p, VisionLayer *l, int C, int i)
+{
   vlm_params_vector (p, &l->norm1_w, C, AT "layer_norm1.weight", i);
   vlm_params_vector (p, &l->norm1_b, C, AT "layer_norm1.bias", i);
   vlm_params_mat (p, &l->q, C, C, TRUE, AT "self_attn.q_proj", i);
   vlm_params_mat (p, &l->k, C, C, TRUE, AT "self_attn.k_proj", i);
+}
+
+static void
+list_layer (VlmParams *p, VisionLayer *l, int C, int F, int i)
+{
+  list_keys (p, l, C, i);
   vlm_params_mat (p, &l->v, C, C, TRUE, AT "self_attn.v_proj", i);
   vlm_params_mat (p, &l->out, C, C, TRUE, AT "self_attn.out_proj", i);
   vlm_params_vector (p, &l->norm2_w, C, AT "layer_norm2.weight", i);
   vlm_params_vector (p, &l->norm2_b, C, AT "layer_norm2.bias", i);
   vlm_params_mat (p, &l->fc1, F, C, TRUE, AT "mlp.fc1", i);
   vlm_params_mat (p, &l->fc2, C, F, TRUE, AT "mlp.fc2", i);
-#undef AT
 }
+
+/* Folders may leave out the layers that never run. */
+static gboolean
+has_keys (const VlmWeights *weights, int i)
+{
+  g_autofree char *name = g_strdup_printf (AT "self_attn.k_proj.weight", i);
+
+  return vlm_weights_has (weights, name);
+}
+
+#undef AT
 
 static void
 list_weights (VlmVision *v)
@@ -37,6 +55,8 @@ list_weights (VlmVision *v)
   vlm_params_vector (p, &v->pre_norm_b, C, "vision.pre_layrnorm.bias");
   for (int i = 0; i < v->n_layers; i++)
     list_layer (p, &v->layers[i], C, c->hidden, i);
+  if (v->has_beyond)
+    list_keys (p, &v->layers[v->n_layers], C, v->n_layers);
 }
 
 /* A hidden state must be saved if it is wanted and overwritten before the
@@ -56,8 +76,25 @@ lay_out_ints (VlmVision *v, int tiles, int rows)
   v->tile_start = vlm_arena_take (a, tiles + 1, sizeof (int));
   v->kept_start = vlm_arena_take (a, tiles + 1, sizeof (int));
   v->kept_rows = vlm_arena_take (a, rows, sizeof (int));
-  v->kept_from = vlm_arena_take (a, rows, sizeof (int));
-  v->sequence_rows = vlm_arena_take (a, rows, sizeof (int));
+  v->sequence_rows = vlm_arena_take (a, rows + 1, sizeof (int));
+  v->kept_from = vlm_arena_take (a, rows + 1, sizeof (int));
+  v->merge_start = vlm_arena_take (a, rows + 1, sizeof (int));
+  v->merge_weight = vlm_arena_take (a, rows, sizeof (float));
+}
+
+/* One piece of memory for what is never there at the same time. */
+static gsize
+shared_bytes (const VlmVision *v)
+{
+  const VlmVisionConfig *c = &v->config;
+  gsize N = c->n_patches, act = v->dev->act_bytes;
+  gsize rows = v->max_tiles * (N + 1);
+  gsize pixels = v->max_tiles * N * 3 * c->patch * c->patch;
+  gsize keys = N * (c->width / c->heads) * sizeof (float);
+  gsize cosines = N <= VISION_MAX_COMPARED ? N * N * sizeof (float) : 0;
+  gsize hidden = MAX (rows * MAX (c->hidden, c->width), pixels) * act;
+
+  return MAX (hidden, MAX (keys, cosines));
 }
 
 static void
@@ -67,20 +104,18 @@ lay_out (VlmVision *v)
   VlmArena *a = &v->arena;
   gsize tiles = v->max_tiles, act = v->dev->act_bytes;
   gsize rows = tiles * (c->n_patches + 1), C = c->width;
-  gsize pixels = tiles * c->n_patches * 3 * c->patch * c->patch;
 
   v->x = vlm_arena_take (a, rows * C, act);
   v->xb = vlm_arena_take (a, rows * C, act);
   v->q = vlm_arena_take (a, rows * C, act);
   v->k = vlm_arena_take (a, rows * C, act);
-  v->v = vlm_arena_take (a, rows * C, act);
-  v->hidden =
-      vlm_arena_take (a, MAX (rows * MAX (c->hidden, c->width), pixels), act);
+  v->v = vlm_arena_take (a, (rows + 1) * C, act);
+  v->hidden = vlm_arena_take (a, shared_bytes (v), 1);
   for (int i = 0; i < v->n_feature_layers; i++)
     if (is_overwritten (v, v->feature_layer[i]))
       v->saved[i] = vlm_arena_take (a, rows * C, act);
   if (v->n_feature_layers > 1)
-    v->features = vlm_arena_take (a, rows * C * v->n_feature_layers, act);
+    v->features = vlm_arena_take (a, (rows + 1) * C * v->n_feature_layers, act);
   v->class_x = vlm_arena_take (a, tiles * C, act);
   v->class_q = vlm_arena_take (a, tiles * C, act);
   v->score = vlm_arena_take (a, tiles * c->n_patches, sizeof (float));
@@ -88,8 +123,9 @@ lay_out (VlmVision *v)
 }
 
 static VlmVision *
-vision_new_empty (Device *dev, const VlmConfig *config, int max_tiles)
+vision_new_empty (Device *dev, const VlmModel *model, int max_tiles)
 {
+  const VlmConfig *config = &model->config;
   VlmVision *v = g_new0 (VlmVision, 1);
 
   v->dev = dev;
@@ -104,27 +140,36 @@ vision_new_empty (Device *dev, const VlmConfig *config, int max_tiles)
   }
   v->n_layers = MAX (v->deepest, 1);
   v->max_tiles = max_tiles;
-  v->layers = g_new0 (VisionLayer, v->n_layers);
+  v->layers = g_new0 (VisionLayer, v->n_layers + 1);
+  v->beyond = v->deepest == v->n_layers && v->n_layers < v->config.layers;
+  v->has_beyond = v->beyond && has_keys (model->weights, v->n_layers);
   return v;
 }
 
+/* Zeroed, so that what no policy asks for is never touched. */
 static void
 allocate_host (VlmVision *v)
 {
-  int N = v->config.n_patches, P = v->max_tiles;
+  gsize N = v->config.n_patches, P = v->max_tiles, rows = P * (N + 1);
 
-  v->host_ints = g_new0 (int, vlm_vision_host_ints (P, N));
+  v->host_ints = g_new0 (int, rows + 1);
+  v->host_starts = g_new0 (int, rows + 1);
+  v->place = g_new0 (int, rows);
   v->live = g_new0 (int, P);
   v->slot = g_new0 (int, P);
   v->cls_first = g_new0 (float, N);
-  v->cls_last = g_new0 (float, (gsize) P *N);
+  v->cls_last = g_new0 (float, P *N);
+  v->cls_next = g_new0 (float, P *N);
+  v->key = g_new0 (float, P *N *(v->config.width / v->config.heads));
+  if (N <= VISION_MAX_COMPARED)
+    v->cosine = g_new0 (float, P *N *N);
 }
 
 VlmVision *
 vlm_vision_new (Device *dev, const VlmModel *model, DataType type,
     int max_tiles, GError **error)
 {
-  g_autoptr (VlmVision) v = vision_new_empty (dev, &model->config, max_tiles);
+  g_autoptr (VlmVision) v = vision_new_empty (dev, model, max_tiles);
 
   v->params = vlm_params_new (dev, model->weights, type);
   list_weights (v);
@@ -144,7 +189,7 @@ guint64
 vlm_vision_bytes (
     Device *dev, const VlmModel *model, DataType type, int max_tiles)
 {
-  g_autoptr (VlmVision) v = vision_new_empty (dev, &model->config, max_tiles);
+  g_autoptr (VlmVision) v = vision_new_empty (dev, model, max_tiles);
 
   v->params = vlm_params_new_measuring (dev, model->weights, type);
   list_weights (v);
@@ -160,10 +205,15 @@ vlm_vision_free (VlmVision *v)
   vlm_params_free (v->params);
   device_free (v->dev, v->arena.base);
   g_free (v->host_ints);
+  g_free (v->host_starts);
+  g_free (v->place);
   g_free (v->live);
   g_free (v->slot);
   g_free (v->cls_first);
   g_free (v->cls_last);
+  g_free (v->cls_next);
+  g_free (v->key);
+  g_free (v->cosine);
   g_free (v->layers);
   g_free (v);
 }

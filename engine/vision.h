@@ -5,8 +5,11 @@
  * tokens need: the layers after the deepest feature layer never run; scores
  * come from the class token's query alone; tiles without budget stop after
  * the plan; in the last layer, once its keys are known the kept tokens are
- * known, so the rest of that layer runs for them only. None of this changes
- * a value. Source: transformers' modeling_clip.py; the HiRED paper, 4.2.
+ * known, so the rest of that layer runs only for them and for those merged
+ * into them. None of this changes a value. A policy that reads the layer
+ * after the last has every token run through the last one, and that layer's
+ * keys and the class token's query computed. What no policy in use reads is
+ * not computed. Source: transformers' modeling_clip.py; the HiRED paper, 4.2.
  */
 #pragma once
 
@@ -36,14 +39,15 @@ typedef struct {
   const gint *cancelled; /* polled once per layer; or NULL */
 } VlmVisionJob;
 
-/* Encodes, selects, and leaves the features of the kept tokens, in sequence
- * order, in *features [selection->n, C * n_feature_layers] (the encoder's
- * memory, valid until the next run). Where the checkpoint's select strategy
- * is "full", one row more comes first: tile 0's class token, which no policy
- * counts. selection's arrays are the caller's,
- * sized by vlm_policy_bound. job->input.cls_first/_last point to host copies
- * of the taps afterwards. policy_us, if not NULL, receives the time spent
- * deciding. */
+/* Encodes, selects, and leaves the features of the selection's rows, in
+ * sequence order and merged where it merges, in *features
+ * [selection->n, C * n_feature_layers] (the encoder's memory, valid until the
+ * next run). Where the checkpoint's select strategy is "full", one row more
+ * comes first: tile 0's class token, which no policy counts. `selection` is
+ * made by vlm_selection_init for this policy and input. The arrays of
+ * job->input point to host copies of the taps afterwards. policy_us, if not
+ * NULL, receives the time spent deciding. Fails with VLM_ERROR_SETTINGS if
+ * this encoder cannot give what the policy reads. */
 gboolean vlm_vision_run (VlmVision *vision, VlmVisionJob *job,
     VlmSelection *selection, const Act **features, gint64 *policy_us,
     GError **error);

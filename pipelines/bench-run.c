@@ -136,8 +136,7 @@ frame_init (Frame *f, BenchBed *bed, const BenchOptions *options)
   vlm_policy_defaults (policy, &f->job.input);
   f->job.input.geometry = bed->geometry;
   f->job.input.budget = options->token_budget;
-  f->selection.order = g_new (int, vlm_policy_bound (&bed->geometry));
-  f->selection.per_tile = g_new0 (int, bed->n_tiles);
+  vlm_selection_init (&f->selection, policy, &f->job.input);
   f->ids = g_new (int, AFTER_IMAGE);
   for (int i = 0; i < AFTER_IMAGE; i++)
     f->ids[i] = 3 + i;
@@ -148,8 +147,7 @@ static void
 frame_clear (Frame *f)
 {
   vlm_sequence_clear (&f->seq);
-  g_free (f->selection.order);
-  g_free (f->selection.per_tile);
+  vlm_selection_clear (&f->selection);
   g_free (f->ids);
 }
 
@@ -172,7 +170,7 @@ static void
 fill_work (const Frame *f, BenchResult *r)
 {
   const BenchBed *bed = f->bed;
-  gboolean first_tap = (f->job.policy->taps & VLM_TAP_CLS_FIRST) != 0;
+  gboolean first_tap = (f->job.policy->plan_taps & VLM_TAP_CLS_FIRST) != 0;
   int n = f->selection.n;
 
   for (int t = 0; t < bed->n_tiles; t++)

@@ -37,7 +37,7 @@ golden_run_new (const char *device, const char *folder, DataType type)
   g_assert_no_error (error);
   config = &run->model->config;
   P = max_tiles (config);
-  bound = P * config->vision.n_patches;
+  bound = P * (config->vision.n_patches + 1);
   run->max_sequence = 2 * bound + 512;
   run->vision = vlm_vision_new (run->dev, run->model, type, P, &error);
   g_assert_no_error (error);
@@ -51,8 +51,6 @@ golden_run_new (const char *device, const char *folder, DataType type)
   g_assert_no_error (error);
   run->x = device_alloc (run->dev,
       (gsize) run->max_sequence * config->text.width * run->dev->act_bytes);
-  run->selection.order = g_new (int, bound);
-  run->selection.per_tile = g_new0 (int, P);
   return run;
 }
 
@@ -68,8 +66,7 @@ golden_run_free (GoldenRun *run)
   device_free (run->dev, run->x);
   vlm_model_free (run->model);
   device_close (run->dev);
-  g_free (run->selection.order);
-  g_free (run->selection.per_tile);
+  vlm_selection_clear (&run->selection);
   g_free (run);
 }
 
@@ -112,6 +109,8 @@ golden_run_see (GoldenRun *run, const GoldenAsk *ask)
   }
   input->geometry = run->geometry;
   input->budget = ask->budget;
+  vlm_selection_clear (&run->selection);
+  vlm_selection_init (&run->selection, policy, input);
   vlm_vision_run (
       run->vision, &run->job, &run->selection, &run->features, NULL, &error);
   g_assert_no_error (error);

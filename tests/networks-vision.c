@@ -3,194 +3,12 @@
  *
  * Against a straightforward run: every tile, every row of every layer.
  */
-#include "tests/networks.h"
+#include "tests/networks-vision.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "engine/params.h"
 #include "engine/error.h"
-#include "engine/vision.h"
-
-#define C 32
-#define F 80
-#define N 16
-#define HEADS 4
-#define PIXELS (32 * 32 * 3)
-#define MAX_TILES 5
-#define MAX_ROWS (MAX_TILES * (N + 1))
-
-/* ---- the straightforward encoder ---- */
-
-typedef struct {
-  VlmParams *params;
-  Mat patch, q[4], k[4], v[4], out[4], fc1[4], fc2[4];
-  float *norm1_w[4], *norm1_b[4], *norm2_w[4], *norm2_b[4];
-  float *cls, *pos, *pre_w, *pre_b;
-  float state[4][MAX_ROWS * C];  /* hidden states h0 .. h3, host */
-  float score[3][MAX_TILES * N]; /* class attention of each layer */
-} Reference;
-
-static void
-reference_load (Reference *r, Device *dev, const VlmModel *model, int layers)
-{
-  VlmParams *p = r->params = vlm_params_new (dev, model->weights, TYPE_F32);
-
-  vlm_params_convolution (
-      p, &r->patch, C, 8, "vision.embeddings.patch_embedding");
-  vlm_params_vector (p, &r->cls, C, "vision.embeddings.class_embedding");
-  vlm_params_table (
-      p, &r->pos, N + 1, C, "vision.embeddings.position_embedding.weight");
-  vlm_params_vector (p, &r->pre_w, C, "vision.pre_layrnorm.weight");
-  vlm_params_vector (p, &r->pre_b, C, "vision.pre_layrnorm.bias");
-  for (int i = 0; i < layers; i++) {
-#define AT "vision.encoder.layers.%d."
-    vlm_params_vector (p, &r->norm1_w[i], C, AT "layer_norm1.weight", i);
-    vlm_params_vector (p, &r->norm1_b[i], C, AT "layer_norm1.bias", i);
-    vlm_params_vector (p, &r->norm2_w[i], C, AT "layer_norm2.weight", i);
-    vlm_params_vector (p, &r->norm2_b[i], C, AT "layer_norm2.bias", i);
-    vlm_params_mat (p, &r->q[i], C, C, TRUE, AT "self_attn.q_proj", i);
-    vlm_params_mat (p, &r->k[i], C, C, TRUE, AT "self_attn.k_proj", i);
-    vlm_params_mat (p, &r->v[i], C, C, TRUE, AT "self_attn.v_proj", i);
-    vlm_params_mat (p, &r->out[i], C, C, TRUE, AT "self_attn.out_proj", i);
-    vlm_params_mat (p, &r->fc1[i], F, C, TRUE, AT "mlp.fc1", i);
-    vlm_params_mat (p, &r->fc2[i], C, F, TRUE, AT "mlp.fc2", i);
-#undef AT
-  }
-  g_assert_true (vlm_params_check (p, NULL));
-}
-
-typedef struct {
-  Act *x, *xb, *q, *k, *v, *hidden;
-  float *score;
-  int *start;
-} Scratch;
-
-static void
-scratch_init (Scratch *s, Device *dev, int t)
-{
-  int start[MAX_TILES + 1];
-  gsize bytes = MAX_ROWS * 200 * sizeof (float);
-  Act **pieces[] = { &s->x, &s->xb, &s->q, &s->k, &s->v, &s->hidden };
-
-  for (int i = 0; i <= t; i++)
-    start[i] = i * (N + 1);
-  for (gsize i = 0; i < G_N_ELEMENTS (pieces); i++)
-    *pieces[i] = device_alloc (dev, bytes);
-  s->score = device_alloc (dev, MAX_TILES * N * sizeof (float));
-  s->start = device_alloc (dev, sizeof start);
-  device_upload (dev, s->start, start, sizeof start);
-}
-
-static void
-scratch_clear (Scratch *s, Device *dev)
-{
-  void *pieces[] = { s->x, s->xb, s->q, s->k, s->v, s->hidden, s->score,
-    s->start };
-
-  for (gsize i = 0; i < G_N_ELEMENTS (pieces); i++)
-    device_free (dev, pieces[i]);
-}
-
-static void
-reference_layer (Reference *r, Device *dev, Scratch *s, int i, int t)
-{
-  const Ops *op = dev->op;
-  int n = t * (N + 1), c = C / HEADS;
-  float scale = 1 / sqrtf (c);
-
-  op->layer_norm (dev, s->xb, s->x, r->norm1_w[i], r->norm1_b[i], n, C, 1e-5f);
-  op->matmul (dev, s->q, s->xb, &r->q[i], n, EPILOGUE_SET);
-  op->matmul (dev, s->k, s->xb, &r->k[i], n, EPILOGUE_SET);
-  op->matmul (dev, s->v, s->xb, &r->v[i], n, EPILOGUE_SET);
-  op->gather_rows (dev, s->hidden, s->q, s->start, t, C);
-  op->cls_attention (dev, s->score, s->hidden, s->k, t, N, HEADS, c, scale);
-  device_download (dev, r->score[i], s->score, t * N * sizeof (float));
-  op->attention_tiles (
-      dev, s->xb, s->q, s->k, s->v, s->start, n, t, N + 1, HEADS, c, scale);
-  op->matmul (dev, s->x, s->xb, &r->out[i], n, EPILOGUE_ADD);
-  op->layer_norm (dev, s->xb, s->x, r->norm2_w[i], r->norm2_b[i], n, C, 1e-5f);
-  op->matmul (dev, s->hidden, s->xb, &r->fc1[i], n, EPILOGUE_QUICK_GELU);
-  op->matmul (dev, s->x, s->hidden, &r->fc2[i], n, EPILOGUE_ADD);
-  device_download (dev, r->state[i + 1], s->x, n * C * sizeof (float));
-}
-
-static void
-reference_run (Reference *r, Device *dev, const guint8 *tiles, const float *lut,
-    int t, int layers)
-{
-  const Ops *op = dev->op;
-  Scratch s;
-
-  scratch_init (&s, dev, t);
-  op->patches (dev, s.hidden, tiles, lut, t, 32, 8);
-  op->matmul (dev, s.q, s.hidden, &r->patch, t * N, EPILOGUE_SET);
-  op->embed_patches (dev, s.x, s.q, r->cls, r->pos, t, N, C);
-  op->layer_norm (dev, s.x, s.x, r->pre_w, r->pre_b, t * (N + 1), C, 1e-5f);
-  device_download (dev, r->state[0], s.x, t * (N + 1) * C * sizeof (float));
-  for (int i = 0; i < layers; i++)
-    reference_layer (r, dev, &s, i, t);
-  scratch_clear (&s, dev);
-}
-
-/* ---- a policy that keeps what the test tells it ---- */
-
-typedef struct {
-  int n, order[MAX_ROWS];
-  int per_tile[MAX_TILES];
-  int n_tiles;
-  float first[N], last[MAX_TILES * N];
-  gboolean refuse;
-} Wish;
-
-static Wish wish;
-
-static gboolean
-wish_plan (
-    const VlmPolicyInput *input, int *per_tile, gboolean *all, GError **error)
-{
-  g_assert_nonnull (input->cls_first);
-  memcpy (wish.first, input->cls_first, sizeof wish.first);
-  memcpy (per_tile, wish.per_tile, wish.n_tiles * sizeof (int));
-  *all = FALSE;
-  return TRUE;
-}
-
-static gboolean
-wish_select (
-    const VlmPolicyInput *input, VlmSelection *selection, GError **error)
-{
-  g_assert_nonnull (input->cls_last);
-  memcpy (wish.last, input->cls_last, wish.n_tiles * N * sizeof (float));
-  selection->n = wish.n;
-  memcpy (selection->order, wish.order, wish.n * sizeof (int));
-  if (wish.refuse)
-    g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST, "no");
-  return !wish.refuse;
-}
-
-static const VlmPolicy wish_policy = {
-  .name = "wish",
-  .taps = VLM_TAP_CLS_FIRST | VLM_TAP_CLS_LAST,
-  .plan = wish_plan,
-  .select = wish_select,
-};
-
-/* Keeps about one token in `stride`, none of the tiles in `without`, in an
- * order in which tiles interleave. */
-static void
-make_wish (int n_tiles, int stride, unsigned without)
-{
-  wish = (Wish){ .n_tiles = n_tiles };
-  for (int j = 0; j < N; j++)
-    for (int t = 0; t < n_tiles; t++)
-      if (!(without >> t & 1) && (7 * j + 3 * t) % stride == 0) {
-        wish.order[wish.n++] = t * N + j;
-        wish.per_tile[t]++;
-      }
-}
-
-/* ---- the comparison ---- */
 
 typedef struct {
   Device *dev;
@@ -199,7 +17,6 @@ typedef struct {
   Reference reference;
   VlmVisionJob job;
   VlmSelection selection;
-  int order[MAX_ROWS], per_tile[MAX_TILES];
   guint8 *tiles;
   float *lut;
   int n_tiles, deepest;
@@ -247,8 +64,7 @@ bed_new (Device *dev, const BedModel *shape, int n_tiles)
     .tile_px = 32,
     .rows = n_tiles > 1 ? 1 : 0,
     .cols = n_tiles > 1 ? n_tiles - 1 : 0 };
-  bed->selection.order = bed->order;
-  bed->selection.per_tile = bed->per_tile;
+  vlm_selection_init (&bed->selection, &wish_policy, &bed->job.input);
   return bed;
 }
 
@@ -256,6 +72,7 @@ static void
 bed_free (Bed *bed)
 {
   vlm_vision_free (bed->vision);
+  vlm_selection_clear (&bed->selection);
   vlm_params_free (bed->reference.params);
   device_free (bed->dev, bed->tiles);
   device_free (bed->dev, bed->lut);
@@ -263,35 +80,121 @@ bed_free (Bed *bed)
   g_free (bed);
 }
 
+static int
+row_of (const Bed *bed, int id)
+{
+  gboolean is_class = id >= bed->n_tiles * N;
+
+  return is_class ? (id - bed->n_tiles * N) * (N + 1)
+                  : id / N * (N + 1) + 1 + id % N;
+}
+
+/* Row i of the reference's feature layer l. */
+static void
+expected_row (const Bed *bed, int i, int l, float *row)
+{
+  const VlmConfig *config = &bed->model->config;
+  const float *state = bed->reference.state[config->feature_layer[l]];
+  int first = config->keep_class_token;
+  int id = i < first ? bed->n_tiles * N : wish.order[i - first];
+  double sum[C] = { 0 };
+
+  memcpy (row, state + row_of (bed, id) * C, C * sizeof *row);
+  if (i < first || !wish.merge)
+    return;
+  for (int e = wish.start[i - first]; e < wish.start[i - first + 1]; e++)
+    for (int j = 0; j < C; j++)
+      sum[j] +=
+          (double) wish.weight[e] * state[row_of (bed, wish.source[e]) * C + j];
+  for (int j = 0; j < C; j++)
+    row[j] = (float) sum[j];
+}
+
 static void
 expect_features (Bed *bed, const float *features)
 {
   const VlmConfig *config = &bed->model->config;
   int n_layers = config->n_feature_layers, first = config->keep_class_token;
+  float row[C];
 
-  for (int i = 0; i < first + wish.n; i++) {
-    int id = i < first ? bed->n_tiles * N : wish.order[i - first];
-    gboolean is_class = id >= bed->n_tiles * N;
-    int row = is_class ? (id - bed->n_tiles * N) * (N + 1)
-                       : id / N * (N + 1) + 1 + id % N;
-
-    for (int l = 0; l < n_layers; l++)
-      bed_compare ("feature", features + (i * n_layers + l) * C,
-          bed->reference.state[config->feature_layer[l]] + row * C, C,
-          BED_EXACT);
-  }
+  for (int i = 0; i < first + wish.n; i++)
+    for (int l = 0; l < n_layers; l++) {
+      expected_row (bed, i, l, row);
+      bed_compare ("feature", features + (i * n_layers + l) * C, row, C,
+          wish.merge ? 1e-5f : BED_EXACT);
+    }
 }
 
 static void
-expect_scores (Bed *bed)
+expect_keys (const Bed *bed, int t, const float *found)
+{
+  const float *keys = bed->reference.keys[bed->deepest - 1];
+  float mean[N * C / HEADS] = { 0 };
+
+  for (int j = 0; j < N; j++)
+    for (int i = 0; i < C; i++)
+      mean[j * (C / HEADS) + i % (C / HEADS)] +=
+          keys[row_of (bed, t * N + j) * C + i] / HEADS;
+  bed_compare ("keys", found, mean, N * C / HEADS, 1e-5f);
+}
+
+static void
+expect_cosines (const Bed *bed, int t, const float *found)
+{
+  const float *keys = bed->reference.keys[MIN (bed->deepest, LAYERS - 1)];
+  float expected[N * N];
+
+  for (int i = 0; i < N; i++)
+    for (int j = 0; j < N; j++) {
+      double product = 0, left = 0, right = 0;
+
+      for (int c = 0; c < C; c++) {
+        double a = keys[row_of (bed, t * N + i) * C + c];
+        double b = keys[row_of (bed, t * N + j) * C + c];
+
+        product += a * b;
+        left += a * a;
+        right += b * b;
+      }
+      expected[i * N + j] = (float) (product / sqrt (left * right));
+    }
+  bed_compare ("cosines", found, expected, N * N, 1e-5f);
+}
+
+static void
+expect_plan_taps (const Bed *bed)
 {
   const Reference *r = &bed->reference;
+  unsigned taps = bed->job.policy->plan_taps;
 
-  bed_compare ("first tap", wish.first, r->score[0], N, BED_EXACT);
-  for (int t = 0; t < bed->n_tiles; t++)
-    if (wish.per_tile[t] > 0)
-      bed_compare ("last tap", wish.last + t * N,
-          r->score[bed->deepest - 1] + t * N, N, BED_EXACT);
+  if (taps & VLM_TAP_CLS_FIRST)
+    bed_compare ("first tap", wish.first, r->score[0], N, BED_EXACT);
+  if (taps & VLM_TAP_CLS_LAST)
+    bed_compare (
+        "late tap", wish.plan_last, r->score[bed->deepest - 1], N, BED_EXACT);
+  if (taps & VLM_TAP_CLS_NEXT)
+    bed_compare ("early next tap", wish.plan_next,
+        r->wide[MIN (bed->deepest, LAYERS - 1)], N, BED_EXACT);
+  if (taps & VLM_TAP_KEYS_LAST)
+    expect_keys (bed, 0, wish.plan_key);
+}
+
+static void
+expect_taps (const Bed *bed, int t)
+{
+  const Reference *r = &bed->reference;
+  unsigned taps = bed->job.policy->plan_taps | bed->job.policy->select_taps;
+
+  if (taps & VLM_TAP_CLS_LAST)
+    bed_compare ("last tap", wish.last + t * N,
+        r->score[bed->deepest - 1] + t * N, N, BED_EXACT);
+  if (taps & VLM_TAP_CLS_NEXT)
+    bed_compare ("next tap", wish.next + t * N,
+        r->wide[MIN (bed->deepest, LAYERS - 1)] + t * N, N, BED_EXACT);
+  if (taps & VLM_TAP_KEYS_LAST)
+    expect_keys (bed, t, wish.key + t * N * C / HEADS);
+  if (taps & VLM_TAP_COSINES_NEXT)
+    expect_cosines (bed, t, wish.cosine + t * N * N);
 }
 
 static void
@@ -308,7 +211,10 @@ run_and_compare (Bed *bed)
   g_assert_no_error (error);
   device_download (bed->dev, host, features, count * sizeof (float));
   expect_features (bed, host);
-  expect_scores (bed);
+  expect_plan_taps (bed);
+  for (int t = 0; t < bed->n_tiles; t++)
+    if (wish.per_tile[t] > 0)
+      expect_taps (bed, t);
 }
 
 static void
@@ -326,6 +232,66 @@ test_savings (Device *dev, gconstpointer data)
   bed_free (bed);
 }
 
+/* Whatever is recorded, plain and merged rows are the same. */
+static void
+test_taps (Device *dev, gconstpointer data)
+{
+  static const unsigned without[] = { 0, 1, 0x1e, 0x1f };
+  Bed *bed = bed_new (dev, data, MAX_TILES);
+
+  for (int p = 0; p < N_WISHES; p++)
+    for (gsize i = 0; i < G_N_ELEMENTS (without); i++)
+      for (int merge = 0; merge < 2; merge++) {
+        bed->job.policy = wishes[p];
+        make_wish (MAX_TILES, 2, without[i]);
+        if (merge && wish.n > 0)
+          merge_wish ();
+        run_and_compare (bed);
+      }
+  bed_free (bed);
+}
+
+/* One row of everything, more than one of nothing. */
+static void
+test_merge_all (Device *dev, gconstpointer data)
+{
+  Bed *bed = bed_new (dev, data, 2);
+
+  make_wish (2, 1, 0);
+  wish.merge = TRUE;
+  for (int i = 0; i < wish.n; i++) {
+    wish.source[i] = wish.order[i];
+    wish.weight[i] = 1.0f / (1 + i);
+  }
+  wish.n = 3;
+  wish.start[2] = wish.start[3] = 2 * N;
+  wish.start[1] = 0;
+  run_and_compare (bed);
+  bed_free (bed);
+}
+
+/* A folder without the layer after the last; a policy that needs it. */
+static void
+test_missing_layer (Device *dev, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  Bed *bed = bed_new (dev, data, 1);
+  const Act *features;
+
+  vlm_vision_free (bed->vision);
+  bed->model->config.vision.layers++; /* says more than there is */
+  bed->vision = vlm_vision_new (dev, bed->model, TYPE_F32, MAX_TILES, &error);
+  g_assert_no_error (error);
+  make_wish (1, 2, 0);
+  run_and_compare (bed);
+  bed->job.policy = &next_policy;
+  g_assert_false (vlm_vision_run (
+      bed->vision, &bed->job, &bed->selection, &features, NULL, &error));
+  g_assert_error (error, VLM_ERROR, VLM_ERROR_SETTINGS);
+  g_assert_nonnull (strstr (error->message, "next"));
+  bed_free (bed);
+}
+
 /* Ids from P*N on are class tokens. */
 static void
 test_class_tokens (Device *dev, gconstpointer data)
@@ -336,6 +302,8 @@ test_class_tokens (Device *dev, gconstpointer data)
   wish.order[wish.n++] = 3 * N + 2;
   wish.order[wish.n++] = 3 * N;
   run_and_compare (bed);
+  merge_wish ();
+  run_and_compare (bed);
   bed_free (bed);
 }
 
@@ -345,8 +313,13 @@ test_one_tile (Device *dev, gconstpointer data)
   Bed *bed = bed_new (dev, data, 1);
 
   for (int stride = 1; stride < 40; stride += 12) {
-    make_wish (1, stride, 0);
-    run_and_compare (bed);
+    for (int p = 0; p < N_WISHES; p++) {
+      bed->job.policy = wishes[p];
+      make_wish (1, stride, 0);
+      run_and_compare (bed);
+      merge_wish ();
+      run_and_compare (bed);
+    }
   }
   bed_free (bed);
 }
@@ -390,10 +363,14 @@ test_memory (Device *dev, gconstpointer data)
   g_assert_cmpuint (count.bytes, <=, planned);
   g_assert_cmpuint (count.bytes, >=, planned * 9 / 10);
   count.n = 0;
-  make_wish (MAX_TILES, 2, 4);
-  vlm_vision_run (
-      bed->vision, &bed->job, &bed->selection, &features, NULL, &error);
-  g_assert_no_error (error);
+  for (int p = 0; p < N_WISHES; p++) {
+    bed->job.policy = wishes[p];
+    make_wish (MAX_TILES, 2, 4);
+    merge_wish ();
+    vlm_vision_run (
+        bed->vision, &bed->job, &bed->selection, &features, NULL, &error);
+    g_assert_no_error (error);
+  }
   g_assert_cmpuint (count.n, ==, 0);
   bed_count_end (&count, dev);
   bed_free (bed);
@@ -403,6 +380,7 @@ static const BedModel next = { 0 };
 static const BedModel two_layers = { .feature_layers = "[-4,-2]" };
 static const BedModel three_layers = { .feature_layers = "[3,2,0]" };
 static const BedModel one_layer = { .feature_layers = "1" };
+static const BedModel to_the_end = { .feature_layers = "-1" };
 static const BedModel llava = { .llava = TRUE };
 static const BedModel full = { .llava = TRUE, .full = TRUE };
 
@@ -413,6 +391,13 @@ networks_add_vision (void)
   bed_add ("/vision/savings/two-features", test_savings, &two_layers);
   bed_add ("/vision/savings/three-features", test_savings, &three_layers);
   bed_add ("/vision/savings/one-layer", test_savings, &one_layer);
+  bed_add ("/vision/taps/one-feature", test_taps, &next);
+  bed_add ("/vision/taps/three-features", test_taps, &three_layers);
+  bed_add ("/vision/taps/one-layer", test_taps, &one_layer);
+  bed_add ("/vision/taps/last-layer", test_taps, &to_the_end);
+  bed_add ("/vision/taps/full", test_one_tile, &full);
+  bed_add ("/vision/merge-all", test_merge_all, &next);
+  bed_add ("/vision/missing-layer", test_missing_layer, &to_the_end);
   bed_add ("/vision/class-tokens", test_class_tokens, &next);
   bed_add ("/vision/one-tile", test_one_tile, &llava);
   bed_add ("/vision/one-tile-full", test_one_tile, &full);

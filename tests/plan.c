@@ -71,7 +71,7 @@ test_plenty (void)
   /* Grids of 28-pixel tiles up to 2x2: five tiles of 16 patches, and eight
    * rows with a newline each. */
   g_assert_cmpint (plan.max_tiles, ==, 5);
-  g_assert_cmpint (plan.max_tokens, ==, 80);
+  g_assert_cmpint (plan.max_tokens, ==, 85);
   g_assert_cmpint (plan.max_rows, ==, 88);
   g_assert_cmpint (plan.context, >=, 88 + 2048);
   g_assert_cmpint (plan.context, <, 100000);

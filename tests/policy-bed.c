@@ -27,11 +27,20 @@ run_policy (const VlmPolicy *policy, const VlmPolicyInput *input, Outcome *o)
 {
   GError *error = NULL;
 
-  o->selection = (VlmSelection){ .order = o->order, .per_tile = o->per_tile };
+  vlm_selection_clear (&o->selection);
+  vlm_selection_init (&o->selection, policy, input);
+  o->order = o->selection.order;
+  o->per_tile = o->selection.per_tile;
   g_assert_true (policy->plan (input, o->per_tile, &o->all, &error));
   g_assert_no_error (error);
   g_assert_true (policy->select (input, &o->selection, &error));
   g_assert_no_error (error);
+}
+
+void
+outcome_clear (Outcome *o)
+{
+  vlm_selection_clear (&o->selection);
 }
 
 VlmPolicyInput

@@ -10,12 +10,16 @@
 /* Tokens of the largest case. */
 #define BOUND 4096
 
-/* What a policy said, with the arrays its selection points to. */
+/* What a policy said. Zero it, run policies, clear it. */
 typedef struct {
-  int order[BOUND], per_tile[VLM_MAX_TILES];
   VlmSelection selection;
+  const int *order;
+  int *per_tile; /* the selection's */
   gboolean all;
 } Outcome;
+
+void outcome_clear (Outcome *outcome);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Outcome, outcome_clear)
 
 /* Pinpoints of tiles of 56 pixels. */
 extern const int toy_pinpoints[3][2];

@@ -78,7 +78,7 @@ test_toy (gconstpointer data)
   VlmTileGeometry g = geometry_of (4, 56, c->h, c->w, 3, toy_pinpoints);
   float ones[16], last[5 * 16];
   VlmPolicyInput input;
-  Outcome o;
+  g_auto (Outcome) o = { 0 };
 
   for (int j = 0; j < 16; j++)
     ones[j] = 1;
@@ -178,7 +178,7 @@ check_real (const char *name, const RealCase *c, const char *budgets, int n,
   VlmTileGeometry g = geometry_of (24, 336, c->h, c->w, 5, real_pinpoints);
   float first[576], last[5 * 576];
   VlmPolicyInput input;
-  Outcome o;
+  g_auto (Outcome) o = { 0 };
 
   real_scores (first, last);
   input = input_of (policy, &g, first, last, c->rate);
@@ -207,7 +207,7 @@ test_reference_unpad_in_float (void)
   const VlmPolicy *policy = vlm_policy_find ("hired-reference");
   VlmTileGeometry g = geometry_of (24, 336, 135, 1080, 5, real_pinpoints);
   VlmPolicyInput input = input_of (policy, &g, NULL, NULL, 1);
-  Outcome o;
+  g_auto (Outcome) o = { 0 };
 
   g_assert_cmpint (g.rows, ==, 1);
   g_assert_cmpint (g.cols, ==, 3);
@@ -228,7 +228,7 @@ test_reference_transposed (void)
     VlmTileGeometry g =
         geometry_of (24, 336, cases[i][0], cases[i][1], 5, real_pinpoints);
     VlmPolicyInput input = input_of (policy, &g, NULL, NULL, 1);
-    Outcome o;
+    g_auto (Outcome) o = { 0 };
 
     run_policy (policy, &input, &o);
     g_assert_cmpint (o.selection.n, ==, 576 + cases[i][2]);

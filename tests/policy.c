@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/policy-hired.h"
+#include "engine/policy-share.h"
 #include "tests/policy-bed.h"
 
 /* ---- parts of hired ---- */
@@ -21,7 +22,7 @@ check_allocation (
   g_assert_cmpint (parse_list (caps, cap), ==, n);
   for (int i = 0; i < n; i++)
     wide[i] = weight[i];
-  vlm_hired_allocate (budget, wide, cap, n, share);
+  vlm_share_tokens (budget, wide, cap, n, share);
   check_list (expected, share, n);
 }
 
@@ -126,7 +127,7 @@ check_hired (const VlmPolicyInput *input, const Outcome *o)
   const VlmTileGeometry *g = &input->geometry;
   int M = count_eligible (g);
   double want = input->budget <= 1
-                    ? floor (input->budget * vlm_policy_bound (g) + 1e-6)
+                    ? floor (input->budget * vlm_policy_tokens (g) + 1e-6)
                     : floor (input->budget);
 
   g_assert_cmpint (o->selection.n, ==, MIN (want, M));
@@ -183,11 +184,11 @@ run_random (void)
     g.unpad = FALSE;
   }
   random_scores (first, S * S);
-  random_scores (last, vlm_policy_bound (&g));
+  random_scores (last, vlm_policy_tokens (&g));
   for (int i = 0; vlm_policies[i]; i++) {
     VlmPolicyInput input = input_of (vlm_policies[i], &g, first, last,
-        random_budget (vlm_policy_bound (&g)));
-    Outcome o;
+        random_budget (vlm_policy_tokens (&g)));
+    g_auto (Outcome) o = { 0 };
 
     if (vlm_policies[i]->n_params > 0)
       input.param[0] = g_test_rand_double ();
@@ -212,7 +213,7 @@ test_single_tile (void)
     .side = 4, .tile_px = 56, .img_h = 30, .img_w = 70, .fit_h = 56, .fit_w = 56
   };
   float last[16];
-  Outcome o;
+  g_auto (Outcome) o = { 0 };
 
   fill_scores (last, 1, 16, 17, FALSE);
   for (int i = 0; vlm_policies[i]; i++) {
@@ -299,7 +300,7 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_test_add_func ("/policy/hired/allocation", test_allocation);
+  g_test_add_func ("/policy/share", test_allocation);
   g_test_add_func ("/policy/hired/area", test_area);
   g_test_add_func ("/policy/properties", test_properties);
   g_test_add_func ("/policy/single-tile", test_single_tile);
