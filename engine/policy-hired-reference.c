@@ -90,44 +90,13 @@ reference_plan (
   return share_by_bands (input, sub, per_tile + 1, error);
 }
 
-/* Of an axis of `cells` on a canvas whose other axis has `other`, what is
- * kept of a picture this long and that wide, in the float32 steps of
- * torch. */
-static void
-unpad (int cells, int other, int length, int width, int *from, int *to)
-{
-  float scale = (1.0f / (float) width) * (float) other;
-  int kept = (int) ((float) length * scale);
-  int cut = (cells - kept) / 2;
-
-  *from = cut;
-  *to = cells - cut;
-}
-
-/* Rows and columns of the grid are swapped, the picture's sides are not. */
-static VlmCanvas
-transposed_canvas (const VlmTileGeometry *g)
-{
-  int h = g->cols * g->side, w = g->rows * g->side;
-  VlmCanvas canvas = { g->rows, { 0, h, 0, w } };
-  VlmPatchRect *used = &canvas.used;
-
-  if (h == 0)
-    return canvas;
-  if ((float) g->img_w / (float) g->img_h > (float) w / (float) h)
-    unpad (h, w, g->img_h, g->img_w, &used->y0, &used->y1);
-  else
-    unpad (w, h, g->img_w, g->img_h, &used->x0, &used->x1);
-  return canvas;
-}
-
 static gboolean
 reference_select (
     const VlmPolicyInput *input, VlmSelection *selection, GError **error)
 {
   const VlmTileGeometry *g = &input->geometry;
   VlmPatchRect whole = { 0, g->side, 0, g->side };
-  VlmCanvas canvas = transposed_canvas (g);
+  VlmCanvas canvas = vlm_canvas_transposed (g);
   VlmPick pick[VLM_MAX_TILES];
   int N = g->side * g->side, dropped = 0;
 

@@ -86,26 +86,9 @@ static gboolean
 hired_select (
     const VlmPolicyInput *input, VlmSelection *selection, GError **error)
 {
-  const VlmTileGeometry *g = &input->geometry;
-  VlmCanvas canvas = vlm_canvas_stock (g);
-  VlmPick pick[VLM_MAX_TILES];
-  int missing = 0;
+  VlmCanvas canvas = vlm_canvas_stock (&input->geometry);
 
-  for (int t = 0; t < vlm_tile_count (g); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (&canvas, g, t);
-
-    missing += vlm_patch_count (&rect) - selection->per_tile[t];
-  }
-  selection->packed = missing == 0;
-  for (int t = 0; missing && t < vlm_tile_count (g); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (&canvas, g, t);
-
-    if (!vlm_pick_tile (
-            &pick[t], input, t, &rect, selection->per_tile[t], error))
-      return FALSE;
-  }
-  vlm_canvas_order (&canvas, input, missing ? pick : NULL, selection);
-  return TRUE;
+  return vlm_pick_select (&canvas, input, selection, error);
 }
 
 const VlmPolicy vlm_policy_hired = {

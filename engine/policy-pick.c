@@ -107,6 +107,42 @@ vlm_canvas_stock (const VlmTileGeometry *g)
   return canvas;
 }
 
+VlmCanvas
+vlm_canvas_whole (const VlmTileGeometry *g)
+{
+  return (VlmCanvas){ g->cols, { 0, g->rows * g->side, 0, g->cols * g->side } };
+}
+
+/* Of an axis of `cells` on a canvas whose other axis has `other`, what is
+ * kept of a picture this long and that wide, in the float32 steps of
+ * torch. */
+static void
+unpad (int cells, int other, int length, int width, int *from, int *to)
+{
+  float scale = (1.0f / (float) width) * (float) other;
+  int kept = (int) ((float) length * scale);
+  int cut = (cells - kept) / 2;
+
+  *from = cut;
+  *to = cells - cut;
+}
+
+VlmCanvas
+vlm_canvas_transposed (const VlmTileGeometry *g)
+{
+  int h = g->cols * g->side, w = g->rows * g->side;
+  VlmCanvas canvas = { g->rows, { 0, h, 0, w } };
+  VlmPatchRect *used = &canvas.used;
+
+  if (h == 0)
+    return canvas;
+  if ((float) g->img_w / (float) g->img_h > (float) w / (float) h)
+    unpad (h, w, g->img_h, g->img_w, &used->y0, &used->y1);
+  else
+    unpad (w, h, g->img_w, g->img_h, &used->x0, &used->x1);
+  return canvas;
+}
+
 /* The part of [from,to) that lies in the at-th run of n, counted from it. */
 static void
 clip (int from, int to, int at, int n, int *lo, int *hi)
@@ -154,6 +190,44 @@ vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
 
       consider (input, pick, tile * N + y % S * S + x % S, N, selection);
     }
+}
+
+gboolean
+vlm_pick_select (const VlmCanvas *canvas, const VlmPolicyInput *input,
+    VlmSelection *selection, GError **error)
+{
+  const VlmTileGeometry *g = &input->geometry;
+  VlmPick pick[VLM_MAX_TILES];
+
+  if (vlm_pick_everything (input, selection))
+    return TRUE;
+  for (int t = 0; t < vlm_tile_count (g); t++) {
+    VlmPatchRect rect = vlm_canvas_tile (canvas, g, t);
+
+    if (!vlm_pick_tile (
+            &pick[t], input, t, &rect, selection->per_tile[t], error))
+      return FALSE;
+  }
+  vlm_canvas_order (canvas, input, pick, selection);
+  selection->packed = FALSE;
+  return TRUE;
+}
+
+gboolean
+vlm_pick_everything (const VlmPolicyInput *input, VlmSelection *selection)
+{
+  const VlmTileGeometry *g = &input->geometry;
+  VlmCanvas canvas = vlm_canvas_stock (g);
+
+  for (int t = 0; t < vlm_tile_count (g); t++) {
+    VlmPatchRect rect = vlm_canvas_tile (&canvas, g, t);
+
+    if (selection->per_tile[t] != vlm_patch_count (&rect))
+      return FALSE;
+  }
+  vlm_canvas_order (&canvas, input, NULL, selection);
+  selection->packed = TRUE;
+  return TRUE;
 }
 
 gboolean

@@ -45,6 +45,14 @@ typedef struct {
 /* What stock packing uses: the grid, unpadded. */
 VlmCanvas vlm_canvas_stock (const VlmTileGeometry *g);
 
+/* The grid with its padding. */
+VlmCanvas vlm_canvas_whole (const VlmTileGeometry *g);
+
+/* What the published HiRED code packs: rows and columns of the grid are
+ * swapped, the picture's sides are not, and what is unpadded follows in the
+ * float32 steps of torch. */
+VlmCanvas vlm_canvas_transposed (const VlmTileGeometry *g);
+
 /* The part of tile t in use: all of tile 0, else its share of the canvas,
  * which may be empty. */
 VlmPatchRect vlm_canvas_tile (
@@ -60,6 +68,17 @@ vlm_patch_count (const VlmPatchRect *rect)
  * [P] says which; NULL takes every token and reads no score. */
 void vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
     VlmPick *pick, VlmSelection *selection);
+
+/* The select of policies that keep each tile's best by the last layer's class
+ * attention: as many as planned, at most what the canvas uses of the tile, in
+ * the order of the canvas. Stock packing if the plan is everything. */
+gboolean vlm_pick_select (const VlmCanvas *canvas, const VlmPolicyInput *input,
+    VlmSelection *selection, GError **error);
+
+/* Whether the plan keeps all but padding; then the selection is complete and
+ * no score has been read. */
+gboolean vlm_pick_everything (
+    const VlmPolicyInput *input, VlmSelection *selection);
 
 /* The budget in tokens: floor of a share of P*N, or the number given, at most
  * `limit`. `slack` is added before rounding down. FALSE and an error if it is

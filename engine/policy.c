@@ -9,11 +9,23 @@
 
 extern const VlmPolicy vlm_policy_hired;
 extern const VlmPolicy vlm_policy_hired_reference;
+extern const VlmPolicy vlm_policy_prumerge;
+extern const VlmPolicy vlm_policy_prumerge_plus;
+extern const VlmPolicy vlm_policy_visionzip;
+extern const VlmPolicy vlm_policy_fastervlm;
+extern const VlmPolicy vlm_policy_uniform;
+extern const VlmPolicy vlm_policy_random;
 extern const VlmPolicy vlm_policy_all;
 
 const VlmPolicy *const vlm_policies[] = {
   &vlm_policy_hired,
   &vlm_policy_hired_reference,
+  &vlm_policy_prumerge,
+  &vlm_policy_prumerge_plus,
+  &vlm_policy_visionzip,
+  &vlm_policy_fastervlm,
+  &vlm_policy_uniform,
+  &vlm_policy_random,
   &vlm_policy_all,
   NULL,
 };
@@ -48,7 +60,8 @@ vlm_selection_init (VlmSelection *selection, const VlmPolicy *policy,
 
   *selection = (VlmSelection){ .order = g_new (int, bound),
     .per_tile = g_new0 (int, vlm_tile_count (g)),
-    .work = g_new (int, VLM_POLICY_WORK * g->side * g->side) };
+    .work = g_new (int, VLM_POLICY_WORK * g->side * g->side),
+    .values = g_new (float, g->side * g->side) };
   if (!policy->entries)
     return;
   selection->start = g_new (int, bound + 1);
@@ -62,6 +75,7 @@ vlm_selection_clear (VlmSelection *selection)
   g_free (selection->order);
   g_free (selection->per_tile);
   g_free (selection->work);
+  g_free (selection->values);
   g_free (selection->start);
   g_free (selection->source);
   g_free (selection->weight);

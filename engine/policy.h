@@ -78,7 +78,9 @@ typedef struct {
   int *source;   /* [entries] ids, only of tiles that the plan gives tokens;
                   * at most `bound` to a row */
   float *weight; /* [entries] */
-  int *work;     /* [VLM_POLICY_WORK * N] for select's own use */
+  /* for select's own use */
+  int *work;     /* [VLM_POLICY_WORK * N] */
+  float *values; /* [N] */
 } VlmSelection;
 
 #define VLM_POLICY_WORK 4

@@ -18,6 +18,17 @@ read_ints (JsonObject *object, const char *name)
   return ints;
 }
 
+static float *
+read_floats (JsonArray *array)
+{
+  int n = (int) json_array_get_length (array);
+  float *values = g_new (float, n);
+
+  for (int i = 0; i < n; i++)
+    values[i] = (float) json_array_get_double_element (array, i);
+  return values;
+}
+
 static int
 read_int (JsonObject *object, const char *name)
 {
@@ -55,6 +66,34 @@ read_kept (GoldenKept *kept, JsonObject *object)
   kept->order = read_ints (object, "order");
   kept->per_tile = read_ints (object, "per_tile");
   kept->ids = read_ints (object, "ids");
+  if (json_object_has_member (object, "means"))
+    kept->means = read_floats (json_object_get_array_member (object, "means"));
+}
+
+/* The lists that make-golden-policies.py adds, one for each case. */
+static void
+read_policies (Golden *golden)
+{
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_autofree char *path =
+      g_build_filename (golden->folder, "policies.json", NULL);
+  JsonArray *cases;
+
+  if (!json_parser_load_from_file (parser, path, NULL))
+    return;
+  cases = json_node_get_array (json_parser_get_root (parser));
+  g_assert_cmpint (json_array_get_length (cases), ==, golden->n_cases);
+  for (int i = 0; i < golden->n_cases; i++) {
+    GoldenCase *c = &golden->cases[i];
+    JsonArray *kept = json_array_get_array_element (cases, i);
+    int n = (int) json_array_get_length (kept);
+
+    c->kept = g_renew (GoldenKept, c->kept, c->n_kept + n);
+    memset (c->kept + c->n_kept, 0, n * sizeof *c->kept);
+    for (int k = 0; k < n; k++)
+      read_kept (
+          &c->kept[c->n_kept++], json_array_get_object_element (kept, k));
+  }
 }
 
 static void
@@ -140,6 +179,7 @@ golden_load (const char *folder)
   golden = g_new0 (Golden, 1);
   golden->folder = g_strdup (folder);
   read_cases (golden, json_node_get_object (json_parser_get_root (parser)));
+  read_policies (golden);
   read_arrays (golden);
   return golden;
 }
@@ -153,6 +193,7 @@ case_clear (GoldenCase *c)
     g_free (c->kept[i].order.values);
     g_free (c->kept[i].per_tile.values);
     g_free (c->kept[i].ids.values);
+    g_free (c->kept[i].means);
   }
   g_free (c->kept);
   g_free (c->question);

@@ -26,6 +26,7 @@ typedef struct {
   GoldenAsk ask;
   double cut_margin, margin;
   GoldenInts order, per_tile, ids;
+  float *means; /* [order.n] of each row's features; NULL if not given; owned */
 } GoldenKept;
 
 typedef struct {

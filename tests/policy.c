@@ -121,26 +121,6 @@ check_best (const VlmPolicyInput *input, const Outcome *o)
   }
 }
 
-static void
-check_hired (const VlmPolicyInput *input, const Outcome *o)
-{
-  const VlmTileGeometry *g = &input->geometry;
-  int M = count_eligible (g);
-  double want = input->budget <= 1
-                    ? floor (input->budget * vlm_policy_tokens (g) + 1e-6)
-                    : floor (input->budget);
-
-  g_assert_cmpint (o->selection.n, ==, MIN (want, M));
-  for (int i = 0; i < o->selection.n; i++) {
-    g_assert_true (eligible (g, o->order[i]));
-    if (i > 0)
-      g_assert_cmpint (place (g, o->order[i]), >, place (g, o->order[i - 1]));
-  }
-  g_assert_cmpint (o->all, ==, o->selection.n == M);
-  g_assert_cmpint (o->selection.packed, ==, o->all);
-  check_best (input, o);
-}
-
 static double
 random_budget (int bound)
 {
@@ -168,42 +148,219 @@ random_scores (float *score, int n)
                                          (float) kinds * 16;
 }
 
+#define MAX_SIDE 8
+#define MAX_N (MAX_SIDE * MAX_SIDE)
+#define KEY_WIDTH 3
+
+static float first[MAX_N], last[5 * MAX_N], next[5 * MAX_N];
+static float keys[5 * MAX_N * KEY_WIDTH], cosines[5 * MAX_N * MAX_N];
+
+static VlmPolicyInput
+random_input (const VlmPolicy *policy, const VlmTileGeometry *g)
+{
+  VlmPolicyInput input =
+      input_of (policy, g, first, last, random_budget (vlm_policy_tokens (g)));
+
+  input.key = keys;
+  input.key_width = KEY_WIDTH;
+  input.cls_next = next;
+  input.cosine = cosines;
+  for (int i = 0; i < policy->n_params; i++) {
+    const VlmPolicyParam *p = &policy->params[i];
+    double span = MIN (p->maximum, 70) - p->minimum;
+
+    if (p->maximum > 1 && g_test_rand_int_range (0, 2))
+      input.param[i] = p->minimum + floor (span * g_test_rand_double ());
+    else if (p->maximum <= 1 && p->fallback > 0)
+      input.param[i] = g_test_rand_double ();
+    else if (p->maximum <= 1)
+      input.param[i] = g_test_rand_int_range (0, 4) == 0;
+  }
+  return input;
+}
+
+/* Whether a parameter makes it do something else than meet the budget with
+ * eligible tokens. */
+static gboolean
+is_free (const VlmPolicy *policy, const VlmPolicyInput *input, const char *name)
+{
+  for (int i = 0; i < policy->n_params; i++)
+    if (!strcmp (policy->params[i].name, name))
+      return input->param[i] != 0;
+  return FALSE;
+}
+
+static void
+check_id (
+    const VlmTileGeometry *g, const int *planned, int id, gboolean anything)
+{
+  int n = vlm_policy_tokens (g);
+  int t = id >= n ? id - n : id / (g->side * g->side);
+
+  g_assert_cmpint (id, >=, 0);
+  g_assert_cmpint (id, <, vlm_policy_bound (g));
+  g_assert_cmpint (planned[t], >, 0);
+  g_assert_true (anything || id >= n || eligible (g, id));
+}
+
+static void
+check_entries (const VlmPolicy *policy, const VlmPolicyInput *input,
+    const VlmSelection *s, const int *planned, gboolean anything)
+{
+  const VlmTileGeometry *g = &input->geometry;
+  int bound = vlm_policy_bound (g);
+
+  g_assert_cmpint (s->start[0], ==, 0);
+  g_assert_cmpint (s->start[s->n], <=, policy->entries (input));
+  for (int i = 0; i < s->n; i++) {
+    g_assert_cmpint (s->start[i + 1], >=, s->start[i]);
+    g_assert_cmpint (s->start[i + 1] - s->start[i], <=, bound);
+    if (s->order[i] >= 0)
+      g_assert_cmpint (s->source[s->start[i]], ==, s->order[i]);
+    for (int e = s->start[i]; e < s->start[i + 1]; e++) {
+      check_id (g, planned, s->source[e], anything);
+      g_assert_true (s->weight[e] >= 0 && s->weight[e] < 1000);
+      for (int other = s->start[i]; other < e; other++)
+        g_assert_cmpint (s->source[other], !=, s->source[e]);
+    }
+  }
+}
+
+static void
+check_budget (const VlmPolicyInput *input, const Outcome *o)
+{
+  const VlmTileGeometry *g = &input->geometry;
+  double want = input->budget <= 1
+                    ? floor (input->budget * vlm_policy_tokens (g) + 1e-6)
+                    : floor (input->budget);
+
+  g_assert_cmpint (o->selection.n, ==, MIN (want, count_eligible (g)));
+  g_assert_cmpint (o->all, ==, o->selection.n == count_eligible (g));
+  g_assert_cmpint (o->selection.packed, ==, o->all);
+}
+
+/* The same again. */
+static void
+check_repeats (
+    const VlmPolicy *policy, const VlmPolicyInput *input, const VlmSelection *s)
+{
+  g_auto (Outcome) again = { 0 };
+  const VlmSelection *b = &again.selection;
+  gsize n = s->n;
+
+  run_policy (policy, input, &again);
+  g_assert_cmpmem (s->order, n * sizeof (int), b->order, b->n * sizeof (int));
+  g_assert_cmpint (s->merged, ==, b->merged);
+  if (!s->merged)
+    return;
+  n = s->start[s->n];
+  g_assert_cmpmem (
+      s->source, n * sizeof (int), b->source, b->start[b->n] * sizeof (int));
+  g_assert_cmpmem (s->weight, n * sizeof (float), b->weight,
+      b->start[b->n] * sizeof (float));
+}
+
+static void
+check_any (const VlmPolicy *policy, const VlmPolicyInput *input)
+{
+  const VlmTileGeometry *g = &input->geometry;
+  gboolean reference = is_free (policy, input, "reference") ||
+                       !strcmp (policy->name, "hired-reference");
+  gboolean adaptive = is_free (policy, input, "adaptive");
+  int planned[VLM_MAX_TILES], sum = 0;
+  const VlmSelection *s;
+  g_auto (Outcome) o = { 0 };
+  gboolean all;
+
+  g_assert_true (policy->plan (input, planned, &all, NULL));
+  run_policy (policy, input, &o);
+  s = &o.selection;
+  g_assert_cmpint (s->n, <=, vlm_policy_bound (g));
+  for (int t = 0; t < vlm_tile_count (g); t++) {
+    g_assert_cmpint (s->per_tile[t], <=, planned[t]);
+    sum += s->per_tile[t];
+  }
+  g_assert_cmpint (s->n, <=, sum);
+  if (!reference)
+    g_assert_cmpint (s->n, ==, sum);
+  if (s->merged)
+    check_entries (policy, input, s, planned, reference);
+  for (int i = 0; i < s->n && !s->merged; i++) {
+    check_id (g, planned, s->order[i], reference);
+    if (i > 0 && !reference)
+      g_assert_cmpint (place (g, s->order[i]), >, place (g, s->order[i - 1]));
+  }
+  if (!reference && !adaptive && strcmp (policy->name, "all") != 0)
+    check_budget (input, &o);
+  if (!strcmp (policy->name, "hired"))
+    check_best (input, &o);
+  check_repeats (policy, input, s);
+}
+
+static void
+random_taps (int S, int n)
+{
+  random_scores (first, S * S);
+  random_scores (last, n);
+  random_scores (next, n);
+  for (int i = 0; i < n; i++)
+    next[i] /= 64;
+  random_scores (keys, n * KEY_WIDTH);
+  random_scores (cosines, n * S * S);
+}
+
 static void
 run_random (void)
 {
-  static const int sides[] = { 1, 2, 4, 6, 8 };
+  static const int sides[] = { 1, 2, 4, 6, MAX_SIDE };
   int S = sides[g_test_rand_int_range (0, 5)], T = S * 14;
   const int pinpoints[5][2] = { { T, 2 * T }, { 2 * T, T }, { 2 * T, 2 * T },
     { 3 * T, T }, { T, 3 * T } };
   VlmTileGeometry g = geometry_of (S, T, g_test_rand_int_range (1, 900),
       g_test_rand_int_range (1, 900), 5, pinpoints);
-  float first[64], last[5 * 64];
 
   if (g_test_rand_int_range (0, 8) == 0) {
     g.rows = g.cols = 0;
     g.unpad = FALSE;
   }
-  random_scores (first, S * S);
-  random_scores (last, vlm_policy_tokens (&g));
+  random_taps (S, vlm_policy_tokens (&g));
   for (int i = 0; vlm_policies[i]; i++) {
-    VlmPolicyInput input = input_of (vlm_policies[i], &g, first, last,
-        random_budget (vlm_policy_tokens (&g)));
-    g_auto (Outcome) o = { 0 };
+    VlmPolicyInput input = random_input (vlm_policies[i], &g);
 
-    if (vlm_policies[i]->n_params > 0)
-      input.param[0] = g_test_rand_double ();
-    run_policy (vlm_policies[i], &input, &o);
-    g_assert_cmpint (o.selection.n, <=, vlm_policy_bound (&g));
-    if (!strcmp (vlm_policies[i]->name, "hired"))
-      check_hired (&input, &o);
+    check_any (vlm_policies[i], &input);
   }
 }
 
 static void
 test_properties (void)
 {
-  for (int i = 0; i < 3000; i++)
+  for (int i = 0; i < 1000; i++)
     run_random ();
+}
+
+static void
+check_single_tile (const VlmPolicy *policy, const VlmTileGeometry *g)
+{
+  static const char *const by_attention[] = { "hired", "hired-reference",
+    "fastervlm", NULL };
+  VlmPolicyInput input = input_of (policy, g, NULL, last, 0.3);
+  g_auto (Outcome) o = { 0 };
+
+  input.key = keys;
+  input.key_width = KEY_WIDTH;
+  input.cls_next = next;
+  input.cosine = cosines;
+  run_policy (policy, &input, &o);
+  if (!strcmp (policy->name, "all"))
+    check_list ("0..15", o.order, o.selection.n);
+  else if (g_strv_contains (by_attention, policy->name))
+    check_list ("4 9 10 15", o.order, o.selection.n);
+  else
+    g_assert_cmpint (o.selection.n, ==, 4);
+  input = input_of (policy, g, NULL, NULL, 1);
+  run_policy (policy, &input, &o);
+  g_assert_true (o.all && o.selection.packed && !o.selection.merged);
+  check_list ("0..15", o.order, o.selection.n);
 }
 
 static void
@@ -212,21 +369,11 @@ test_single_tile (void)
   VlmTileGeometry g = {
     .side = 4, .tile_px = 56, .img_h = 30, .img_w = 70, .fit_h = 56, .fit_w = 56
   };
-  float last[16];
-  g_auto (Outcome) o = { 0 };
 
+  random_taps (4, 16);
   fill_scores (last, 1, 16, 17, FALSE);
-  for (int i = 0; vlm_policies[i]; i++) {
-    VlmPolicyInput input = input_of (vlm_policies[i], &g, NULL, last, 0.3);
-
-    run_policy (vlm_policies[i], &input, &o);
-    check_list (i < 2 ? "4 9 10 15" : "0..15", o.order, o.selection.n);
-    input.budget = 1;
-    input.cls_last = NULL;
-    run_policy (vlm_policies[i], &input, &o);
-    g_assert_true (o.all && o.selection.packed);
-    check_list ("0..15", o.order, o.selection.n);
-  }
+  for (int i = 0; vlm_policies[i]; i++)
+    check_single_tile (vlm_policies[i], &g);
 }
 
 /* ---- what is refused ---- */
@@ -235,11 +382,11 @@ static void
 test_refusals (void)
 {
   VlmTileGeometry g = geometry_of (4, 56, 112, 112, 3, toy_pinpoints);
-  float first[16] = { 1 }, last[80] = { 0 };
-  int per_tile[5], order[80];
+  int per_tile[5], order[85];
   gboolean all;
   GError *error = NULL;
 
+  random_taps (4, 80);
   for (int i = 0; i < 2; i++) {
     const VlmPolicy *policy = vlm_policies[i];
     VlmPolicyInput input = input_of (policy, &g, first, last, 0.3);
@@ -261,6 +408,28 @@ test_refusals (void)
     g_assert_error (error, VLM_ERROR, VLM_ERROR_SETTINGS);
     g_clear_error (&error);
   }
+}
+
+static void
+test_budgets_refused (void)
+{
+  static const double budgets[] = { -0.1, NAN, -INFINITY };
+  VlmTileGeometry g = geometry_of (4, 56, 112, 112, 3, toy_pinpoints);
+  int per_tile[5];
+  gboolean all;
+
+  random_taps (4, 80);
+  for (int i = 0; vlm_policies[i]; i++)
+    for (guint b = 0; b < G_N_ELEMENTS (budgets); b++) {
+      VlmPolicyInput input =
+          input_of (vlm_policies[i], &g, first, last, budgets[b]);
+      g_autoptr (GError) error = NULL;
+
+      if (!strcmp (vlm_policies[i]->name, "all"))
+        continue;
+      g_assert_false (vlm_policies[i]->plan (&input, per_tile, &all, &error));
+      g_assert_error (error, VLM_ERROR, VLM_ERROR_SETTINGS);
+    }
 }
 
 static void
@@ -305,6 +474,7 @@ main (int argc, char **argv)
   g_test_add_func ("/policy/properties", test_properties);
   g_test_add_func ("/policy/single-tile", test_single_tile);
   g_test_add_func ("/policy/refusals", test_refusals);
+  g_test_add_func ("/policy/budgets-refused", test_budgets_refused);
   g_test_add_func ("/policy/list", test_list);
   return g_test_run ();
 }
