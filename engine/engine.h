@@ -108,6 +108,9 @@ typedef struct {
 void vlm_settings_init (VlmSettings *settings);
 void vlm_settings_clear (VlmSettings *settings);
 
+/* Another policy, with the defaults of its parameters. */
+void vlm_settings_set_policy (VlmSettings *settings, const VlmPolicy *policy);
+
 /* Asked of the owner when the turn of a request comes: the picture as it is
  * now, and the settings as they are now. */
 typedef struct {

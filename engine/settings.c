@@ -7,14 +7,20 @@ void
 vlm_settings_init (VlmSettings *settings)
 {
   *settings = (VlmSettings){
-    .policy = vlm_policies[0],
     .token_budget = 0.2,
     .max_tokens = 128,
     .sampling = { .temperature = 0, .top_p = 1 },
     .resampling = VLM_RESAMPLING_TORCHVISION,
   };
-  for (int i = 0; i < settings->policy->n_params; i++)
-    settings->policy_param[i] = settings->policy->params[i].fallback;
+  vlm_settings_set_policy (settings, vlm_policies[0]);
+}
+
+void
+vlm_settings_set_policy (VlmSettings *settings, const VlmPolicy *policy)
+{
+  settings->policy = policy;
+  for (int i = 0; i < policy->n_params; i++)
+    settings->policy_param[i] = policy->params[i].fallback;
 }
 
 void

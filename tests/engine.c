@@ -211,7 +211,7 @@ test_full_budget (void)
   Ask all, full;
   ask_init (&all, 2);
   ask_init (&full, 2);
-  all.settings.policy = vlm_policy_find ("all");
+  vlm_settings_set_policy (&all.settings, vlm_policy_find ("all"));
   full.settings.token_budget = 1;
   run (engine, &all);
   run (engine, &full);
@@ -280,7 +280,7 @@ test_budgets (void)
       Ask ask;
       ask_init (&ask, 7);
       ask.settings.max_tokens = 2;
-      ask.settings.policy = vlm_policies[p];
+      vlm_settings_set_policy (&ask.settings, vlm_policies[p]);
       ask.settings.token_budget = budgets[i];
       run (engine, &ask);
       g_assert_no_error (ask.error);
@@ -292,6 +292,61 @@ test_budgets (void)
         g_assert_cmpint (ask.result.image_tokens_kept, ==, 7);
       ask_clear (&ask);
     }
+}
+
+/* Tokens that policies which meet the budget keep. */
+static int
+expected_tokens (const VlmTileGeometry *g, double budget)
+{
+  int first_row, n_rows, first_col, n_cols, all = vlm_policy_tokens (g);
+  vlm_tile_kept (g, &first_row, &n_rows, &first_col, &n_cols);
+  int most = g->side * g->side + n_rows * n_cols;
+  return (int) MIN (budget <= 1 ? budget * all + 1e-6 : budget, most);
+}
+
+static void
+check_policy (VlmEngine *engine, const VlmPolicy *policy, double budget,
+    const char *full_text)
+{
+  Ask ask, again;
+  ask_init (&ask, 11);
+  vlm_settings_set_policy (&ask.settings, policy);
+  ask.settings.token_budget = budget;
+  ask_init (&again, 11);
+  again.settings = ask.settings;
+  run (engine, &ask);
+  run (engine, &again);
+  g_assert_no_error (ask.error);
+  g_assert_cmpstr (ask.text, ==, again.text);
+  g_assert_cmpstr (ask.result.policy, ==, policy->name);
+  if (budget == 1)
+    g_assert_cmpstr (ask.text, ==, full_text);
+  else
+    g_assert_cmpint (ask.result.image_tokens_kept, ==,
+        expected_tokens (&ask.result.geometry, budget));
+  ask_clear (&again);
+  ask_clear (&ask);
+}
+
+/* The shipped model sees with every policy. */
+static void
+test_policies (void)
+{
+  static const double budgets[] = { 0.03, 0.2, 0.6, 1, 9, 100 };
+  static const char *const apart[] = { "hired-reference", "all", NULL };
+  g_autofree char *tiny =
+      g_test_build_filename (G_TEST_DIST, "..", "models", "tiny", NULL);
+  g_autoptr (VlmEngine) engine = open_model (tiny, TRUE);
+  Ask all;
+  ask_init (&all, 11);
+  vlm_settings_set_policy (&all.settings, vlm_policy_find ("all"));
+  run (engine, &all);
+  g_assert_no_error (all.error);
+  for (int p = 0; vlm_policies[p]; p++)
+    for (guint i = 0; i < G_N_ELEMENTS (budgets); i++)
+      if (!g_strv_contains (apart, vlm_policies[p]->name))
+        check_policy (engine, vlm_policies[p], budgets[i], all.text);
+  ask_clear (&all);
 }
 
 static void
@@ -619,6 +674,7 @@ main (int argc, char **argv)
   g_test_add_func ("/engine/full-budget", test_full_budget);
   g_test_add_func ("/engine/batch/f32", test_batch_f32);
   g_test_add_func ("/engine/batch/bf16", test_batch_bf16);
+  g_test_add_func ("/engine/policies", test_policies);
   g_test_add_func ("/engine/budgets", test_budgets);
   g_test_add_func ("/engine/cancel", test_cancel);
   g_test_add_func ("/engine/stop-string", test_stop_string);
