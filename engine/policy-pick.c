@@ -77,6 +77,18 @@ vlm_pick_init (VlmPick *pick, const float *score, int side,
 }
 
 gboolean
+vlm_pick_check (const VlmPolicyInput *input, int t, const VlmPatchRect *rect,
+    GError **error)
+{
+  int S = input->geometry.side;
+
+  if (all_numbers (input->cls_last + t * S * S, S, rect, error))
+    return TRUE;
+  g_prefix_error (error, "Tile %d, last layer: ", t);
+  return FALSE;
+}
+
+gboolean
 vlm_pick_tile (VlmPick *pick, const VlmPolicyInput *input, int t,
     const VlmPatchRect *rect, int n, GError **error)
 {
@@ -175,21 +187,30 @@ consider (const VlmPolicyInput *input, VlmPick *pick, int token, int N,
 }
 
 void
-vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
+vlm_canvas_append (const VlmCanvas *canvas, const VlmPolicyInput *input,
     VlmPick *pick, VlmSelection *selection)
 {
   const VlmPatchRect *used = &canvas->used;
   int S = input->geometry.side, N = S * S;
 
-  selection->n = 0;
-  for (int j = 0; j < N; j++)
-    consider (input, pick, j, N, selection);
   for (int y = used->y0; y < used->y1; y++)
     for (int x = used->x0; x < used->x1; x++) {
       int tile = 1 + y / S * canvas->across + x / S;
 
       consider (input, pick, tile * N + y % S * S + x % S, N, selection);
     }
+}
+
+void
+vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
+    VlmPick *pick, VlmSelection *selection)
+{
+  int N = input->geometry.side * input->geometry.side;
+
+  selection->n = 0;
+  for (int j = 0; j < N; j++)
+    consider (input, pick, j, N, selection);
+  vlm_canvas_append (canvas, input, pick, selection);
 }
 
 gboolean

@@ -27,7 +27,11 @@ typedef struct {
 gboolean vlm_pick_init (VlmPick *pick, const float *score, int side,
     const VlmPatchRect *rect, int n, GError **error);
 
-/* The same over the last layer's scores of tile t. */
+/* Whether the last layer's scores of tile t are numbers; else an error. */
+gboolean vlm_pick_check (const VlmPolicyInput *input, int t,
+    const VlmPatchRect *rect, GError **error);
+
+/* vlm_pick_init over the last layer's scores of tile t. */
 gboolean vlm_pick_tile (VlmPick *pick, const VlmPolicyInput *input, int t,
     const VlmPatchRect *rect, int n, GError **error);
 
@@ -67,6 +71,10 @@ vlm_patch_count (const VlmPatchRect *rect)
 /* Fills n and order: tile 0 ascending, then the canvas in raster order. pick
  * [P] says which; NULL takes every token and reads no score. */
 void vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
+    VlmPick *pick, VlmSelection *selection);
+
+/* The second half of it: appends the canvas. */
+void vlm_canvas_append (const VlmCanvas *canvas, const VlmPolicyInput *input,
     VlmPick *pick, VlmSelection *selection);
 
 /* The select of policies that keep each tile's best by the last layer's class

@@ -9,6 +9,7 @@
 
 extern const VlmPolicy vlm_policy_hired;
 extern const VlmPolicy vlm_policy_hired_reference;
+extern const VlmPolicy vlm_policy_hired_plus;
 extern const VlmPolicy vlm_policy_prumerge;
 extern const VlmPolicy vlm_policy_prumerge_plus;
 extern const VlmPolicy vlm_policy_visionzip;
@@ -20,6 +21,7 @@ extern const VlmPolicy vlm_policy_all;
 const VlmPolicy *const vlm_policies[] = {
   &vlm_policy_hired,
   &vlm_policy_hired_reference,
+  &vlm_policy_hired_plus,
   &vlm_policy_prumerge,
   &vlm_policy_prumerge_plus,
   &vlm_policy_visionzip,

@@ -342,7 +342,7 @@ static void
 check_single_tile (const VlmPolicy *policy, const VlmTileGeometry *g)
 {
   static const char *const by_attention[] = { "hired", "hired-reference",
-    "fastervlm", NULL };
+    "hired-plus", "fastervlm", NULL };
   VlmPolicyInput input = input_of (policy, g, NULL, last, 0.3);
   g_auto (Outcome) o = { 0 };
 
