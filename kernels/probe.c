@@ -1,23 +1,51 @@
 /* probe.c - measures the peaks of a device
  * SPDX-License-Identifier: LGPL-2.1-or-later
- *
- * The best of a few runs each: a peak is what the machine can do, not what it
- * did while something else was running.
  */
 #include "kernels/probe.h"
 
 #include "kernels/cpu/convert.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/stream.h"
 #include "kernels/ops.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#define SIDE 2048 /* of the matrices; a multiple of 64 */
-#define N_RUNS 4
-#define N_READS 12
+#define N_ROUNDS 5
+#define N_READS 3 /* of each walk, in a round */
 #define READ_BYTES ((size_t) 512 << 20)
+
+/* oneDNN's threads stay awake for some milliseconds after a product. */
+#define REST_NS 20000000
+
+/* Matrix products y[n,rows] = x[n,cols] W^T: a cube, and one as networks have
+ * it, short enough to find a quiet moment. No operand is larger than COUNT. */
+#define COUNT ((size_t) 2048 * 2048)
+typedef struct Shape {
+  int n, rows, cols, n_tries; /* in a round */
+} Shape;
+static const Shape shapes[] = { { 2048, 2048, 2048, 1 },
+  { 512, 4096, 1024, 4 } };
+#define N_SHAPES 2
+
+/* Products with weights of one type. */
+typedef struct Contest {
+  DataType type;
+  Mat w[N_SHAPES];       /* in the device's own arrangement */
+  void *host_x, *host_w; /* oneDNN's; any arrangement will do */
+} Contest;
+
+struct DeviceProber {
+  Device *dev;
+  Onednn *onednn;
+  Contest f32, bf16;
+  Act *x, *y; /* COUNT each */
+  void *host_y;
+  void *memory; /* to read */
+  size_t bytes;
+};
 
 static double
 now_s (void)
@@ -27,94 +55,10 @@ now_s (void)
   return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-/* One way of computing y = x W^T with SIDE rows and columns each. */
-typedef struct Contest {
-  Device *dev;
-  DataType type;
-  Onednn *onednn;
-  Act *x, *y;
-  Mat w;
-  void *host_x, *host_w, *host_y; /* for oneDNN, any arrangement will do */
-} Contest;
-
-static bool
-run_own (Contest *c)
-{
-  if (!c->x || !c->y || !c->w.rows)
-    return false;
-  c->dev->op->matmul (c->dev, c->y, c->x, &c->w, SIDE, EPILOGUE_SET);
-  return device_sync (c->dev, NULL);
-}
-
-static bool
-run_onednn (Contest *c)
-{
-  return onednn_matmul (c->onednn, c->type, c->host_y, c->host_x, c->host_w,
-      SIDE, SIDE, SIDE, c->dev->n_threads);
-}
-
-static bool
-run_int8 (Contest *c)
-{
-  return onednn_matmul_int8 (
-      c->host_y, c->host_x, c->host_w, SIDE, SIDE, SIDE, c->dev->n_threads);
-}
-
-/* Operations per second / 1e9, 0 if it cannot. */
-static double
-best_rate (Contest *c, bool (*run) (Contest *))
-{
-  double best = 0;
-  for (int i = 0; i <= N_RUNS; i++) {
-    double start = now_s ();
-    if (!run (c))
-      return 0;
-    double rate = 2e-9 * SIDE * SIDE * SIDE / (now_s () - start);
-    best = rate > best ? rate : best;
-  }
-  return best;
-}
-
-static bool
-contest_init (Contest *c, Device *dev, DataType type)
-{
-  size_t count = (size_t) SIDE * SIDE;
-  DataType acts = dev->act_bytes == 4 ? TYPE_F32 : TYPE_BF16;
-  *c = (Contest){ .dev = dev, .type = type };
-  c->host_x = malloc (count * 4);
-  c->host_w = malloc (count * 4);
-  c->host_y = malloc (count * 4);
-  if (!c->host_x || !c->host_w || !c->host_y)
-    return false;
-  for (size_t i = 0; i < count; i++) {
-    f32_to_type (c->host_x, acts, i, (float) (i % 251) / 251 - 0.5f);
-    f32_to_type (c->host_w, type, i, (float) (i % 127) / 127 - 0.5f);
-  }
-  return true;
-}
-
 static void
-contest_upload (Contest *c)
+keep_best (double *best, double rate)
 {
-  Device *dev = c->dev;
-  size_t bytes = (size_t) SIDE * SIDE * dev->act_bytes;
-  c->x = device_alloc (dev, bytes);
-  c->y = device_alloc (dev, bytes);
-  if (c->x)
-    device_upload (dev, c->x, c->host_x, bytes);
-  dev->op->mat_init (dev, &c->w, c->type, c->host_w, c->type, SIDE, SIDE, NULL);
-}
-
-static void
-contest_clear (Contest *c)
-{
-  onednn_free (c->onednn);
-  device_free (c->dev, c->x);
-  device_free (c->dev, c->y);
-  c->dev->op->mat_clear (c->dev, &c->w);
-  free (c->host_x);
-  free (c->host_w);
-  free (c->host_y);
+  *best = rate > *best ? rate : *best;
 }
 
 static bool
@@ -124,90 +68,202 @@ is_cpu (const Device *dev)
 }
 
 /* Plain C is not asked: it would take minutes. */
-static double
-probe_products (Device *dev, DataType type)
+static bool
+is_plain (const Device *dev)
 {
-  Contest c;
-  double best = 0;
-  if (contest_init (&c, dev, type)) {
-    if (strncmp (dev->name, "cpu (plain", 10)) {
-      contest_upload (&c);
-      best = best_rate (&c, run_own);
-    }
-    if (is_cpu (dev) && (c.onednn = onednn_new ())) {
-      /* As bf16, x is what its upper halves make of it. */
-      double rate = best_rate (&c, run_onednn);
-      best = rate > best ? rate : best;
-    }
-  }
-  contest_clear (&c);
-  return best;
+  return !strncmp (dev->name, "cpu (plain", 10);
 }
+
+/* ---- products ---- */
 
 static double
-probe_int8 (Device *dev)
+rate_since (double start, const Shape *s)
 {
-  Contest c;
-  double rate = 0;
-  if (!is_cpu (dev))
-    return 0;
-  if (contest_init (&c, dev, TYPE_F32))
-    rate = best_rate (&c, run_int8);
-  contest_clear (&c);
-  return rate;
+  return 2e-9 * s->n * s->rows * s->cols / (now_s () - start);
 }
 
-static uint64_t
-sum_words (const uint64_t *words, size_t count)
+static void
+try_own (DeviceProber *p, const Contest *c, int shape, double *best)
 {
-  uint64_t sum[16] = { 0 }, total = 0;
-  for (size_t i = 0; i + 16 <= count; i += 16)
-    for (int j = 0; j < 16; j++)
-      sum[j] += words[i + j];
-  for (int j = 0; j < 16; j++)
-    total += sum[j];
-  return total;
+  Device *dev = p->dev;
+  const Mat *w = &c->w[shape];
+  double start = now_s ();
+  if (!w->rows || !p->x || !p->y)
+    return;
+  dev->op->matmul (dev, p->y, p->x, w, shapes[shape].n, EPILOGUE_SET);
+  if (device_sync (dev, NULL))
+    keep_best (best, rate_since (start, &shapes[shape]));
 }
 
-static uint64_t
-sum_all (const uint64_t *words, size_t count, int n_threads)
+static void
+try_onednn (DeviceProber *p, const Contest *c, const Shape *s, double *best)
 {
-  size_t part = count / n_threads;
-  uint64_t sum = 0;
-#pragma omp parallel for num_threads(n_threads) reduction(+ : sum)
-  for (int i = 0; i < n_threads; i++)
-    sum += sum_words (words + i * part, part);
-  return sum;
+  double start = now_s ();
+  if (c->host_x && c->host_w && p->host_y &&
+      onednn_matmul (p->onednn, c->type, p->host_y, c->host_x, c->host_w, s->n,
+          s->rows, s->cols, p->dev->n_threads))
+    keep_best (best, rate_since (start, s));
 }
 
-static double
-probe_read (Device *dev)
+static void
+try_int8 (DeviceProber *p, const Shape *s, double *best)
 {
-  uint64_t *words = device_alloc (dev, READ_BYTES);
-  double best = 0;
-  volatile uint64_t sum;
-  if (!words)
-    return 0;
-  memset (words, 1, READ_BYTES);
-  for (int i = 0; i <= N_READS; i++) {
+  double start = now_s ();
+  if (p->f32.host_x && p->f32.host_w && p->host_y &&
+      onednn_matmul_int8 (p->host_y, p->f32.host_x, p->f32.host_w, s->n,
+          s->rows, s->cols, p->dev->n_threads))
+    keep_best (best, rate_since (start, s));
+}
+
+static void *
+values_new (DataType type, int period)
+{
+  void *x = malloc (COUNT * data_type_bytes (type));
+  for (size_t i = 0; x && i < COUNT; i++)
+    f32_to_type (x, type, i, (float) (i % period) / period - 0.5f);
+  return x;
+}
+
+static void
+contest_init (Contest *c, Device *dev, DataType type)
+{
+  c->type = type;
+  c->host_x = values_new (type, 251);
+  c->host_w = values_new (type, 127);
+  for (int i = 0; c->host_w && !is_plain (dev) && i < N_SHAPES; i++)
+    dev->op->mat_init (dev, &c->w[i], type, c->host_w, type, shapes[i].rows,
+        shapes[i].cols, NULL);
+}
+
+static void
+contest_clear (Contest *c, Device *dev)
+{
+  for (int i = 0; i < N_SHAPES; i++)
+    if (c->w[i].rows)
+      dev->op->mat_clear (dev, &c->w[i]);
+  free (c->host_x);
+  free (c->host_w);
+}
+
+/* ---- reading ---- */
+
+/* Four times the last cache, half of what is free at most. */
+static size_t
+bytes_to_read (Device *dev)
+{
+  size_t bytes = READ_BYTES;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+  long cache = sysconf (_SC_LEVEL3_CACHE_SIZE);
+  if (cache > 0 && 4 * (size_t) cache > bytes)
+    bytes = 4 * (size_t) cache;
+#endif
+  while (bytes > device_memory_free (dev) / 2)
+    bytes /= 2;
+  return bytes;
+}
+
+static void
+try_reading (DeviceProber *p, double *best)
+{
+  volatile uint32_t sum;
+  for (int i = 0; p->memory && i < N_READS * CPU_N_WALKS; i++) {
     double start = now_s ();
-    sum = sum_all (words, READ_BYTES / sizeof *words, dev->n_threads);
-    double rate = 1e-9 * READ_BYTES / (now_s () - start);
-    best = rate > best ? rate : best;
+    sum = cpu_stream (p->dev, p->memory, p->bytes, i % CPU_N_WALKS);
+    keep_best (best, 1e-9 * p->bytes / (now_s () - start));
   }
   (void) sum;
-  device_free (dev, words);
-  return best;
+}
+
+/* ---- all of it ---- */
+
+static void
+fill_x (DeviceProber *p)
+{
+  Device *dev = p->dev;
+  DataType type = dev->act_bytes == 4 ? TYPE_F32 : TYPE_BF16;
+  void *values = values_new (type, 251);
+  p->x = device_alloc (dev, COUNT * dev->act_bytes);
+  p->y = device_alloc (dev, COUNT * dev->act_bytes);
+  if (values && p->x)
+    device_upload (dev, p->x, values, COUNT * dev->act_bytes);
+  free (values);
+}
+
+DeviceProber *
+device_prober_new (Device *dev)
+{
+  DeviceProber *p = calloc (1, sizeof *p);
+  if (!p)
+    return NULL;
+  p->dev = dev;
+  fill_x (p);
+  contest_init (&p->f32, dev, TYPE_F32);
+  if (dev->has_bf16)
+    contest_init (&p->bf16, dev, TYPE_BF16);
+  if (!is_cpu (dev))
+    return p;
+  p->onednn = onednn_new ();
+  p->host_y = malloc (COUNT * sizeof (float));
+  p->bytes = bytes_to_read (dev);
+  p->memory = cpu_bytes_new (p->bytes);
+  if (p->memory)
+    memset (p->memory, 1, p->bytes);
+  return p;
+}
+
+void
+device_prober_free (DeviceProber *p)
+{
+  if (!p)
+    return;
+  contest_clear (&p->f32, p->dev);
+  contest_clear (&p->bf16, p->dev);
+  device_free (p->dev, p->x);
+  device_free (p->dev, p->y);
+  onednn_free (p->onednn);
+  free (p->host_y);
+  free (p->memory);
+  free (p);
+}
+
+static void
+try_products (DeviceProber *p, int shape, DeviceProbe *peaks, bool onednn)
+{
+  const Shape *s = &shapes[shape];
+  for (int i = 0; i < s->n_tries; i++)
+    if (onednn) {
+      try_onednn (p, &p->f32, s, &peaks->f32_gflops);
+      try_onednn (p, &p->bf16, s, &peaks->bf16_gflops);
+      try_int8 (p, s, &peaks->int8_gops);
+    } else {
+      try_own (p, &p->f32, shape, &peaks->f32_gflops);
+      try_own (p, &p->bf16, shape, &peaks->bf16_gflops);
+    }
+}
+
+/* oneDNN comes last, for the sake of whoever comes next. */
+void
+device_prober_round (DeviceProber *p, DeviceProbe *peaks)
+{
+  const struct timespec rest = { .tv_nsec = REST_NS };
+  if (!p)
+    return;
+  try_reading (p, &peaks->read_gbs);
+  for (int i = 0; i < N_SHAPES; i++)
+    try_products (p, i, peaks, false);
+  if (!is_cpu (p->dev))
+    return;
+  for (int i = 0; i < N_SHAPES; i++)
+    try_products (p, i, peaks, true);
+  nanosleep (&rest, NULL);
 }
 
 void
 device_probe (Device *dev, DeviceProbe *probe)
 {
+  DeviceProber *prober = device_prober_new (dev);
   memset (probe, 0, sizeof *probe);
-  probe->f32_gflops = probe_products (dev, TYPE_F32);
-  if (dev->has_bf16)
-    probe->bf16_gflops = probe_products (dev, TYPE_BF16);
-  probe->int8_gops = probe_int8 (dev);
-  if (is_cpu (dev))
-    probe->read_gbs = probe_read (dev);
+  for (int i = 0; i < N_ROUNDS; i++)
+    device_prober_round (prober, probe);
+  device_prober_free (prober);
 }

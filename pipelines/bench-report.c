@@ -39,7 +39,8 @@ print_phase (const BenchBed *bed, const DeviceProbe *probes,
   const char *bound = bound_of (bed, probes, result, phase, &limit);
   double rate = rate_of (result, phase);
 
-  printf ("%-11s %12.3f ms", bench_phase_names[phase], result->ms[phase]);
+  printf ("%-11s %10.3f ms  %9.3f .. %9.3f", bench_phase_names[phase],
+      result->ms[phase], result->ms_least[phase], result->ms_most[phase]);
   if (result->work[phase] > 0)
     printf ("  %8.1f %s", rate, phase == BENCH_DECODE ? "GB/s" : "GFLOP/s");
   if (bound)
@@ -79,10 +80,10 @@ bench_print_text (const BenchBed *bed, const BenchOptions *options,
   print_probe ("bf16_gflops", probes->bf16_gflops);
   print_probe ("int8_gops", probes->int8_gops);
   print_probe ("read_gbs", probes->read_gbs);
-  printf ("\nmedian of %d frames:\n", result->n_frames);
+  printf ("\nmedian of %d frames, least and most:\n", result->n_frames);
   for (int phase = 0; phase < BENCH_N_PHASES; phase++)
     print_phase (bed, probes, result, phase);
-  printf ("%-11s %12.3f ms\n", "first token", result->first_token_ms);
+  printf ("%-11s %10.3f ms\n", "first token", result->first_token_ms);
 }
 
 static void
@@ -139,6 +140,8 @@ add_phase (JsonBuilder *b, const BenchBed *bed, const DeviceProbe *probes,
   json_builder_set_member_name (b, bench_phase_names[phase]);
   json_builder_begin_object (b);
   add_number (b, "ms", result->ms[phase]);
+  add_number (b, "ms_least", result->ms_least[phase]);
+  add_number (b, "ms_most", result->ms_most[phase]);
   if (result->work[phase] > 0)
     add_number (
         b, phase == BENCH_DECODE ? "gbs" : "gflops", rate_of (result, phase));

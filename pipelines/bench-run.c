@@ -13,6 +13,7 @@
 #define MIN_FRAMES 3
 #define ENOUGH_US (3 * G_USEC_PER_SEC) /* of frames measured */
 #define LONG_US (30 * G_USEC_PER_SEC)  /* of one frame: then two will do */
+#define N_ROUNDS 5                     /* of probing */
 
 const char *const bench_phase_names[BENCH_N_PHASES] = { "preprocess", "vision",
   "policy", "projector", "prefill", "decode", "frame" };
@@ -159,11 +160,24 @@ compare_times (gconstpointer a, gconstpointer b)
   return (*x > *y) - (*x < *y);
 }
 
+/* Sorts them. */
 static double
 median_ms (gint64 *us, int n)
 {
   qsort (us, n, sizeof *us, compare_times);
   return (us[(n - 1) / 2] + us[n / 2]) / 2e3;
+}
+
+static void
+fill_times (BenchResult *r, gint64 us[][MAX_FRAMES], int n)
+{
+  for (int phase = 0; phase < BENCH_N_PHASES; phase++) {
+    r->ms[phase] = median_ms (us[phase], n);
+    r->ms_least[phase] = us[phase][0] / 1e3;
+    r->ms_most[phase] = us[phase][n - 1] / 1e3;
+  }
+  r->first_token_ms = median_ms (us[BENCH_N_PHASES], n);
+  r->n_frames = n;
 }
 
 static void
@@ -194,7 +208,8 @@ is_enough (int n, gint64 total_us)
 }
 
 static gboolean
-run_frames (Frame *f, BenchResult *r, GError **error)
+run_frames (Frame *f, BenchResult *r, DeviceProber *prober, DeviceProbe *probes,
+    GError **error)
 {
   gint64 us[BENCH_N_PHASES + 1][MAX_FRAMES], total = 0;
   int n = 0;
@@ -202,6 +217,8 @@ run_frames (Frame *f, BenchResult *r, GError **error)
   if (!run_frame (f, error))
     return FALSE;
   for (; !is_enough (n, total); n++) {
+    if (n < N_ROUNDS)
+      device_prober_round (prober, probes);
     if (!run_frame (f, error))
       return FALSE;
     for (int phase = 0; phase < BENCH_N_PHASES; phase++)
@@ -209,24 +226,26 @@ run_frames (Frame *f, BenchResult *r, GError **error)
     us[BENCH_N_PHASES][n] = f->first_token_us;
     total += f->us[BENCH_FRAME];
   }
-  for (int phase = 0; phase < BENCH_N_PHASES; phase++)
-    r->ms[phase] = median_ms (us[phase], n);
-  r->first_token_ms = median_ms (us[BENCH_N_PHASES], n);
-  r->n_frames = n;
+  for (int i = n; i < N_ROUNDS; i++)
+    device_prober_round (prober, probes);
+  fill_times (r, us, n);
   fill_work (f, r);
   return TRUE;
 }
 
 gboolean
 bench_run (BenchBed *bed, const BenchOptions *options, BenchResult *result,
-    GError **error)
+    DeviceProbe *probes, GError **error)
 {
+  DeviceProber *prober = device_prober_new (bed->dev);
   Frame frame;
   gboolean done;
 
   *result = (BenchResult){ 0 };
+  *probes = (DeviceProbe){ 0 };
   frame_init (&frame, bed, options);
-  done = run_frames (&frame, result, error);
+  done = run_frames (&frame, result, prober, probes, error);
   frame_clear (&frame);
+  device_prober_free (prober);
   return done;
 }

@@ -73,6 +73,24 @@ bench_prefill_operations (const BenchBed *bed, int n)
   return sum;
 }
 
+/* Norms and biases, which stay f32. */
+static double
+decode_vectors (const VlmTextConfig *t)
+{
+  double q = (double) t->heads * t->head_width;
+  double kv = (double) t->kv_heads * t->head_width;
+  double layer = 2.0 * t->width;
+
+  if (t->qkv_bias)
+    layer += q + 2 * kv;
+  if (t->o_bias)
+    layer += t->width;
+  if (t->mlp_bias)
+    layer += 2.0 * t->hidden + t->width;
+  return t->layers * layer + t->width;
+}
+
+/* Of the embedding table one row is read, as the head all of a table. */
 double
 bench_decode_bytes (const BenchBed *bed, int length)
 {
@@ -80,7 +98,7 @@ bench_decode_bytes (const BenchBed *bed, int length)
   double D = t->width, q = (double) t->heads * t->head_width;
   double kv = (double) t->kv_heads * t->head_width;
   double weights = t->layers * (2 * q * D + 2 * kv * D + 3.0 * t->hidden * D) +
-                   (double) t->vocab * D;
+                   (t->vocab + 1.0) * D;
   double cached = 0;
 
   for (int i = 0; i < t->layers; i++) {
@@ -88,5 +106,6 @@ bench_decode_bytes (const BenchBed *bed, int length)
 
     cached += 2 * kv * (window > 0 ? MIN (window, length) : length);
   }
-  return weights * data_type_bytes (bed->type) + cached * bed->dev->act_bytes;
+  return weights * data_type_bytes (bed->type) +
+         decode_vectors (t) * sizeof (float) + cached * bed->dev->act_bytes;
 }

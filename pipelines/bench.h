@@ -70,15 +70,18 @@ typedef enum {
 extern const char *const bench_phase_names[BENCH_N_PHASES];
 
 typedef struct {
-  double ms[BENCH_N_PHASES];   /* medians */
+  double ms[BENCH_N_PHASES]; /* medians, and the quickest and slowest */
+  double ms_least[BENCH_N_PHASES], ms_most[BENCH_N_PHASES];
   double work[BENCH_N_PHASES]; /* operations; bytes of decode; 0 = no limit */
   double first_token_ms;       /* frame without its decode steps */
   int n_frames;                /* measured, after one to warm up */
   int image_tokens, image_tokens_kept, prompt_tokens, live_tiles;
 } BenchResult;
 
+/* Probes between the frames, so that both meet the machine in the same
+ * state. */
 gboolean bench_run (BenchBed *bed, const BenchOptions *options,
-    BenchResult *result, GError **error);
+    BenchResult *result, DeviceProbe *probes, GError **error);
 
 /* Multiplications and additions counted apart, for what really ran. */
 double bench_vision_operations (
@@ -86,7 +89,8 @@ double bench_vision_operations (
 double bench_projector_operations (const BenchBed *bed, int n);
 double bench_prefill_operations (const BenchBed *bed, int n);
 
-/* Weights read once, and the cache of a sequence of that length. */
+/* All weights that a step reads, and the cache of a sequence of that
+ * length. */
 double bench_decode_bytes (const BenchBed *bed, int length);
 
 /* ---- the report ---- */

@@ -154,9 +154,8 @@ measure (BenchBed *bed, const BenchOptions *options, GError **error)
   BenchResult result;
 
   if (!bench_bed_init (bed, options, error) ||
-      !bench_run (bed, options, &result, error))
+      !bench_run (bed, options, &result, &probes, error))
     return FALSE;
-  device_probe (bed->dev, &probes);
   if (options->json)
     bench_print_json (bed, options, &probes, &result);
   else

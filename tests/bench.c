@@ -27,9 +27,13 @@ static void
 check_phase (JsonObject *phases, const char *name, const char *bound)
 {
   JsonObject *phase = json_object_get_object_member (phases, name);
+  double ms;
 
   g_assert_nonnull (phase);
-  g_assert_cmpfloat (json_object_get_double_member (phase, "ms"), >=, 0);
+  ms = json_object_get_double_member (phase, "ms");
+  g_assert_cmpfloat (json_object_get_double_member (phase, "ms_least"), >=, 0);
+  g_assert_cmpfloat (json_object_get_double_member (phase, "ms_least"), <=, ms);
+  g_assert_cmpfloat (json_object_get_double_member (phase, "ms_most"), >=, ms);
   g_assert_cmpint (json_object_has_member (phase, "share"), ==, bound != NULL);
   if (!bound)
     return;
@@ -60,7 +64,9 @@ test_json (void)
   probe = json_object_get_object_member (root, "probes");
   for (gsize i = 0; i < G_N_ELEMENTS (probes); i++)
     g_assert_true (json_object_has_member (probe, probes[i]));
+  g_assert_cmpint (json_object_get_size (probe), ==, G_N_ELEMENTS (probes));
   g_assert_cmpfloat (json_object_get_double_member (probe, "f32_gflops"), >, 0);
+  g_assert_cmpfloat (json_object_get_double_member (probe, "read_gbs"), >, 0);
   phases = json_object_get_object_member (root, "phases");
   check_phase (phases, "preprocess", NULL);
   check_phase (phases, "vision", "f32_gflops");
@@ -69,6 +75,7 @@ test_json (void)
   check_phase (phases, "prefill", "f32_gflops");
   check_phase (phases, "decode", "read_gbs");
   check_phase (phases, "frame", NULL);
+  g_assert_cmpint (json_object_get_size (phases), ==, 7);
 }
 
 static void

@@ -5,7 +5,8 @@
 
 #include "kernels/ops.h"
 
-/* Each sets the slots of its family; simd calls all of them. */
+/* Each sets the slots of its family; simd calls all of them. stream.h has what
+ * cpu_stream is. */
 #define VARIANTS(level)                                                        \
   void cpu_init_attention_##level (Ops *op);                                   \
   void cpu_init_elementwise_##level (Ops *op);                                 \
@@ -13,7 +14,8 @@
   void cpu_init_merge_##level (Ops *op);                                       \
   void cpu_init_norm_##level (Ops *op);                                        \
   void cpu_init_resize_##level (Ops *op);                                      \
-  void cpu_init_simd_##level (Ops *op);
+  void cpu_init_simd_##level (Ops *op);                                        \
+  uint32_t cpu_stream_##level (const char *data, size_t bytes, bool four);
 
 VARIANTS (avx2)
 VARIANTS (avx512)
