@@ -140,7 +140,8 @@ typedef struct {
   int grid[2]; /* rows, columns */
   const int *tile_budgets;
   int n_tiles;
-  const int *kept_ids;
+  const int *kept_ids; /* of each row the token whose place it takes, -1 for
+                        * a sum of several that has none */
   int n_kept;
   /* always: for pictures of the kept tokens */
   VlmTileGeometry geometry;

@@ -285,7 +285,8 @@ install_prompt (GObjectClass *klass)
           PLAYING));
 }
 
-/* "hired: alpha 0..1 (0.5), a sentence. ...", once for the process. */
+/* "... - hired: alpha, 0 to 1, default 0.5 (what it is)", a line for each
+ * parameter, once for the process. */
 static const gchar *
 policy_params_blurb (void)
 {
@@ -293,13 +294,13 @@ policy_params_blurb (void)
 
   if (g_once_init_enter (&blurb)) {
     GString *s = g_string_new ("Parameters of the policy, for instance "
-                               "params,alpha=0.5.");
+                               "params,alpha=0.5; of each policy:\n");
 
     for (guint i = 0; vlm_policies[i]; i++)
       for (gint j = 0; j < vlm_policies[i]->n_params; j++) {
         const VlmPolicyParam *p = &vlm_policies[i]->params[j];
 
-        g_string_append_printf (s, " %s: %s, %g to %g, default %g (%s).",
+        g_string_append_printf (s, "\n- %s: %s, %g to %g, default %g (%s)",
             vlm_policies[i]->name, p->name, p->minimum, p->maximum, p->fallback,
             p->blurb);
       }

@@ -50,7 +50,9 @@ set_param (GQuark field, const GValue *value, gpointer user_data)
   g_auto (GValue) number = G_VALUE_INIT;
 
   g_value_init (&number, G_TYPE_DOUBLE);
-  if (!g_value_transform (value, &number)) {
+  if (G_VALUE_HOLDS_BOOLEAN (value)) {
+    g_value_set_double (&number, g_value_get_boolean (value) ? 1 : 0);
+  } else if (!g_value_transform (value, &number)) {
     g_set_error (set->error, VLM_ERROR, VLM_ERROR_REQUEST,
         "policy-params: \"%s\" of policy \"%s\" must be a number, found %s.",
         g_quark_to_string (field), set->policy->name,

@@ -66,7 +66,8 @@ G_BEGIN_DECLS
  * generated ids with the closing eos, rows and columns of the tile grid,
  * tokens taken from each tile, the kept token ids in their order (patch
  * y * side + x of tile t is t * side * side + y * side + x; the class token
- * of tile t follows all patches). */
+ * of tile t follows all patches; -1 is a sum of tokens that has no place of
+ * its own). */
 #define GST_VLM_PROMPT_IDS "prompt-ids"
 #define GST_VLM_TOKEN_IDS "token-ids"
 #define GST_VLM_GRID "grid"

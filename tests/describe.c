@@ -85,6 +85,25 @@ test_picture (void)
   run_clear (&run);
 }
 
+/* Parameters arrive: the reference mode does not ask for the budget. */
+static void
+test_policy_params (void)
+{
+  Run run = describe ("-m", folder, "--policy", "visionzip", "--set",
+      "policy-params=p,reference=true,dominant=3,contextual=2", "--json",
+      "--detail", "--max-tokens", "2", "--token-budget", "0.9", picture, NULL);
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_assert_cmpstr (run.err, ==, "");
+  JsonObject *o = parse (parser, run.out);
+  JsonArray *tiles = json_object_get_array_member (o, "tile-budgets");
+  g_assert_cmpint (json_array_get_length (tiles), >, 0);
+  for (guint i = 0; i < json_array_get_length (tiles); i++)
+    g_assert_cmpint (json_array_get_int_element (tiles, i), ==, 5);
+  g_assert_cmpint (json_object_get_int_member (o, "image-tokens-kept"), ==,
+      5 * json_array_get_length (tiles));
+  run_clear (&run);
+}
+
 static void
 test_json (void)
 {
@@ -176,6 +195,12 @@ test_errors (void)
   expect_failure (
       describe ("-m", folder, "--token-budget", "x", picture, NULL), "budget");
   expect_failure (describe ("-m", folder, "--set", "a=b", picture, NULL), "a");
+  expect_failure (describe ("-m", folder, "--policy", "prumerge", "--set",
+                      "policy-params=p,neighbours=1000", picture, NULL),
+      "neighbours of policy prumerge is 1000, expected 0 to 256");
+  expect_failure (describe ("-m", folder, "--policy", "random", "--set",
+                      "policy-params=p,alpha=0.5", picture, NULL),
+      "random has no parameter alpha");
   expect_failure (
       describe ("-m", folder, "-p", "a <image>", picture, NULL), "<image>");
   g_autofree char *text = g_build_filename (folder, "config.json", NULL);
@@ -210,6 +235,7 @@ main (int argc, char **argv)
   g_test_add_func ("/describe/json", test_json);
   g_test_add_func ("/describe/video", test_video);
   g_test_add_func ("/describe/drawing", test_drawing);
+  g_test_add_func ("/describe/policy-params", test_policy_params);
   g_test_add_func ("/describe/errors", test_errors);
   int status = g_test_run ();
   folder_remove (folder);
