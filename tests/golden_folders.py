@@ -493,6 +493,8 @@ def make_folder(folder, more, seed):
         split_files(folder)
     model = kind_of.from_pretrained(folder, dtype=torch.float32,
                                     attn_implementation="eager").eval()
+    for p in model.parameters():  # the file they are mapped from may change
+        p.data = p.data.clone()
     if more.get("names"):
         rename(folder, more["names"])
     if more.get("shuffle"):
