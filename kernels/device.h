@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include "kernels/mat.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -31,7 +33,8 @@ struct Ops;
 typedef struct Device {
   const struct Ops *op;
   int n_threads;       /* workers of the CPU backend, at least 1 */
-  size_t act_bytes;    /* bytes of one activation: 4 on the CPU */
+  DataType act_type;   /* of activations: f32 on the CPU */
+  size_t act_bytes;    /* bytes of one activation */
   bool has_bf16;       /* multiplies bf16 natively */
   char name[64];       /* "cpu (avx512, 8 threads)", "cuda:0 (...)" */
   DeviceStatus status; /* first failure since open */
@@ -40,7 +43,8 @@ typedef struct Device {
 
 /* Opens "cpu", "cuda", "cuda:N" or "auto" (cuda if there is one, else cpu);
  * "cpu:plain", "cpu:avx2" and "cpu:avx512" use no newer instructions than
- * these.
+ * these, and "cuda:f32" and "cuda:N:f32" keep activations in f32, for
+ * comparing.
  * n_threads 0 means one per processor available. NULL on failure, with the
  * reason in *status. */
 Device *device_open (const char *name, int n_threads, DeviceStatus *status);

@@ -45,11 +45,21 @@ probabilities (Kt *kt, const float *logits, int v, const SampleParams *params)
   return p;
 }
 
+/* The same with `seen` on the device. */
+static SampleParams
+params_on (const SampleParams *params, const KtBuf *seen, int on)
+{
+  SampleParams device = *params;
+  device.seen = seen->on[on];
+  return device;
+}
+
 static void
 check_draws (Kt *kt, const float *logits, int v, SampleParams params)
 {
   const double *p = probabilities (kt, logits, v, &params);
   KtBuf L = kt_array (kt, logits, sizeof *logits * v),
+        S = kt_array (kt, params.seen, sizeof (int) * params.n_seen),
         I = kt_array (kt, NULL, sizeof (int));
   for (int step = 0; step < 20; step++) {
     params.draw = (step + 0.5f) / 20;
@@ -59,8 +69,9 @@ check_draws (Kt *kt, const float *logits, int v, SampleParams params)
       want++;
     KT_EACH (kt, dev, on)
     {
+      SampleParams own = params_on (&params, &S, on);
       device_upload (dev, L.on[on], logits, sizeof *logits * v);
-      dev->op->sample (dev, I.on[on], L.on[on], v, &params);
+      dev->op->sample (dev, I.on[on], L.on[on], v, &own);
     }
     int got = *(int *) kt_read (kt, &I, 0);
     /* A draw within rounding of a border may fall on either side. */
@@ -75,10 +86,14 @@ static void
 check_greedy (Kt *kt, const float *logits, int v, SampleParams params)
 {
   KtBuf L = kt_array (kt, logits, sizeof *logits * v),
+        S = kt_array (kt, params.seen, sizeof (int) * params.n_seen),
         I = kt_array (kt, NULL, sizeof (int));
   kt_work (kt, 4.0 * v, 0);
   KT_EACH (kt, dev, on)
-  dev->op->sample (dev, I.on[on], L.on[on], v, &params);
+  {
+    SampleParams own = params_on (&params, &S, on);
+    dev->op->sample (dev, I.on[on], L.on[on], v, &own);
+  }
   float *x = memcpy (kt_bytes (kt, sizeof *x * v), logits, sizeof *x * v);
   for (int i = 0; i < params.n_seen; i++) {
     float *s = &x[params.seen[i]];

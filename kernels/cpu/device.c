@@ -229,6 +229,7 @@ cpu_open (CpuLevel level, int n_threads, DeviceStatus *status)
   dev->op = &cpu->op;
   dev->backend = cpu;
   dev->n_threads = n_threads;
+  dev->act_type = TYPE_F32;
   dev->act_bytes = sizeof (float);
   dev->has_bf16 = has_bf16;
   snprintf (dev->name, sizeof dev->name, "cpu (%s, %d thread%s)",
