@@ -85,11 +85,15 @@ check_epilogue (Kt *kt, const Product *p, Epilogue epilogue)
   kt_expect (kt, &Y, want, p->n, p->rows, TOLERANCE);
 }
 
-/* A token's result is the same bits whatever else is in the batch. */
+/* A token's result is the same bits whatever else is in the batch: of any
+ * size on the processor, of up to eight tokens elsewhere. */
 static void
-check_alone (Kt *kt, const Product *p)
+check_alone (Kt *kt, const Product *whole)
 {
   Device *dev = kt_device (kt, 0);
+  Product few = *whole, *p = &few;
+  if (strncmp (dev->name, "cuda", 4) == 0 && few.n > 8)
+    few.n = 8;
   KtBuf all = kt_acts (kt, NULL, (size_t) p->n * p->rows),
         one = kt_acts (kt, NULL, p->rows);
   dev->op->matmul (

@@ -1,0 +1,101 @@
+/* attention-paged.cu - causal attention over the cache, and writing to it
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A sequence with several tokens in the step (a prompt, or a draft) goes 32
+ * tokens a block; with one, its keys are split (attention-decode.cu). Which
+ * way is the sequence's own affair, so a text does not depend on the batch.
+ */
+#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/paged.cuh"
+
+#define THREADS 128
+
+template <typename T>
+__global__ void
+kv_write_kernel (T *to_k, T *to_v, const T *k, const T *v, const int *slots,
+    int n_kv_heads, int c)
+{
+  int i = blockIdx.x, slot = slots[i], width = n_kv_heads * c;
+  for (int at = threadIdx.x; at < width; at += THREADS) {
+    size_t to = page_row (slot, at / c, n_kv_heads, c) + at % c;
+    to_k[to] = k[(size_t) i * width + at];
+    to_v[to] = v[(size_t) i * width + at];
+  }
+}
+
+static void
+kv_write (Device *dev, const KvLayer *kv, const Act *k, const Act *v,
+    const PagedBatch *batch, int n_kv_heads, int c)
+{
+  if (batch->n == 0)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    LAUNCH (kv_write_kernel<T>, batch->n, THREADS, 0, cuda_stream (dev),
+        (T *) kv->k, (T *) kv->v, (const T *) k, (const T *) v, batch->slots,
+        n_kv_heads, c);
+  });
+  cuda_launched (dev, "kv_write");
+}
+
+template <typename T, int PER>
+__global__ void
+__launch_bounds__ (ATT_THREADS) attention_paged_kernel (PagedArgs<T> a)
+{
+  DYNAMIC_SHARED (float, memory);
+  int s, row, head = blockIdx.y, d = a.h * a.c;
+  if (!att_find_piece (blockIdx.x, a.q_start, a.n_seqs, &s, &row) ||
+      a.q_start[s + 1] - a.q_start[s] == 1)
+    return;
+  int n = min (a.q_start[s + 1] - row, ATT_QUERIES);
+  int position = a.kv_len[s] - (a.q_start[s + 1] - row); /* of row */
+  int last = position + n - 1;
+  int first = a.window > 0 ? max (position - a.window + 1, 0) : 0;
+  size_t at = (size_t) row * d + head * a.c;
+  PagedKeys<T> keys = keys_of (a, s, head / (a.h / a.n_kv_heads));
+  AttQueries<T> queries = { a.q + at, a.y + at, n, d, position, last,
+    a.window };
+  att_block<T, PER> (
+      memory, queries, keys, first / ATT_KEYS * ATT_KEYS, last, a.c, a.scale);
+}
+
+template <typename T>
+static void
+attend_several (Device *dev, const PagedArgs<T> &args, int n)
+{
+  with_per (args.c, [&] (auto per) {
+    auto kernel = attention_paged_kernel<T, decltype (per)::value>;
+    size_t shared = AttShared<T>::bytes (args.c);
+    cudaFuncSetAttribute (
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) shared);
+    LAUNCH (kernel, att_grid (n, args.n_seqs, args.h), ATT_THREADS, shared,
+        cuda_stream (dev), args);
+  });
+}
+
+static void
+attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
+    const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
+    int window)
+{
+  if (batch->n == 0)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    PagedArgs<T> args = { (T *) y, (const T *) q, (const T *) kv->k,
+      (const T *) kv->v, batch->q_start, batch->kv_len, batch->page_start,
+      batch->pages, batch->n_seqs, h, n_kv_heads, c, window, scale };
+    if (batch->max_q_len > 1)
+      attend_several (dev, args, batch->n);
+    if (batch->max_q_len == 1 || batch->n_seqs > 1)
+      attend_single (dev, args, batch->max_kv_len);
+  });
+  cuda_launched (dev, "attention_paged");
+}
+
+void
+cuda_init_attention_paged (Ops *op)
+{
+  op->kv_write = kv_write;
+  op->attention_paged = attention_paged;
+}

@@ -1,0 +1,93 @@
+/* backend.h - what the host code of the CUDA backend shares
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Every family file has one init that sets its own slots. All work goes to
+ * one stream, in the order of the calls; only sync, download and free wait.
+ */
+#pragma once
+
+#include "kernels/ops.h"
+
+#include <cublasLt.h>
+#include <cuda_runtime.h>
+
+#define CUDA_N_STAGES 4
+#define CUDA_STAGE_BYTES ((size_t) 1 << 20)
+
+/* A piece of pinned memory that uploads pass through. */
+typedef struct CudaStage {
+  char *data;
+  cudaEvent_t done; /* its last copy */
+} CudaStage;
+
+/* A product's shape and the algorithm that the heuristic chose for it. */
+typedef struct CudaPlan {
+  int n, rows, cols;
+  DataType type, out;
+  uint32_t x_alignment, y_alignment; /* bytes, 256 at most */
+  bool has_bias, adds;
+  cublasLtMatmulDesc_t desc;
+  cublasLtMatrixLayout_t w, x, y;
+  cublasLtMatmulAlgo_t algo;
+} CudaPlan;
+
+/* Device.backend */
+typedef struct Cuda {
+  struct Ops op; /* Device.op points here */
+  int index;     /* of the GPU */
+  int n_processors;
+  cudaStream_t stream;
+  CudaStage stages[CUDA_N_STAGES];
+  int next_stage;
+  void *scratch; /* see cuda_scratch */
+  size_t scratch_bytes;
+  cublasLtHandle_t blas;
+  void *workspace; /* cuBLASLt's */
+  CudaPlan *plans; /* of shapes seen, the latest last */
+  int n_plans;
+} Cuda;
+
+static inline Cuda *
+cuda_of (const Device *dev)
+{
+  return (Cuda *) dev->backend;
+}
+
+/* The stream that ops go to, with its GPU current on the calling thread. */
+cudaStream_t cuda_stream (Device *dev);
+
+/* Reports an error as the device's failure; true if there was none. */
+bool cuda_check (Device *dev, cudaError_t error, const char *what);
+
+/* Reports what the launches just made failed with. */
+void cuda_launched (Device *dev, const char *what);
+
+/* At least `bytes` of device memory, undefined contents, for the op that asks
+ * and until the next one asks. It only grows, so that steady work allocates
+ * nothing. NULL if it does not fit, which the device then reports. */
+void *cuda_scratch (Device *dev, size_t bytes);
+
+/* Products of more rows than the matrix-vector kernels take: y = x W^T + bias,
+ * or added to y. x, W and bias are of `type`, y of `out`. */
+void cuda_blas_matmul (Device *dev, void *y, DataType out, const void *x,
+    const void *w, const void *bias, DataType type, int n, int rows, int cols,
+    bool adds);
+bool cuda_blas_open (Device *dev);
+void cuda_blas_close (Device *dev);
+
+/* Up to CUDA_FEW_ROWS rows of x, each in the same arithmetic whatever n is.
+ * y is `out`; W is of W's type. */
+#define CUDA_FEW_ROWS 8
+void cuda_few_rows (Device *dev, void *y, DataType out, const Act *x,
+    const Mat *w, int n, Epilogue epilogue);
+
+void cuda_init_memory (Ops *op);
+void cuda_init_matmul (Ops *op);
+void cuda_init_norm (Ops *op);
+void cuda_init_elementwise (Ops *op);
+void cuda_init_merge (Ops *op);
+void cuda_init_attention_tiles (Ops *op);
+void cuda_init_attention_paged (Ops *op);
+void cuda_init_rope (Ops *op);
+void cuda_init_sample (Ops *op);
+void cuda_init_image (Ops *op);

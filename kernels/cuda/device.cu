@@ -1,0 +1,291 @@
+/* device.cu - a GPU as a device: open, memory, uploads, failures
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/module.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIN_CAPABILITY 75 /* major * 10 + minor */
+#define BF16_CAPABILITY 80
+#define SCRATCH_BYTES ((size_t) 16 << 20)  /* to begin with */
+#define RESERVED_BYTES ((size_t) 64 << 20) /* for the driver's own needs */
+
+cudaStream_t
+cuda_stream (Device *dev)
+{
+  Cuda *cuda = cuda_of (dev);
+  cudaSetDevice (cuda->index);
+  return cuda->stream;
+}
+
+bool
+cuda_check (Device *dev, cudaError_t error, const char *what)
+{
+  if (error == cudaSuccess)
+    return true;
+  device_fail (dev,
+      error == cudaErrorMemoryAllocation ? DEVICE_NO_MEMORY : DEVICE_LOST,
+      "%s: %s failed: %s", dev->name, what, cudaGetErrorString (error));
+  return false;
+}
+
+void
+cuda_launched (Device *dev, const char *what)
+{
+  cuda_check (dev, cudaGetLastError (), what);
+}
+
+/* ---- memory ---- */
+
+static size_t
+memory_free (Device *dev)
+{
+  size_t room = 0, total;
+  cuda_stream (dev);
+  cuda_check (dev, cudaMemGetInfo (&room, &total), "asking for free memory");
+  return room > RESERVED_BYTES ? room - RESERVED_BYTES : 0;
+}
+
+static void *
+alloc (Device *dev, size_t bytes)
+{
+  void *ptr = NULL;
+  cuda_stream (dev);
+  cudaError_t error = cudaMalloc (&ptr, bytes ? bytes : 1);
+  if (error == cudaSuccess)
+    return ptr;
+  cudaGetLastError (); /* a refusal is not a failure of later launches */
+  if (error == cudaErrorMemoryAllocation)
+    device_fail (dev, DEVICE_NO_MEMORY, "%s: %zu bytes needed, %zu bytes free",
+        dev->name, bytes, memory_free (dev));
+  else
+    cuda_check (dev, error, "allocating memory");
+  return NULL;
+}
+
+static void
+free_memory (Device *dev, void *ptr)
+{
+  cudaStreamSynchronize (cuda_stream (dev));
+  cuda_check (dev, cudaFree (ptr), "freeing memory");
+}
+
+void *
+cuda_scratch (Device *dev, size_t bytes)
+{
+  Cuda *cuda = cuda_of (dev);
+  if (bytes <= cuda->scratch_bytes)
+    return cuda->scratch;
+  device_free (dev, cuda->scratch);
+  cuda->scratch = alloc (dev, bytes);
+  cuda->scratch_bytes = cuda->scratch ? bytes : 0;
+  return cuda->scratch;
+}
+
+/* The next piece of pinned memory, when its last copy is done. */
+static CudaStage *
+take_stage (Device *dev)
+{
+  Cuda *cuda = cuda_of (dev);
+  CudaStage *stage = &cuda->stages[cuda->next_stage];
+  cuda->next_stage = (cuda->next_stage + 1) % CUDA_N_STAGES;
+  cuda_check (dev, cudaEventSynchronize (stage->done), "an upload");
+  return stage;
+}
+
+static void
+upload (Device *dev, void *dst, const void *src, size_t bytes)
+{
+  cudaStream_t stream = cuda_stream (dev);
+  for (size_t done = 0; done < bytes;) {
+    CudaStage *stage = take_stage (dev);
+    size_t count =
+        bytes - done < CUDA_STAGE_BYTES ? bytes - done : CUDA_STAGE_BYTES;
+    memcpy (stage->data, (const char *) src + done, count);
+    cuda_check (dev,
+        cudaMemcpyAsync ((char *) dst + done, stage->data, count,
+            cudaMemcpyHostToDevice, stream),
+        "an upload");
+    cuda_check (dev, cudaEventRecord (stage->done, stream), "an upload");
+    done += count;
+  }
+}
+
+/* dst may hold nothing sensible after a failure, so it is cleared first. */
+static void
+download (Device *dev, void *dst, const void *src, size_t bytes)
+{
+  if (!bytes)
+    return;
+  memset (dst, 0, bytes);
+  cudaStream_t stream = cuda_stream (dev);
+  if (cuda_check (dev,
+          cudaMemcpyAsync (dst, src, bytes, cudaMemcpyDeviceToHost, stream),
+          "a download"))
+    cuda_check (dev, cudaStreamSynchronize (stream), "a download");
+}
+
+static void
+sync (Device *dev)
+{
+  cuda_check (dev, cudaStreamSynchronize (cuda_stream (dev)), "a step");
+}
+
+static void
+close_device (Device *dev)
+{
+  Cuda *cuda = cuda_of (dev);
+  if (cuda->stream)
+    cudaStreamSynchronize (cuda_stream (dev));
+  cuda_blas_close (dev);
+  for (int i = 0; i < CUDA_N_STAGES; i++) {
+    if (cuda->stages[i].done)
+      cudaEventDestroy (cuda->stages[i].done);
+    cudaFreeHost (cuda->stages[i].data);
+  }
+  cudaFree (cuda->scratch);
+  if (cuda->stream)
+    cudaStreamDestroy (cuda->stream);
+  free (cuda);
+  free (dev);
+}
+
+void
+cuda_init_memory (Ops *op)
+{
+  op->alloc = alloc;
+  op->free = free_memory;
+  op->memory_free = memory_free;
+  op->upload = upload;
+  op->download = download;
+  op->sync = sync;
+  op->close = close_device;
+}
+
+/* ---- opening ---- */
+
+static void
+fill_ops (Ops *op)
+{
+  cuda_init_memory (op);
+  cuda_init_matmul (op);
+  cuda_init_norm (op);
+  cuda_init_elementwise (op);
+  cuda_init_merge (op);
+  cuda_init_attention_tiles (op);
+  cuda_init_attention_paged (op);
+  cuda_init_rope (op);
+  cuda_init_sample (op);
+  cuda_init_image (op);
+}
+
+static bool
+refuse (DeviceStatus *status, int index, const char *reason)
+{
+  status->code = DEVICE_UNAVAILABLE;
+  snprintf (status->message, sizeof status->message,
+      "cuda:%d cannot be opened: %s", index, reason);
+  return false;
+}
+
+/* Whether there is a GPU of that number that the kernels run on. */
+static bool
+find_gpu (int index, cudaDeviceProp *prop, DeviceStatus *status)
+{
+  int driver = 0, runtime = 0, count = 0;
+  char reason[160];
+  cudaDriverGetVersion (&driver);
+  cudaRuntimeGetVersion (&runtime);
+  if (driver == 0)
+    return refuse (status, index, "there is no NVIDIA driver");
+  cudaError_t error = cudaGetDeviceCount (&count);
+  cudaGetLastError ();
+  if (error == cudaErrorInsufficientDriver) {
+    snprintf (reason, sizeof reason,
+        "the NVIDIA driver supports CUDA %d.%d, and %d.%d is needed",
+        driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    return refuse (status, index, reason);
+  }
+  if (error != cudaSuccess && error != cudaErrorNoDevice)
+    return refuse (status, index, cudaGetErrorString (error));
+  if (index >= count) {
+    snprintf (reason, sizeof reason, "there %s %d GPU%s",
+        count == 1 ? "is" : "are", count, count == 1 ? "" : "s");
+    return refuse (status, index, reason);
+  }
+  error = cudaGetDeviceProperties (prop, index);
+  if (error != cudaSuccess)
+    return refuse (status, index, cudaGetErrorString (error));
+  if (prop->major * 10 + prop->minor >= MIN_CAPABILITY)
+    return true;
+  snprintf (reason, sizeof reason,
+      "%.60s has compute capability %d.%d, and 7.5 is needed", prop->name,
+      prop->major, prop->minor);
+  return refuse (status, index, reason);
+}
+
+static bool
+make_stages (Device *dev)
+{
+  for (int i = 0; i < CUDA_N_STAGES; i++) {
+    CudaStage *stage = &cuda_of (dev)->stages[i];
+    if (!cuda_check (dev,
+            cudaHostAlloc (
+                (void **) &stage->data, CUDA_STAGE_BYTES, cudaHostAllocDefault),
+            "allocating pinned memory") ||
+        !cuda_check (dev,
+            cudaEventCreateWithFlags (&stage->done, cudaEventDisableTiming),
+            "making an event"))
+      return false;
+  }
+  return true;
+}
+
+static bool
+start (Device *dev)
+{
+  Cuda *cuda = cuda_of (dev);
+  return cuda_check (dev, cudaSetDevice (cuda->index), "choosing the GPU") &&
+         cuda_check (dev,
+             cudaStreamCreateWithFlags (&cuda->stream, cudaStreamNonBlocking),
+             "making a stream") &&
+         make_stages (dev) && cuda_scratch (dev, SCRATCH_BYTES) &&
+         cuda_blas_open (dev);
+}
+
+Device *
+hiredvlm_cuda_open (
+    const CudaOpen *options, size_t options_bytes, DeviceStatus *status)
+{
+  cudaDeviceProp prop;
+  if (options_bytes != sizeof *options ||
+      options->device_bytes != sizeof (Device) ||
+      options->ops_bytes != sizeof (Ops)) {
+    refuse (status, 0, "the CUDA module is of another version");
+    return NULL;
+  }
+  if (!find_gpu (options->index, &prop, status))
+    return NULL;
+  Device *dev = (Device *) calloc (1, sizeof *dev);
+  Cuda *cuda = (Cuda *) calloc (1, sizeof *cuda);
+  bool has_bf16 = prop.major * 10 + prop.minor >= BF16_CAPABILITY;
+  dev->op = &cuda->op;
+  dev->backend = cuda;
+  dev->n_threads = options->n_threads > 0 ? options->n_threads : 1;
+  dev->act_type = options->full ? TYPE_F32 : has_bf16 ? TYPE_BF16 : TYPE_F16;
+  dev->act_bytes = data_type_bytes (dev->act_type);
+  dev->has_bf16 = dev->act_type == TYPE_BF16;
+  cuda->index = options->index;
+  cuda->n_processors = prop.multiProcessorCount;
+  snprintf (dev->name, sizeof dev->name, "cuda:%d (%.36s, %s)", cuda->index,
+      prop.name, data_type_name (dev->act_type));
+  fill_ops (&cuda->op);
+  if (start (dev))
+    return dev;
+  *status = dev->status;
+  close_device (dev);
+  return NULL;
+}

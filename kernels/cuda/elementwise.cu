@@ -1,0 +1,184 @@
+/* elementwise.cu - rows moved, vectors added, swiglu
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * All bound by memory. Rows are moved 16 bytes at a time where they are
+ * aligned to that, else number by number.
+ */
+#include "kernels/cuda/common.cuh"
+
+#define THREADS 256
+
+/* Rows of `width` units: y[to[i]] = x[from[i]]; a NULL list counts rows. */
+typedef struct Move {
+  const int *from, *to;
+  int width, y_stride;
+} Move;
+
+template <typename U>
+__global__ void
+move_kernel (U *y, const U *x, Move move)
+{
+  int i = blockIdx.x;
+  size_t from = move.from ? move.from[i] : i, to = move.to ? move.to[i] : i;
+  x += from * move.width;
+  y += to * move.y_stride;
+  for (int j = threadIdx.x; j < move.width; j += blockDim.x)
+    y[j] = x[j];
+}
+
+template <typename U>
+static void
+launch_move (Device *dev, Act *y, const Act *x, Move move, int n)
+{
+  int per_unit = (int) (sizeof (U) / dev->act_bytes);
+  move.width /= per_unit;
+  move.y_stride /= per_unit;
+  int threads = move.width < THREADS ? (move.width + 31) / 32 * 32 : THREADS;
+  LAUNCH (move_kernel<U>, n, threads, 0, cuda_stream (dev), (U *) y,
+      (const U *) x, move);
+}
+
+static void
+move_rows (Device *dev, Act *y, const Act *x, Move move, int n)
+{
+  int unit = 16 / (int) dev->act_bytes;
+  if (n == 0)
+    return;
+  if (move.width % unit == 0 && move.y_stride % unit == 0 && is_aligned (x) &&
+      is_aligned (y))
+    launch_move<uint4> (dev, y, x, move, n);
+  else if (dev->act_bytes == 4)
+    launch_move<uint32_t> (dev, y, x, move, n);
+  else
+    launch_move<uint16_t> (dev, y, x, move, n);
+  cuda_launched (dev, "moving rows");
+}
+
+static void
+gather_rows (Device *dev, Act *y, const Act *x, const int *rows, int n, int d)
+{
+  Move move = { rows, NULL, d, d };
+  move_rows (dev, y, x, move, n);
+}
+
+static void
+scatter_rows (Device *dev, Act *y, const Act *x, const int *rows, int n, int d)
+{
+  Move move = { NULL, rows, d, d };
+  move_rows (dev, y, x, move, n);
+}
+
+static void
+copy_columns (
+    Device *dev, Act *y, const Act *x, int n, int d, int stride, int at)
+{
+  Move move = { NULL, NULL, d, stride };
+  move_rows (dev, act_at (dev, y, at), x, move, n);
+}
+
+template <typename T>
+__global__ void
+fill_rows_kernel (T *y, const float *x, const int *rows, int d)
+{
+  y += (size_t) rows[blockIdx.x] * d;
+  for (int j = threadIdx.x; j < d; j += blockDim.x)
+    store (&y[j], x[j]);
+}
+
+static void
+fill_rows (Device *dev, Act *y, const float *x, const int *rows, int n, int d)
+{
+  if (n == 0)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    LAUNCH (fill_rows_kernel<T>, n, THREADS, 0, cuda_stream (dev), (T *) y, x,
+        rows, d);
+  });
+  cuda_launched (dev, "fill_rows");
+}
+
+static __device__ __forceinline__ float
+silu_times (float gate, float up)
+{
+  return gate / (1.0f + expf (-gate)) * up;
+}
+
+template <typename T>
+__global__ void
+swiglu_kernel (T *gate, const T *up, size_t count)
+{
+  size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
+  if (i < count)
+    store (&gate[i], silu_times (to_float (gate[i]), to_float (up[i])));
+}
+
+template <typename T>
+__global__ void
+swiglu_pack_kernel (Pack<T> *gate, const Pack<T> *up, size_t count)
+{
+  size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
+  if (i >= count)
+    return;
+  Pack<T> g = gate[i], u = up[i];
+  for (int j = 0; j < Pack<T>::N; j++)
+    store (&g.v[j], silu_times (to_float (g.v[j]), to_float (u.v[j])));
+  gate[i] = g;
+}
+
+static void
+swiglu (Device *dev, Act *gate, const Act *up, size_t count)
+{
+  if (count == 0)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    size_t packs = count / Pack<T>::N;
+    if (packs * Pack<T>::N == count && is_aligned (gate) && is_aligned (up))
+      LAUNCH (swiglu_pack_kernel<T>, blocks_for (packs, THREADS), THREADS, 0,
+          cuda_stream (dev), (Pack<T> *) gate, (const Pack<T> *) up, packs);
+    else
+      LAUNCH (swiglu_kernel<T>, blocks_for (count, THREADS), THREADS, 0,
+          cuda_stream (dev), (T *) gate, (const T *) up, count);
+  });
+  cuda_launched (dev, "swiglu");
+}
+
+/* A block per row of x. */
+template <typename T>
+__global__ void
+embed_patches_kernel (
+    T *x, const T *patch, const float *cls, const float *pos, int N, int d)
+{
+  int tile = blockIdx.x / (N + 1), j = blockIdx.x % (N + 1);
+  x += (size_t) blockIdx.x * d;
+  pos += (size_t) j * d;
+  patch += ((size_t) tile * N + j - 1) * d;
+  for (int i = threadIdx.x; i < d; i += blockDim.x)
+    store (&x[i], (j ? to_float (patch[i]) : cls[i]) + pos[i]);
+}
+
+static void
+embed_patches (Device *dev, Act *x, const Act *patch, const float *cls,
+    const float *pos, int t, int N, int d)
+{
+  if (t == 0)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    LAUNCH (embed_patches_kernel<T>, t * (N + 1), THREADS, 0, cuda_stream (dev),
+        (T *) x, (const T *) patch, cls, pos, N, d);
+  });
+  cuda_launched (dev, "embed_patches");
+}
+
+void
+cuda_init_elementwise (Ops *op)
+{
+  op->gather_rows = gather_rows;
+  op->scatter_rows = scatter_rows;
+  op->fill_rows = fill_rows;
+  op->copy_columns = copy_columns;
+  op->swiglu = swiglu;
+  op->embed_patches = embed_patches;
+}

@@ -1,0 +1,234 @@
+/* matmul.cu - weight matrices, which way a product goes, embed
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A matrix is stored in the type of the activations if that is the wanted
+ * one, else as f32, rounded to the wanted type: every number is then exact,
+ * and there are two kinds of product only.
+ */
+#include "kernels/cuda/common.cuh"
+
+#include "kernels/cpu/convert.h"
+
+#include <stdlib.h>
+
+#define THREADS 256
+#define CHUNK 65536 /* numbers converted at a time */
+
+static DataType
+stored_type (const Device *dev, DataType want)
+{
+  return want == dev->act_type ? want : TYPE_F32;
+}
+
+static size_t
+mat_bytes (Device *dev, DataType want, DataType src_type, int rows, int cols)
+{
+  size_t bias = rows * (sizeof (float) + dev->act_bytes);
+  return bias + data_type_bytes (stored_type (dev, want)) * rows * cols;
+}
+
+static void
+mat_clear (Device *dev, Mat *w)
+{
+  device_free (dev, (void *) w->data);
+  device_free (dev, w->bias);
+  device_free (dev, w->pack);
+  *w = Mat ();
+}
+
+/* Converts on the way, `want` being what the values are rounded to. */
+static void
+upload_converted (Device *dev, void *dst, DataType type, DataType want,
+    const void *src, DataType src_type, size_t count)
+{
+  size_t bytes = data_type_bytes (type);
+  char *chunk = (char *) malloc (CHUNK * bytes);
+  for (size_t done = 0; chunk && done < count; done += CHUNK) {
+    size_t n = count - done < CHUNK ? count - done : CHUNK;
+    for (size_t i = 0; i < n; i++) {
+      uint32_t rounded;
+      f32_to_type (&rounded, want, 0, f32_of_type (src, src_type, done + i));
+      f32_to_type (chunk, type, i, f32_of_type (&rounded, want, 0));
+    }
+    device_upload (dev, (char *) dst + done * bytes, chunk, n * bytes);
+  }
+  if (!chunk)
+    device_fail (dev, DEVICE_NO_MEMORY, "no memory to convert weights");
+  free (chunk);
+}
+
+/* The bias as f32 for own kernels, as activations for cuBLASLt. */
+static bool
+upload_bias (Device *dev, Mat *w, const float *bias)
+{
+  w->bias = (float *) device_alloc (dev, w->rows * sizeof (float));
+  if (!w->bias)
+    return false;
+  device_upload (dev, w->bias, bias, w->rows * sizeof (float));
+  if (w->type == TYPE_F32)
+    return true;
+  w->pack = device_alloc (dev, w->rows * dev->act_bytes);
+  if (!w->pack)
+    return false;
+  upload_converted (
+      dev, w->pack, dev->act_type, dev->act_type, bias, TYPE_F32, w->rows);
+  return true;
+}
+
+static void
+mat_init (Device *dev, Mat *w, DataType want, const void *src,
+    DataType src_type, int rows, int cols, const float *bias)
+{
+  size_t count = (size_t) rows * cols;
+  *w = Mat ();
+  w->type = stored_type (dev, want);
+  w->rows = rows;
+  w->cols = cols;
+  w->owns_data = 1;
+  void *data = device_alloc (dev, count * data_type_bytes (w->type));
+  w->data = data;
+  if (!data || (bias && !upload_bias (dev, w, bias))) {
+    mat_clear (dev, w);
+    return;
+  }
+  if (w->type == src_type && want == src_type)
+    device_upload (dev, data, src, count * data_type_bytes (w->type));
+  else
+    upload_converted (dev, data, w->type, want, src, src_type, count);
+}
+
+/* ---- many rows ---- */
+
+template <typename T>
+__global__ void
+widen_kernel (float *y, const T *x, size_t count)
+{
+  size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
+  if (i < count)
+    y[i] = to_float (x[i]);
+}
+
+/* y = epilogue (p + bias) over [n,rows]; p may be y, bias NULL. */
+template <typename T, typename P>
+__global__ void
+finish_kernel (T *y, const P *p, const float *bias, size_t count, int rows,
+    Epilogue epilogue)
+{
+  size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
+  if (i >= count)
+    return;
+  float sum = to_float (p[i]) + (bias ? bias[i % rows] : 0);
+  float before = epilogue == EPILOGUE_ADD ? to_float (y[i]) : 0;
+  store (&y[i], apply (epilogue, before, sum));
+}
+
+/* Weights of the activations' type: cuBLASLt adds bias and residual; what is
+ * left is done in place. */
+static void
+multiply_alike (
+    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+{
+  size_t count = (size_t) n * w->rows;
+  const void *bias = w->type == TYPE_F32 ? w->bias : w->pack;
+  cuda_blas_matmul (dev, y, dev->act_type, x, w->data, bias, w->type, n,
+      w->rows, w->cols, epilogue == EPILOGUE_ADD);
+  if (epilogue == EPILOGUE_SET || epilogue == EPILOGUE_ADD)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    LAUNCH ((finish_kernel<T, T>), blocks_for (count, THREADS), THREADS, 0,
+        cuda_stream (dev), (T *) y, (const T *) y, (const float *) NULL, count,
+        w->rows, epilogue);
+  });
+  cuda_launched (dev, "a product's epilogue");
+}
+
+/* f32 weights under narrower activations: x is widened, the sum stays f32. */
+static void
+multiply_wide (
+    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+{
+  size_t count = (size_t) n * w->rows, n_x = (size_t) n * w->cols;
+  float *wide =
+      (float *) cuda_scratch (dev, (n_x + 4 + count) * sizeof (float));
+  float *p = wide + (n_x + 3) / 4 * 4;
+  if (!wide)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    LAUNCH (widen_kernel<T>, blocks_for (n_x, THREADS), THREADS, 0,
+        cuda_stream (dev), wide, (const T *) x, n_x);
+    cuda_blas_matmul (dev, p, TYPE_F32, wide, w->data, NULL, TYPE_F32, n,
+        w->rows, w->cols, false);
+    LAUNCH ((finish_kernel<T, float>), blocks_for (count, THREADS), THREADS, 0,
+        cuda_stream (dev), (T *) y, (const float *) p, (const float *) w->bias,
+        count, w->rows, epilogue);
+  });
+  cuda_launched (dev, "a product");
+}
+
+static void
+matmul (
+    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+{
+  if (n == 0)
+    return;
+  if (n <= CUDA_FEW_ROWS)
+    cuda_few_rows (dev, y, dev->act_type, x, w, n, epilogue);
+  else if (w->type == dev->act_type)
+    multiply_alike (dev, y, x, w, n, epilogue);
+  else
+    multiply_wide (dev, y, x, w, n, epilogue);
+}
+
+/* More rows than few go in pieces: they are a batch's last tokens. */
+static void
+logits (Device *dev, float *y, const Act *x, const Mat *w, int n)
+{
+  for (int i = 0; i < n; i += CUDA_FEW_ROWS) {
+    int few = n - i < CUDA_FEW_ROWS ? n - i : CUDA_FEW_ROWS;
+    cuda_few_rows (dev, y + (size_t) i * w->rows, TYPE_F32,
+        act_at (dev, x, (size_t) i * w->cols), w, few, EPILOGUE_SET);
+  }
+}
+
+/* ---- embed ---- */
+
+template <typename T, typename W>
+__global__ void
+embed_kernel (T *y, const W *table, const int *ids, int d)
+{
+  const W *row = table + (size_t) ids[blockIdx.x] * d;
+  y += (size_t) blockIdx.x * d;
+  for (int j = threadIdx.x; j < d; j += blockDim.x)
+    store (&y[j], to_float (row[j]));
+}
+
+static void
+embed (Device *dev, Act *y, const Mat *table, const int *ids, int n)
+{
+  int d = table->cols;
+  if (n == 0)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    if (table->type == TYPE_F32)
+      LAUNCH ((embed_kernel<T, float>), n, THREADS, 0, cuda_stream (dev),
+          (T *) y, (const float *) table->data, ids, d);
+    else
+      LAUNCH ((embed_kernel<T, T>), n, THREADS, 0, cuda_stream (dev), (T *) y,
+          (const T *) table->data, ids, d);
+  });
+  cuda_launched (dev, "embed");
+}
+
+void
+cuda_init_matmul (Ops *op)
+{
+  op->mat_init = mat_init;
+  op->mat_clear = mat_clear;
+  op->mat_bytes = mat_bytes;
+  op->matmul = matmul;
+  op->logits = logits;
+  op->embed = embed;
+}

@@ -1,0 +1,71 @@
+/* rope.cu - rotary position embedding
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A thread per pair; bound by memory.
+ */
+#include "kernels/cuda/common.cuh"
+
+#define THREADS 256
+
+/* The angle is rounded before cosine and sine, as transformers does. */
+__global__ void
+rope_table_kernel (float *table, const int *pos, const float *inv_freq, int n,
+    int half, float scale)
+{
+  int at = blockIdx.x * THREADS + threadIdx.x;
+  if (at >= n * half)
+    return;
+  int i = at / half, j = at % half;
+  float angle = __fmul_rn ((float) pos[i], inv_freq[j]);
+  table[(size_t) i * 2 * half + j] = cosf (angle) * scale;
+  table[(size_t) i * 2 * half + half + j] = sinf (angle) * scale;
+}
+
+template <typename T>
+__global__ void
+rope_kernel (T *x, const float *table, size_t count, int h, int half)
+{
+  size_t at = (size_t) blockIdx.x * THREADS + threadIdx.x;
+  if (at >= count)
+    return;
+  size_t head = at / half, j = at % half;
+  const float *cosine = table + head / h * 2 * half, *sine = cosine + half;
+  T *a = x + head * 2 * half + j, *b = a + half;
+  float aj = to_float (*a), bj = to_float (*b);
+  store (a, aj * cosine[j] - bj * sine[j]);
+  store (b, bj * cosine[j] + aj * sine[j]);
+}
+
+static void
+rope_table (Device *dev, float *table, const int *pos, const float *inv_freq,
+    int n, int c, float scale)
+{
+  int half = c / 2;
+  if (n * half == 0)
+    return;
+  LAUNCH (rope_table_kernel, blocks_for (n * half, THREADS), THREADS, 0,
+      cuda_stream (dev), table, pos, inv_freq, n, half, scale);
+  cuda_launched (dev, "rope_table");
+}
+
+static void
+rope (Device *dev, Act *x, const float *table, int n, int h, int c)
+{
+  int half = c / 2;
+  size_t count = (size_t) n * h * half;
+  if (count == 0)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    LAUNCH (rope_kernel<T>, blocks_for (count, THREADS), THREADS, 0,
+        cuda_stream (dev), (T *) x, table, count, h, half);
+  });
+  cuda_launched (dev, "rope");
+}
+
+void
+cuda_init_rope (Ops *op)
+{
+  op->rope_table = rope_table;
+  op->rope = rope;
+}

@@ -1,0 +1,355 @@
+/* block.cpp - a grid's blocks, their threads, barriers and warps
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A thread runs until it waits or ends; which ready thread runs next is drawn.
+ * So a value that another thread should have written behind a barrier that is
+ * not there has, in most orders, not been written yet.
+ */
+#include "tests/emu/emu.h"
+#include "tests/emu/fiber.h"
+
+#include <algorithm>
+#include <link.h>
+#include <numeric>
+
+#define MAX_THREADS 1024
+#define POISON 0xff /* as any float type: NaN; as an index: -1 */
+
+enum State { READY, AT_BARRIER, IN_WARP, ENDED };
+
+struct Site {
+  const char *file;
+  int line;
+  bool
+  operator== (const Site &other) const
+  {
+    return line == other.line && !strcmp (file, other.file);
+  }
+};
+
+struct Thread : EmuThread {
+  State state;
+  Fiber *fiber;
+  Site site; /* where it waits */
+  EmuCollective what;
+  unsigned mask;
+  int source;
+  uint64_t value, result;
+};
+
+/* How many lanes wait in a warp's operation, all at one site with one mask
+ * unless `mixed`, and how many are at a barrier or have ended. */
+struct Warp {
+  int n_waiting, n_away;
+  bool mixed;
+  Site site;
+  unsigned mask;
+};
+
+EmuThread *emu_self;
+uint3 emu_block_index;
+dim3 emu_block_size, emu_grid_size;
+
+static Thread threads[MAX_THREADS];
+static Warp warps[MAX_THREADS / 32];
+static int n_threads, n_waiting, n_ended;
+static std::vector<Thread *> ready;
+static const EmuLaunch *current;
+static std::vector<char> dynamic_shared;
+
+std::string
+emu_where ()
+{
+  if (!current)
+    return "";
+  std::string where = std::string ("kernel ") + current->name;
+  auto add = [&where] (const char *what, uint3 at) {
+    where += std::string (", ") + what + " " + std::to_string (at.x) + " " +
+             std::to_string (at.y) + " " + std::to_string (at.z);
+  };
+  add ("block", emu_block_index);
+  if (emu_self)
+    add ("thread", emu_self->index);
+  return where;
+}
+
+void *
+emu_dynamic_shared ()
+{
+  return dynamic_shared.data ();
+}
+
+static void
+thread_body ()
+{
+  Thread *self = (Thread *) emu_self;
+  current->thread ();
+  self->state = ENDED;
+  fiber_leave ();
+}
+
+/* ---- waiting ---- */
+
+static void
+make_ready (Thread *thread)
+{
+  thread->state = READY;
+  ready.push_back (thread);
+}
+
+static Thread *
+wait (State state, const char *file, int line)
+{
+  Thread *self = (Thread *) emu_self;
+  self->state = state;
+  self->site = { file, line };
+  return self;
+}
+
+/* Dies if a lane of self's warp waits for self, which is doing something
+ * else: `self` in a warp's operation itself may do the same. */
+static void
+check_not_awaited (const Thread *self, const char *doing)
+{
+  int first = self->number / 32 * 32;
+  if (!warps[self->number / 32].n_waiting)
+    return;
+  for (int i = first; i < std::min (first + 32, n_threads); i++) {
+    const Thread *other = &threads[i];
+    bool awaits = other->state == IN_WARP && other != self &&
+                  (other->mask >> (self->number % 32) & 1);
+    bool alike = self->state == IN_WARP && other->site == self->site &&
+                 other->mask == self->mask;
+    if (awaits && !alike)
+      emu_die (
+          "divergent warp: thread %d waits for this one at %s:%d, which %s", i,
+          other->site.file, other->site.line, doing);
+  }
+}
+
+void
+emu_barrier (const char *file, int line)
+{
+  Thread *self = wait (AT_BARRIER, file, line);
+  check_not_awaited (self, "is at __syncthreads");
+  n_waiting++;
+  warps[self->number / 32].n_away++;
+  if (n_ended)
+    emu_die ("divergent __syncthreads at %s:%d: a thread has left the kernel",
+        file, line);
+  if (n_waiting == n_threads) {
+    n_waiting = 0;
+    for (int i = 0; i < n_threads; i++) {
+      warps[i / 32].n_away = 0;
+      if (!(threads[i].site == self->site))
+        emu_die ("divergent __syncthreads: some threads are at %s:%d, others "
+                 "at %s:%d",
+            file, line, threads[i].site.file, threads[i].site.line);
+      make_ready (&threads[i]);
+    }
+  }
+  fiber_leave ();
+}
+
+/* Whether all lanes of the mask have come; dies if one cannot. */
+static bool
+all_lanes_wait (const Thread *self, int first)
+{
+  bool all = true;
+  for (int lane = 0; lane < 32; lane++) {
+    if (!(self->mask >> lane & 1))
+      continue;
+    const Thread *other = &threads[first + lane];
+    if (first + lane >= n_threads)
+      emu_die ("mask %#x at %s:%d has lanes the block has not", self->mask,
+          self->site.file, self->site.line);
+    if (other->state == ENDED || other->state == AT_BARRIER)
+      emu_die ("divergent warp at %s:%d: thread %d %s", self->site.file,
+          self->site.line, other->number,
+          other->state == ENDED ? "has left the kernel"
+                                : "is at __syncthreads");
+    if (other->state == IN_WARP &&
+        (!(other->site == self->site) || other->mask != self->mask))
+      emu_die ("divergent warp: mask %#x at %s:%d, but thread %d has mask %#x "
+               "at %s:%d",
+          self->mask, self->site.file, self->site.line, other->number,
+          other->mask, other->site.file, other->site.line);
+    all = all && other->state == IN_WARP;
+  }
+  return all;
+}
+
+static uint64_t
+ballot (const Thread *self, int first)
+{
+  uint64_t lanes = 0;
+  for (int lane = 0; lane < 32; lane++)
+    if (self->mask >> lane & 1 && threads[first + lane].value)
+      lanes |= (uint64_t) 1 << lane;
+  return lanes;
+}
+
+/* A lane outside the mask gives nothing defined. */
+static uint64_t
+shuffled (const Thread *self, int source)
+{
+  return self->mask >> (source % 32) & 1 ? threads[source].value
+                                         : ~(uint64_t) 0;
+}
+
+static void
+finish_collective (const Thread *self, int first)
+{
+  uint64_t lanes = self->what == EMU_BALLOT ? ballot (self, first) : 0;
+  for (int lane = 0; lane < 32; lane++) {
+    Thread *other = &threads[first + lane];
+    if (!(self->mask >> lane & 1))
+      continue;
+    other->result =
+        self->what == EMU_SHUFFLE ? shuffled (other, other->source) : lanes;
+    make_ready (other);
+    warps[first / 32].n_waiting--;
+  }
+}
+
+/* Whether self completes its operation. The common case, all lanes of the
+ * warp at one place, needs no look at the others. */
+static bool
+completes (const Thread *self, Warp *warp, int first)
+{
+  bool alone = warp->n_waiting == 1;
+  if (alone) {
+    warp->mixed = false;
+    warp->site = self->site;
+    warp->mask = self->mask;
+  }
+  bool alike = !warp->mixed && warp->n_away == 0 && first + 32 <= n_threads &&
+               warp->site == self->site && warp->mask == self->mask;
+  if (alike)
+    return warp->n_waiting == __builtin_popcount (self->mask);
+  warp->mixed = true;
+  check_not_awaited (self, "is in another operation");
+  return all_lanes_wait (self, first);
+}
+
+uint64_t
+emu_collective (EmuCollective what, unsigned mask, uint64_t value, int source,
+    const char *file, int line)
+{
+  Thread *self = wait (IN_WARP, file, line);
+  int first = self->number / 32 * 32;
+  self->what = what;
+  self->mask = mask;
+  self->value = value;
+  self->source = first + source % 32;
+  if (!(mask >> (self->number - first) & 1))
+    emu_die ("mask %#x at %s:%d leaves the calling lane out", mask, file, line);
+  warps[first / 32].n_waiting++;
+  if (completes (self, &warps[first / 32], first))
+    finish_collective (self, first);
+  fiber_leave ();
+  return self->result;
+}
+
+/* ---- running ---- */
+
+/* The thread-local segment of the object that this code is part of: nothing
+ * but the kernels' static shared memory. */
+static thread_local char in_segment;
+static char *segment;
+static size_t segment_bytes;
+
+static int
+find_segment (dl_phdr_info *info, size_t, void *)
+{
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    char *start = (char *) info->dlpi_tls_data;
+    size_t bytes = info->dlpi_phdr[i].p_memsz;
+    if (info->dlpi_phdr[i].p_type != PT_TLS || !start || &in_segment < start ||
+        &in_segment >= start + bytes)
+      continue;
+    segment = start;
+    segment_bytes = bytes;
+    return 1;
+  }
+  return 0;
+}
+
+static void
+poison_shared ()
+{
+  memset (segment, POISON, segment_bytes);
+  /* A new block of memory, so that a sanitizer sees its end. */
+  std::vector<char> fresh (current->shared, (char) POISON);
+  dynamic_shared.swap (fresh);
+}
+
+static void
+place_threads (dim3 size)
+{
+  n_threads = (int) (size.x * size.y * size.z);
+  n_waiting = n_ended = 0;
+  for (Warp &warp : warps)
+    warp = {};
+  ready.clear ();
+  for (int i = 0; i < n_threads; i++) {
+    Thread *thread = &threads[i];
+    if (!thread->fiber)
+      thread->fiber = fiber_new (thread_body);
+    thread->number = i;
+    thread->index = { i % size.x, i / size.x % size.y, i / (size.x * size.y) };
+    make_ready (thread);
+  }
+}
+
+static void
+run_next ()
+{
+  size_t drawn = emu_random ((unsigned) ready.size ());
+  Thread *thread = ready[drawn];
+  ready[drawn] = ready.back ();
+  ready.pop_back ();
+  emu_self = thread;
+  fiber_enter (thread->fiber);
+  if (thread->state != ENDED)
+    return;
+  n_ended++;
+  warps[thread->number / 32].n_away++;
+  check_not_awaited (thread, "has left the kernel");
+  if (n_waiting)
+    emu_die ("divergent __syncthreads: this thread leaves the kernel while %d "
+             "others wait",
+        n_waiting);
+}
+
+static void
+run_block (uint3 index)
+{
+  emu_block_index = index;
+  poison_shared ();
+  place_threads (current->block);
+  while (!ready.empty ())
+    run_next ();
+  emu_self = NULL;
+  if (n_ended < n_threads)
+    emu_die ("%d threads wait for ever", n_threads - n_ended);
+}
+
+void
+emu_run_grid (const EmuLaunch &launch)
+{
+  dim3 grid = launch.grid;
+  std::vector<unsigned> order ((size_t) grid.x * grid.y * grid.z);
+  std::iota (order.begin (), order.end (), 0);
+  for (size_t i = order.size (); i > 1; i--)
+    std::swap (order[i - 1], order[emu_random ((unsigned) i)]);
+  in_segment = 0; /* makes it exist */
+  if (!dl_iterate_phdr (find_segment, NULL))
+    emu_die ("no thread-local segment");
+  current = &launch;
+  emu_block_size = launch.block;
+  emu_grid_size = grid;
+  for (unsigned i : order)
+    run_block ({ i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y) });
+  current = NULL;
+}

@@ -1,0 +1,122 @@
+/* emu.h - what the sources of the CUDA emulation share
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The emulation lets the .cu files of kernels/cuda/ run on a processor: see
+ * docs/kernels.md. One lock guards all of it; whatever the device would do
+ * happens while a host thread waits for it, inside emu_drain.
+ *
+ * Environment:
+ *   HIREDVLM_EMU_SEED        order of threads, blocks and streams [1]
+ *   HIREDVLM_EMU_DRIVER      "missing" or "old": what the driver answers
+ *   HIREDVLM_EMU_DEVICES     number of devices [1]
+ *   HIREDVLM_EMU_CAPABILITY  compute capability [9.0]
+ *   HIREDVLM_EMU_MEMORY      MiB of each device [2048]
+ *   HIREDVLM_EMU_LOSE_AFTER  the device is lost after so many launches [never]
+ */
+#pragma once
+
+#include "cuda_runtime.h"
+
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+/* Held by every call of the API. */
+struct EmuLock {
+  EmuLock ();
+  ~EmuLock ();
+};
+
+/* Says what went wrong, and in which kernel, block and thread; aborts. */
+[[noreturn]] void emu_die (const char *format, ...)
+    __attribute__ ((format (printf, 1, 2)));
+
+/* Uniform in 0 .. bound-1; from HIREDVLM_EMU_SEED. */
+unsigned emu_random (unsigned bound);
+
+/* Value of an environment variable, or `fallback`. */
+long emu_setting (const char *name, long fallback);
+
+/* ---- device.cpp ---- */
+
+int emu_n_devices ();
+int emu_current_device ();
+
+/* The error that calls return from now on. */
+cudaError_t emu_fail (cudaError_t error);
+cudaError_t emu_status ();
+
+/* ---- block.cpp ---- */
+
+/* Runs a kernel: blocks one after another, in a shuffled order. */
+void emu_run_grid (const EmuLaunch &launch);
+
+/* "kernel rms_norm, block 0 1 0, thread 3 0 0", or "". */
+std::string emu_where ();
+
+/* ---- memory.cpp ---- */
+
+/* While a kernel or copy runs, device memory may be touched; otherwise not. */
+void emu_open_memory (bool open);
+
+/* Dies unless bytes at ptr lie in one living allocation of the device
+ * (`pinned`: or of pinned host memory). */
+void emu_check_range (
+    const void *ptr, size_t bytes, bool pinned, const char *what);
+
+/* Whether ptr points into memory of the kind, alive or freed. */
+bool emu_is_device (const void *ptr);
+bool emu_is_pinned (const void *ptr);
+
+/* ---- stream.cpp ---- */
+
+/* One thing a stream does. */
+struct EmuOp {
+  std::string name;
+  std::function<void ()> run;
+  std::function<bool ()> ready; /* none: at once */
+};
+
+/* Onto a stream, or into the graph that it is captured into. */
+void emu_enqueue (cudaStream_t stream, EmuOp op);
+
+/* Runs streams in a shuffled order until `done`. */
+void emu_drain (const std::function<bool ()> &done);
+
+/* ---- graph.cpp ---- */
+
+/* An operation of a graph and those that must come before it. */
+struct EmuNode {
+  EmuOp op;
+  std::vector<size_t> after;
+};
+
+struct CUgraph_st {
+  std::vector<EmuNode> nodes;
+};
+
+/* A capture going on, and the streams that have joined it. */
+struct EmuCapture {
+  cudaStream_t origin;
+  cudaGraph_t graph;
+  cudaError_t status;
+};
+
+struct CUstream_st {
+  int device;
+  std::deque<EmuOp> queue;
+  EmuCapture *capture;
+  std::vector<size_t> last; /* nodes of the capture that come before */
+};
+
+struct CUevent_st {
+  unsigned long recorded, completed; /* counts of records */
+  EmuCapture *capture;
+  std::vector<size_t> last;
+};
+
+/* Refuses what may not happen while something is captured: allocating,
+ * freeing, waiting. */
+cudaError_t emu_refuse_in_capture ();

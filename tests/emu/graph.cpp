@@ -1,0 +1,109 @@
+/* graph.cpp - streams captured into graphs, and graphs run
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A graph runs in any order that its edges allow. Its kernels' pointers are
+ * looked at again in each run: memory that has been freed since is seen.
+ */
+#include "tests/emu/emu.h"
+
+struct CUgraphExec_st {
+  std::vector<EmuNode> nodes;
+};
+
+static std::vector<EmuCapture *> captures;
+
+cudaError_t
+emu_refuse_in_capture ()
+{
+  EmuLock lock;
+  if (captures.empty ())
+    return cudaSuccess;
+  for (EmuCapture *capture : captures)
+    capture->status = cudaErrorStreamCaptureInvalidated;
+  return emu_fail (cudaErrorStreamCaptureUnsupported);
+}
+
+static void
+run_nodes (const std::vector<EmuNode> &nodes)
+{
+  std::vector<bool> done (nodes.size ());
+  for (size_t n_done = 0; n_done < nodes.size (); n_done++) {
+    std::vector<size_t> free;
+    for (size_t i = 0; i < nodes.size (); i++) {
+      bool waits = done[i];
+      for (size_t before : nodes[i].after)
+        waits = waits || !done[before];
+      if (!waits)
+        free.push_back (i);
+    }
+    size_t next = free[emu_random ((unsigned) free.size ())];
+    nodes[next].op.run ();
+    done[next] = true;
+  }
+}
+
+cudaError_t
+cudaStreamBeginCapture (cudaStream_t stream, cudaStreamCaptureMode)
+{
+  EmuLock lock;
+  if (stream->capture)
+    return emu_fail (cudaErrorStreamCaptureUnsupported);
+  stream->capture = new EmuCapture{ stream, new CUgraph_st, cudaSuccess };
+  stream->last.clear ();
+  captures.push_back (stream->capture);
+  return emu_status ();
+}
+
+cudaError_t
+cudaStreamEndCapture (cudaStream_t stream, cudaGraph_t *graph)
+{
+  EmuLock lock;
+  EmuCapture *capture = stream->capture;
+  *graph = NULL;
+  if (!capture || capture->origin != stream)
+    return emu_fail (cudaErrorStreamCaptureUnsupported);
+  for (size_t i = 0; i < captures.size (); i++)
+    if (captures[i] == capture)
+      captures.erase (captures.begin () + (long) i);
+  stream->capture = NULL;
+  stream->last.clear ();
+  cudaError_t status = capture->status;
+  if (status)
+    delete capture->graph;
+  else
+    *graph = capture->graph;
+  delete capture;
+  return status ? emu_fail (status) : emu_status ();
+}
+
+cudaError_t
+cudaGraphDestroy (cudaGraph_t graph)
+{
+  delete graph;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaGraphInstantiate (
+    cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+  *exec = new CUgraphExec_st{ graph->nodes };
+  return emu_status ();
+}
+
+cudaError_t
+cudaGraphExecDestroy (cudaGraphExec_t exec)
+{
+  delete exec;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaGraphLaunch (cudaGraphExec_t exec, cudaStream_t stream)
+{
+  EmuLock lock;
+  std::vector<EmuNode> nodes = exec->nodes;
+  emu_enqueue (
+      stream, { "graph", [nodes = std::move (nodes)] { run_nodes (nodes); } });
+  return emu_status ();
+}

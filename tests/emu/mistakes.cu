@@ -1,0 +1,353 @@
+/* mistakes.cu - kernels and launches with a mistake each
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * mistakes NAME runs one of them, compiled for the emulation; it must end
+ * badly: with a message of the emulation's or the sanitizer's, by a signal,
+ * or with the words "wrong result". "mistakes none" is right and ends well.
+ */
+#include "kernels/cuda/common.cuh"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define N 128
+
+/* Each thread writes its place and reads another's. */
+__global__ void
+reverse_kernel (int *y, const int *x, bool wait)
+{
+  __shared__ int shared[N];
+  shared[threadIdx.x] = x[threadIdx.x];
+  if (wait)
+    __syncthreads ();
+  y[threadIdx.x] = shared[N - 1 - threadIdx.x];
+}
+
+/* The second barrier of a loop keeps fast threads from overwriting what slow
+ * ones still read. */
+__global__ void
+rounds_kernel (int *y, const int *x)
+{
+  __shared__ int shared[N];
+  int sum = 0;
+  for (int i = 0; i < 8; i++) {
+    shared[threadIdx.x] = x[threadIdx.x] + i;
+    __syncthreads ();
+    sum += shared[N - 1 - threadIdx.x];
+  }
+  y[threadIdx.x] = sum;
+}
+
+__global__ void
+divergent_barrier_kernel (int *y)
+{
+  if (threadIdx.x < N / 2)
+    __syncthreads ();
+  y[threadIdx.x] = 1;
+}
+
+__global__ void
+divergent_shuffle_kernel (int *y)
+{
+  int x = threadIdx.x;
+  if (threadIdx.x % 2)
+    x = __shfl_xor_sync (0xffffffff, x, 1);
+  y[threadIdx.x] = x;
+}
+
+__global__ void
+copy_kernel (int *y, const int *x, int shift)
+{
+  y[threadIdx.x] = x[threadIdx.x + shift];
+}
+
+__global__ void
+fill_kernel (int *y, int value)
+{
+  y[threadIdx.x] = value;
+}
+
+__global__ void
+sum_kernel (float *y, const float *x)
+{
+  float sum = warp_sum (x[threadIdx.x]);
+  if (threadIdx.x == 0)
+    *y = sum;
+}
+
+__global__ void
+shared_kernel (int *y, int count)
+{
+  DYNAMIC_SHARED (int, shared);
+  shared[threadIdx.x] = 1;
+  y[threadIdx.x] = shared[threadIdx.x + count];
+}
+
+static cudaStream_t stream, other;
+static cudaEvent_t event;
+static int *x, *y, *host;
+
+static void
+end (bool right)
+{
+  printf ("%s\n", right ? "right result" : "wrong result");
+  exit (right ? 0 : 3);
+}
+
+static void
+fetch (cudaStream_t from)
+{
+  cudaMemcpyAsync (host, y, N * sizeof *y, cudaMemcpyDeviceToHost, from);
+  cudaStreamSynchronize (from);
+}
+
+static void
+start ()
+{
+  cudaStreamCreateWithFlags (&stream, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags (&other, cudaStreamNonBlocking);
+  cudaEventCreateWithFlags (&event, cudaEventDisableTiming);
+  cudaMalloc ((void **) &x, N * sizeof *x);
+  cudaMalloc ((void **) &y, N * sizeof *y);
+  cudaHostAlloc ((void **) &host, N * sizeof *host, cudaHostAllocDefault);
+  for (int i = 0; i < N; i++)
+    host[i] = i;
+  cudaMemcpyAsync (x, host, N * sizeof *x, cudaMemcpyHostToDevice, stream);
+  cudaStreamSynchronize (stream);
+}
+
+static void
+reverse (bool wait)
+{
+  LAUNCH (reverse_kernel, 1, N, 0, stream, y, x, wait);
+  fetch (stream);
+  bool right = true;
+  for (int i = 0; i < N; i++)
+    right = right && host[i] == N - 1 - i;
+  end (right);
+}
+
+static void
+none ()
+{
+  reverse (true);
+}
+
+static void
+missing_barrier ()
+{
+  reverse (false);
+}
+
+static void
+missing_second_barrier ()
+{
+  LAUNCH (rounds_kernel, 1, N, 0, stream, y, x);
+  fetch (stream);
+  bool right = true;
+  for (int i = 0; i < N; i++)
+    right = right && host[i] == 8 * (N - 1 - i) + 28;
+  end (right);
+}
+
+static void
+divergent_barrier ()
+{
+  LAUNCH (divergent_barrier_kernel, 1, N, 0, stream, y);
+  fetch (stream);
+}
+
+static void
+divergent_shuffle ()
+{
+  LAUNCH (divergent_shuffle_kernel, 1, N, 0, stream, y);
+  fetch (stream);
+}
+
+static void
+read_past_end ()
+{
+  LAUNCH (copy_kernel, 1, N, 0, stream, y, x, 1);
+  fetch (stream);
+  cudaFree (y);
+  end (host[N - 1] == N);
+}
+
+static void
+write_past_end ()
+{
+  LAUNCH (copy_kernel, 1, N, 0, stream, y + 1, x, 0);
+  fetch (stream);
+  cudaFree (y);
+}
+
+static void
+read_past_shared ()
+{
+  LAUNCH (shared_kernel, 1, N, N * sizeof (int), stream, y, N);
+  fetch (stream);
+  end (host[0] == 1);
+}
+
+static void
+use_after_free ()
+{
+  LAUNCH (copy_kernel, 1, N, 0, stream, y, x, 0);
+  cudaFree (x);
+  fetch (stream);
+}
+
+static void
+uninitialised ()
+{
+  float *sum = (float *) y, *terms;
+  cudaMalloc ((void **) &terms, WARP * sizeof *terms);
+  LAUNCH (sum_kernel, 1, WARP, 0, stream, sum, terms);
+  fetch (stream);
+  float got;
+  memcpy (&got, host, sizeof got);
+  end (got == got);
+}
+
+static void
+host_touches_device ()
+{
+  y[0] = 1;
+}
+
+static void
+device_touches_host ()
+{
+  int local[N];
+  LAUNCH (fill_kernel, 1, N, 0, stream, local, 1);
+  fetch (stream);
+}
+
+/* Uploads on one stream, reads on another. */
+static void
+race (bool ordered)
+{
+  bool right = true;
+  for (int round = 0; round < 20; round++) {
+    LAUNCH (fill_kernel, 1, N, 0, other, x, round);
+    if (ordered) {
+      cudaEventRecord (event, other);
+      cudaStreamWaitEvent (stream, event);
+    }
+    LAUNCH (copy_kernel, 1, N, 0, stream, y, x, 0);
+    fetch (stream);
+    right = right && host[0] == round;
+  }
+  end (right);
+}
+
+static void
+stream_race ()
+{
+  race (false);
+}
+
+static void
+ordered_streams ()
+{
+  race (true);
+}
+
+/* Pinned memory changed before the copy out of it is done. */
+static void
+staging_race ()
+{
+  host[0] = 1;
+  cudaMemcpyAsync (x, host, N * sizeof *x, cudaMemcpyHostToDevice, stream);
+  host[0] = 2;
+  LAUNCH (copy_kernel, 1, N, 0, stream, y, x, 0);
+  fetch (stream);
+  end (host[0] == 1);
+}
+
+/* A graph of one copy, run twice; between, its source may be freed. */
+static void
+graph (bool frees)
+{
+  cudaGraph_t captured;
+  cudaGraphExec_t exec;
+  cudaStreamBeginCapture (stream, cudaStreamCaptureModeThreadLocal);
+  LAUNCH (copy_kernel, 1, N, 0, stream, y, x, 0);
+  cudaStreamEndCapture (stream, &captured);
+  cudaGraphInstantiate (&exec, captured, 0);
+  cudaGraphLaunch (exec, stream);
+  cudaStreamSynchronize (stream);
+  if (frees)
+    cudaFree (x);
+  cudaGraphLaunch (exec, stream);
+  fetch (stream);
+  cudaGraphExecDestroy (exec);
+  cudaGraphDestroy (captured);
+  end (host[5] == 5);
+}
+
+static void
+graph_of_freed ()
+{
+  graph (true);
+}
+
+static void
+graph_twice ()
+{
+  graph (false);
+}
+
+static void
+wait_in_capture ()
+{
+  cudaStreamBeginCapture (stream, cudaStreamCaptureModeThreadLocal);
+  end (cudaStreamSynchronize (stream) == cudaSuccess);
+}
+
+static void
+too_many_threads ()
+{
+  LAUNCH (fill_kernel, 1, 2048, 0, stream, y, 1);
+  end (cudaGetLastError () == cudaSuccess);
+}
+
+static void
+too_much_shared ()
+{
+  LAUNCH (shared_kernel, 1, N, 64 << 10, stream, y, 0);
+  end (cudaGetLastError () == cudaSuccess);
+}
+
+static const struct {
+  const char *name;
+  void (*run) ();
+} mistakes[] = { { "none", none }, { "ordered-streams", ordered_streams },
+  { "graph-twice", graph_twice }, { "missing-barrier", missing_barrier },
+  { "missing-second-barrier", missing_second_barrier },
+  { "divergent-barrier", divergent_barrier },
+  { "divergent-shuffle", divergent_shuffle },
+  { "read-past-end", read_past_end }, { "write-past-end", write_past_end },
+  { "read-past-shared", read_past_shared },
+  { "use-after-free", use_after_free }, { "uninitialised", uninitialised },
+  { "host-touches-device", host_touches_device },
+  { "device-touches-host", device_touches_host },
+  { "stream-race", stream_race }, { "staging-race", staging_race },
+  { "graph-of-freed", graph_of_freed }, { "wait-in-capture", wait_in_capture },
+  { "too-many-threads", too_many_threads },
+  { "too-much-shared", too_much_shared } };
+
+int
+main (int argc, char **argv)
+{
+  for (const auto &mistake : mistakes)
+    if (argc > 1 && !strcmp (mistake.name, argv[1])) {
+      start ();
+      mistake.run ();
+      return 0;
+    }
+  for (const auto &mistake : mistakes)
+    printf ("%s\n", mistake.name);
+  return 2;
+}

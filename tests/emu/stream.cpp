@@ -1,0 +1,290 @@
+/* stream.cpp - streams and events: queues run in a shuffled order
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A stream does nothing until a host thread waits for something. Then any
+ * stream whose next operation may run is drawn, again and again, so that two
+ * streams that no event orders meet in many orders.
+ */
+#include "tests/emu/emu.h"
+
+#include <map>
+
+#define STATIC_SHARED (48 * 1024) /* what a kernel may use without asking */
+#define MAX_THREADS 1024
+#define MAX_GRID_YZ 65535
+
+static std::vector<cudaStream_t> streams;
+static std::map<const void *, int> shared_limits; /* by kernel */
+
+static std::vector<cudaStream_t>
+runnable ()
+{
+  std::vector<cudaStream_t> list;
+  for (cudaStream_t stream : streams)
+    if (!stream->queue.empty () &&
+        (emu_status () || !stream->queue.front ().ready ||
+            stream->queue.front ().ready ()))
+      list.push_back (stream);
+  return list;
+}
+
+static void
+run_one (cudaStream_t stream)
+{
+  EmuOp op = std::move (stream->queue.front ());
+  stream->queue.pop_front ();
+  if (!emu_status ())
+    op.run ();
+}
+
+void
+emu_drain (const std::function<bool ()> &done)
+{
+  if (done ())
+    return;
+  emu_open_memory (true);
+  while (!done ()) {
+    std::vector<cudaStream_t> list = runnable ();
+    if (list.empty ())
+      emu_die ("a stream waits for an event that nothing will record");
+    run_one (list[emu_random ((unsigned) list.size ())]);
+  }
+  emu_open_memory (false);
+}
+
+void
+emu_enqueue (cudaStream_t stream, EmuOp op)
+{
+  if (!stream)
+    emu_die ("%s: the default stream is not used here", op.name.c_str ());
+  if (!stream->capture) {
+    stream->queue.push_back (std::move (op));
+    return;
+  }
+  std::vector<EmuNode> &nodes = stream->capture->graph->nodes;
+  nodes.push_back ({ std::move (op), stream->last });
+  stream->last = { nodes.size () - 1 };
+}
+
+/* ---- kernels ---- */
+
+static bool
+fits (const EmuLaunch &launch)
+{
+  const dim3 &g = launch.grid, &b = launch.block;
+  auto limit = shared_limits.find (launch.kernel);
+  size_t shared = limit == shared_limits.end () ? STATIC_SHARED : limit->second;
+  return g.x && g.y && g.z && b.x && b.y && b.z && g.y <= MAX_GRID_YZ &&
+         g.z <= MAX_GRID_YZ && (size_t) b.x * b.y * b.z <= MAX_THREADS &&
+         launch.shared <= shared;
+}
+
+static void
+run_kernel (const EmuLaunch &launch)
+{
+  for (const void *ptr : launch.pointers)
+    if (ptr)
+      emu_check_range (ptr, 0, emu_is_pinned (ptr),
+          (std::string ("argument of kernel ") + launch.name).c_str ());
+  emu_run_grid (launch);
+}
+
+void
+emu_launch (cudaStream_t stream, EmuLaunch launch)
+{
+  static long left = emu_setting ("HIREDVLM_EMU_LOSE_AFTER", -1);
+  EmuLock lock;
+  if (stream && stream->device != emu_current_device ())
+    emu_die ("kernel %s: its stream is another device's", launch.name);
+  if (left >= 0 && left-- == 0)
+    emu_fail (cudaErrorLaunchFailure);
+  if (!fits (launch)) {
+    emu_fail (cudaErrorInvalidConfiguration);
+    return;
+  }
+  std::string name = launch.name;
+  emu_enqueue (
+      stream, { name, [launch = std::move (launch)] { run_kernel (launch); } });
+}
+
+cudaError_t
+emu_func_set_attribute (const void *func, cudaFuncAttribute, int value)
+{
+  EmuLock lock;
+  cudaDeviceProp prop;
+  cudaGetDeviceProperties (&prop, emu_current_device ());
+  if ((size_t) value > prop.sharedMemPerBlockOptin)
+    return emu_fail (cudaErrorInvalidValue);
+  shared_limits[func] = value;
+  return cudaSuccess;
+}
+
+/* ---- copies ---- */
+
+static void
+check_copy (const void *ptr, size_t bytes, bool device)
+{
+  if (device || emu_is_pinned (ptr))
+    emu_check_range (ptr, bytes, !device, "cudaMemcpyAsync");
+  else if (emu_is_device (ptr))
+    emu_die ("cudaMemcpyAsync: %p is device memory", ptr);
+}
+
+/* What is read from pageable memory is read at once, what is written to it is
+ * there when the call returns; pinned memory is touched when its turn comes. */
+cudaError_t
+cudaMemcpyAsync (void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
+    cudaStream_t stream)
+{
+  EmuLock lock;
+  bool to_device =
+      kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  bool from_device =
+      kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  check_copy (dst, bytes, to_device);
+  check_copy (src, bytes, from_device);
+  if (!from_device && !emu_is_pinned (src)) {
+    std::string copy ((const char *) src, bytes);
+    emu_enqueue (stream, { "copy", [dst, copy] {
+                            check_copy (dst, copy.size (), true);
+                            memcpy (dst, copy.data (), copy.size ());
+                          } });
+    return emu_status ();
+  }
+  emu_enqueue (stream, { "copy", [=] {
+                          check_copy (dst, bytes, to_device);
+                          check_copy (src, bytes, from_device);
+                          memcpy (dst, src, bytes);
+                        } });
+  if (from_device && !to_device && !emu_is_pinned (dst))
+    return cudaStreamSynchronize (stream);
+  return emu_status ();
+}
+
+cudaError_t
+cudaMemsetAsync (void *dst, int value, size_t bytes, cudaStream_t stream)
+{
+  EmuLock lock;
+  check_copy (dst, bytes, true);
+  emu_enqueue (stream, { "memset", [=] {
+                          check_copy (dst, bytes, true);
+                          memset (dst, value, bytes);
+                        } });
+  return emu_status ();
+}
+
+/* ---- streams ---- */
+
+cudaError_t
+cudaStreamCreateWithFlags (cudaStream_t *stream, unsigned)
+{
+  EmuLock lock;
+  *stream = new CUstream_st{ emu_current_device (), {}, NULL, {} };
+  streams.push_back (*stream);
+  return emu_status ();
+}
+
+cudaError_t
+cudaStreamDestroy (cudaStream_t stream)
+{
+  EmuLock lock;
+  emu_drain ([stream] { return stream->queue.empty (); });
+  for (size_t i = 0; i < streams.size (); i++)
+    if (streams[i] == stream)
+      streams.erase (streams.begin () + (long) i);
+  delete stream;
+  return emu_status ();
+}
+
+cudaError_t
+cudaStreamSynchronize (cudaStream_t stream)
+{
+  EmuLock lock;
+  if (cudaError_t error = emu_refuse_in_capture ())
+    return error;
+  emu_drain ([stream] { return stream->queue.empty (); });
+  return emu_status ();
+}
+
+cudaError_t
+cudaDeviceSynchronize ()
+{
+  EmuLock lock;
+  if (cudaError_t error = emu_refuse_in_capture ())
+    return error;
+  for (size_t i = 0; i < streams.size (); i++)
+    emu_drain ([i] { return streams[i]->queue.empty (); });
+  return emu_status ();
+}
+
+/* ---- events ---- */
+
+cudaError_t
+cudaEventCreateWithFlags (cudaEvent_t *event, unsigned)
+{
+  *event = new CUevent_st{};
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaEventDestroy (cudaEvent_t event)
+{
+  EmuLock lock;
+  emu_drain (
+      [event] { return event->completed == event->recorded || emu_status (); });
+  delete event;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaEventRecord (cudaEvent_t event, cudaStream_t stream)
+{
+  EmuLock lock;
+  event->capture = stream->capture;
+  if (stream->capture) {
+    event->last = stream->last;
+    return cudaSuccess;
+  }
+  unsigned long count = ++event->recorded;
+  emu_enqueue (
+      stream, { "event", [event, count] { event->completed = count; } });
+  return emu_status ();
+}
+
+cudaError_t
+cudaStreamWaitEvent (cudaStream_t stream, cudaEvent_t event, unsigned)
+{
+  EmuLock lock;
+  if (event->capture) {
+    stream->capture = event->capture;
+    stream->last.insert (
+        stream->last.end (), event->last.begin (), event->last.end ());
+    return cudaSuccess;
+  }
+  unsigned long count = event->recorded;
+  emu_enqueue (stream,
+      { "wait", [] {}, [event, count] { return event->completed >= count; } });
+  return emu_status ();
+}
+
+cudaError_t
+cudaEventSynchronize (cudaEvent_t event)
+{
+  EmuLock lock;
+  if (cudaError_t error = emu_refuse_in_capture ())
+    return error;
+  unsigned long count = event->recorded;
+  emu_drain ([=] { return event->completed >= count || emu_status (); });
+  return emu_status ();
+}
+
+/* The device may have got on a little since the last call. */
+cudaError_t
+cudaEventQuery (cudaEvent_t event)
+{
+  EmuLock lock;
+  unsigned steps = emu_random (4);
+  emu_drain ([&] { return steps-- == 0 || runnable ().empty (); });
+  bool done = event->completed >= event->recorded || emu_status ();
+  return done ? emu_status () : cudaErrorNotReady;
+}
