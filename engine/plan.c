@@ -24,6 +24,8 @@ vlm_plan_type (const Device *dev, const VlmModel *model)
   DataType stored = table ? table->type : TYPE_F32;
   guint64 parameters =
       vlm_weights_bytes (model->weights) / data_type_bytes (stored);
+  if (dev->act_type != TYPE_F32) /* products want both factors alike */
+    return dev->act_type;
   if (parameters < SMALL_PARAMETERS)
     return TYPE_F32;
   return dev->has_bf16 ? TYPE_BF16 : stored;

@@ -3,6 +3,8 @@
  */
 #include "tests/golden-run.h"
 
+#include "kernels/cpu/convert.h"
+
 #include <string.h>
 
 #define MAX_NEW 64
@@ -134,18 +136,28 @@ golden_run_pixels (GoldenRun *run)
   return pixels;
 }
 
+/* Activations to the host as f32, owned. */
+static float *
+download (const GoldenRun *run, const Act *src, gsize count)
+{
+  Device *dev = run->dev;
+  g_autofree char *stored = g_malloc (count * dev->act_bytes);
+  float *values = g_new (float, count);
+
+  device_download (dev, stored, src, count * dev->act_bytes);
+  for (gsize i = 0; i < count; i++)
+    values[i] = f32_of_type (stored, dev->act_type, i);
+  return values;
+}
+
 float *
 golden_run_features (GoldenRun *run, int *n)
 {
   const VlmConfig *config = &run->model->config;
   gsize width = config->vision.width * config->n_feature_layers;
-  float *features;
 
   *n = run->selection.n + (config->keep_class_token ? 1 : 0);
-  features = g_new (float, *n *width);
-  device_download (
-      run->dev, features, run->features, *n * width * sizeof (float));
-  return features;
+  return download (run, run->features, *n * width);
 }
 
 void
@@ -166,11 +178,9 @@ golden_run_splice (
       &run->geometry, run->x, at);
   vlm_decoder_embed (
       run->decoder, run->x, at + *n_rows, ids + at + 1, n - at - 1);
-  if (!rows)
-    return;
-  *rows = g_new (float, (gsize) *n_rows *D);
-  device_download (run->dev, *rows, act_at (run->dev, run->x, (gsize) at * D),
-      (gsize) *n_rows * D * sizeof (float));
+  if (rows)
+    *rows = download (
+        run, act_at (run->dev, run->x, (gsize) at * D), (gsize) *n_rows * D);
 }
 
 /* One step; its logits [V] to the host. */

@@ -3,6 +3,9 @@
  *
  *   test-golden          the folders of tests/golden/
  *   test-golden DIR      those of another output of make-golden.py
+ *   GOLDEN_DEVICE=cuda test-golden
+ *                        on another device: all levels with its activations
+ *                        in f32, the main ones as it is
  *
  * Weights are f32 here whatever the folder stores, as in make-golden.py, in
  * plain C and on the best level the processor has; a last test repeats the
@@ -41,6 +44,7 @@ typedef struct {
 } Tally;
 
 static Tally tally;
+static const char *other_device; /* or NULL: the processor */
 
 static const GoldenAsk everything = { .policy = "all", .budget = 1 };
 static const GoldenAsk half_budget = { .policy = "hired", .budget = 0.5 };
@@ -321,6 +325,14 @@ test_best (gconstpointer folder)
 }
 
 static void
+test_other (gconstpointer folder)
+{
+  g_autofree char *device = g_strconcat (other_device, ":f32", NULL);
+
+  test_level (folder, device);
+}
+
+static void
 check_half (GoldenRun *run, const Golden *golden, int i)
 {
   const GoldenCase *c = &golden->cases[i];
@@ -341,7 +353,8 @@ static void
 test_half (gconstpointer folder)
 {
   Golden *golden = golden_load (folder);
-  GoldenRun *run = golden_run_new ("cpu", folder, TYPE_BF16);
+  const char *device = other_device ? other_device : "cpu";
+  GoldenRun *run = golden_run_new (device, folder, TYPE_BF16);
 
   for (int i = 0; i < golden->n_cases; i++)
     check_half (run, golden, i);
@@ -350,15 +363,24 @@ test_half (gconstpointer folder)
 }
 
 static void
+add_test (
+    const char *name, const char *level, const char *folder, GTestDataFunc func)
+{
+  g_autofree char *path = g_strdup_printf ("/golden/%s/%s", name, level);
+
+  g_test_add_data_func_full (path, g_strdup (folder), func, g_free);
+}
+
+static void
 add_folder (const char *name, const char *folder)
 {
-  g_autofree char *plain = g_strdup_printf ("/golden/%s/plain", name);
-  g_autofree char *best = g_strdup_printf ("/golden/%s/best", name);
-  g_autofree char *half = g_strdup_printf ("/golden/%s/bf16", name);
-
-  g_test_add_data_func_full (plain, g_strdup (folder), test_plain, g_free);
-  g_test_add_data_func_full (best, g_strdup (folder), test_best, g_free);
-  g_test_add_data_func_full (half, g_strdup (folder), test_half, g_free);
+  if (other_device) {
+    add_test (name, "other", folder, test_other);
+  } else {
+    add_test (name, "plain", folder, test_plain);
+    add_test (name, "best", folder, test_best);
+  }
+  add_test (name, "bf16", folder, test_half);
 }
 
 static int
@@ -389,6 +411,7 @@ main (int argc, char **argv)
   int status, n_folders;
 
   g_test_init (&argc, &argv, NULL);
+  other_device = g_getenv ("GOLDEN_DEVICE");
   dir = argc > 1 ? g_strdup (argv[1])
                  : g_test_build_filename (G_TEST_DIST, "golden", NULL);
   n_folders = add_folders (dir);
