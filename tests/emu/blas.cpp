@@ -151,7 +151,7 @@ is_supported (const Product &p)
   bool types = p.la.type == p.lb.type && p.lc.type == p.ld.type &&
                (p.ld.type == p.la.type || p.ld.type == CUDA_R_32F);
   bool bias = p.desc.epilogue == CUBLASLT_EPILOGUE_DEFAULT ||
-              (p.desc.bias && p.desc.bias_type == p.ld.type);
+              p.desc.bias_type == p.ld.type;
   return types && bias && m == p.ld.rows && n == p.ld.cols &&
          k == (p.desc.trans_b ? p.lb.cols : p.lb.rows);
 }
@@ -309,6 +309,8 @@ cublasLtMatmul (cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
     *b_layout, *c_layout, *d_layout };
   if (!algo || algo->data[0] != 1 || !is_supported (p))
     return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (p.desc.epilogue == CUBLASLT_EPILOGUE_BIAS && !p.desc.bias)
+    return CUBLAS_STATUS_INVALID_VALUE;
   if (handle->device != stream->device)
     emu_die ("cublasLtMatmul: the stream is another device's");
   const void *operands[] = { a, b, c, d };
