@@ -11,6 +11,7 @@ import scenes
 
 DESCRIBE = ["Describe the picture.", "Describe the image.", "What is in the picture?",
             "What is shown in this image?", "What do you see?"]
+READ = ["What does the text say?", "What is written in the picture?"]
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight"]
 PHRASE = {"top left": "at the top left", "top": "at the top", "top right": "at the top right",
           "left": "on the left", "centre": "in the centre", "right": "on the right",
@@ -41,48 +42,95 @@ def describe(things):
     return big(", ".join(f"{place(t)} {name(t)}" for t in things) + ".")
 
 
-def ask(rng, things):
-    """One more question about a scene: (question, answer)."""
+def listed(things):
+    return ", ".join(place(t) for t in things)
+
+
+def ask_read(rng, things):
+    texts = [f'"{t["text"]}"' for t in things if t["kind"] == "text"]
+    answer = " and ".join(texts) + "." if texts else "Nothing."
+    return READ[rng.integers(len(READ))], answer
+
+
+def ask_where(rng, things):
+    """Where a thing is that occurs once."""
+    names = [name(t, "the") for t in things]
+    once = [t for t, n in zip(things, names) if names.count(n) == 1]
+    if once:
+        thing = once[rng.integers(len(once))]
+        return f"Where is {name(thing, 'the')}?", big(place(thing)) + "."
+
+
+def ask_colour(rng, things):
+    kinds = [t["kind"] for t in things]
+    once = [t for t in things if t["kind"] != "text" and kinds.count(t["kind"]) == 1]
+    if once:
+        thing = once[rng.integers(len(once))]
+        return f"What colour is the {thing['kind']}?", big(thing["colour"]) + "."
+
+
+def ask_count(rng, things):
+    """The answer names the places first: counting is then reading back."""
     shapes = [t for t in things if t["kind"] != "text"]
-    texts = [t for t in things if t["kind"] == "text"]
-    sort = rng.choice(["read", "where", "colour", "count", "at"], p=[0.27, 0.2, 0.15, 0.13, 0.25])
-    if sort == "read":
-        if not texts:
-            return "What is written in the picture?", "Nothing is written."
-        return "What is written in the picture?", " and ".join(f'"{t["text"]}"' for t in texts) + "."
-    if sort == "where" and shapes:
-        t = shapes[rng.integers(len(shapes))]
-        if sum(name(o) == name(t) for o in shapes) == 1:
-            return f"Where is {name(t, 'the')}?", big(place(t)) + "."
-    if sort == "colour" and shapes:
-        t = shapes[rng.integers(len(shapes))]
-        if sum(o["kind"] == t["kind"] for o in shapes) == 1:
-            return f"What colour is the {t['kind']}?", big(t["colour"]) + "."
-    if sort == "count":
-        if rng.random() < 0.5:
-            return "How many shapes are there?", big(NUMBERS[len(shapes)]) + "."
-        kind = scenes.KINDS[rng.integers(5)]
-        n = sum(t["kind"] == kind for t in shapes)
-        return f"How many {kind}{'es' if kind == 'cross' else 's'} are there?", big(NUMBERS[n]) + "."
+    what = "shapes"
+    if rng.random() < 0.6:
+        kind = (shapes[rng.integers(len(shapes))]["kind"] if shapes and rng.random() < 0.6
+                else scenes.KINDS[rng.integers(5)])
+        shapes = [t for t in shapes if t["kind"] == kind]
+        what = kind + ("es" if kind == "cross" else "s")
+    answer = f"{big(listed(shapes))}: {NUMBERS[len(shapes)]}." if shapes else "None."
+    return f"How many {what} are there?", answer
+
+
+def ask_at(rng, things):
     cell = (things[rng.integers(len(things))]["cell"] if rng.random() < 0.7 else int(rng.integers(9)))
     found = [t for t in things if t["cell"] == cell]
     answer = big(name(found[0])) + "." if found else "Nothing."
     return f"What is {PHRASE[scenes.PLACES[cell]]}?", answer
 
 
+def ask_whether(rng, things):
+    """Yes in half of the cases; a no is most often a thing that shares its
+    colour or its kind with one that is there."""
+    shapes = [t for t in things if t["kind"] != "text"]
+    there = {(t["colour"], t["kind"]) for t in shapes}
+    if shapes and rng.random() < 0.5:
+        thing = shapes[rng.integers(len(shapes))]
+        pair = thing["colour"], thing["kind"]
+    else:
+        pair = next(iter(there), None)
+        while pair is None or pair in there:
+            pair = (scenes.COLOUR_NAMES[rng.integers(8)], scenes.KINDS[rng.integers(5)])
+            if shapes and rng.random() < 0.7:
+                thing = shapes[rng.integers(len(shapes))]
+                pair = (thing["colour"], pair[1]) if rng.random() < 0.5 else (pair[0], thing["kind"])
+    asked = name({"colour": pair[0], "kind": pair[1]})
+    found = [t for t in shapes if (t["colour"], t["kind"]) == pair]
+    return f"Is there {asked}?", f"Yes, {listed(found)}." if found else "No."
+
+
+ASK = {"read": ask_read, "where": ask_where, "colour": ask_colour, "count": ask_count,
+       "at": ask_at, "whether": ask_whether}
+
+
+def ask(rng, things, kind=None):
+    """A question about a scene: (question, answer); None if the scene has
+    nothing to ask about in that kind."""
+    return ASK[kind or list(ASK)[rng.integers(len(ASK))]](rng, things)
+
+
 def words():
     """All words of questions and answers, with and without a space before."""
-    text = list(DESCRIBE)
+    text = DESCRIBE + READ
     for p in PHRASE.values():
         text += [f"{big(p)} x", f"x {p}", f"What is {p}?"]
     for c in scenes.COLOUR_NAMES:
         text += [f"a {c}", f"{big(c)}.", f"A {c}", f"An {c}"]
     for k in scenes.KINDS:
         text += [f"a {k}", f"many {k}{'es' if k == 'cross' else 's'}"]
-    text += [f"is {n}" for n in NUMBERS] + [big(n) + "." for n in NUMBERS]
-    text += ["What is written in the picture?", "Nothing is written.", "Where is the x?", "Nothing.",
-             "What colour is the x?", "How many shapes are there?", "x and x", "an x", "The word x",
-             "the word x", "The number x", "the number x", "What is x?", "USER: x", "x ASSISTANT:"]
+    text += [f"is {n}" for n in NUMBERS] + ["None.", "Yes, x", "No.", "Is there a x?", "Is there an x?",
+             "Where is the x?", "Nothing.", "What colour is the x?", "How many shapes are there?", "x and x",
+             "an x", "The word x", "the word x", "The number x", "the number x", "USER: x", "x ASSISTANT:"]
     spaced, bare = [], []
     for t in text:
         question = t.endswith("?") or t in DESCRIBE
@@ -192,7 +240,7 @@ if __name__ == "__main__":
     print(len(pieces()[0]), vocab_size(), c.head)
     for _ in range(4):
         w, h, things = scenes.sparse(rng)
-        for q, a in [(DESCRIBE[0], describe(things)), ask(rng, things), ask(rng, things)]:
+        for q, a in filter(None, [(DESCRIBE[0], describe(things))] + [ask(rng, things, k) for k in ASK]):
             ids, n = c.segment(q, a)
             print(q, "|", a, "|", [c.tok.id_to_token(i) for i in ids])
             whole = c.tok.encode(TEMPLATE.format(q) + " " + a).ids

@@ -37,9 +37,13 @@ def moved(thing, t, phase):
 
 def quiet_scene(rng, n_shapes, n_texts):
     """A scene whose things can sway without leaving or touching anything."""
+    layout = scenes.Layout(256, 192)
     while True:
-        w, h, things = scenes.sparse(rng, (256, 192), n_shapes, n_texts)
+        w, h, things = scenes.sparse(rng, (256, 192), scenes.held_out_text, n_shapes=n_shapes, n_texts=n_texts)
         if len(things) != n_shapes + n_texts:
+            continue
+        if not all(layout.one_tile(t["x"], t["y"], scenes.half_size(t)[0] + 7, scenes.half_size(t)[1] + 5)
+                   for t in things if t["kind"] == "text"):
             continue
         if all(scenes.fits(t, [o for o in things if o is not t], w, h, 14) and
                8 < t["x"] - scenes.half_size(t)[0] and t["x"] + scenes.half_size(t)[0] < w - 8 and

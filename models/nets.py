@@ -13,18 +13,19 @@ from torch import nn
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]) * 255
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]) * 255
 
-VISION = dict(tile=64, patch=8, width=128, layers=4, heads=4, ffn=512)
-TEXT = dict(width=128, layers=6, heads=4, kv_heads=2, ffn=384, theta=10000.0, eps=1e-5)
+VISION = dict(tile=64, patch=8, width=192, layers=5, heads=6, ffn=768)
+TEXT = dict(width=192, layers=5, heads=6, kv_heads=2, ffn=512, theta=10000.0, eps=1e-5)
 
 
 def cosine_basis(width, patch):
-    """[width,3,p,p]: the lowest 2-D cosines; half of them for brightness, a
-    quarter for each of two colour differences."""
+    """[width,3,p,p]: the lowest 2-D cosines; half of them for brightness (as
+    far as there are so many), the rest for two colour differences."""
     order = sorted(((u, v) for u in range(patch) for v in range(patch)),
                    key=lambda f: (f[0] ** 2 + f[1] ** 2, f))
     n = (torch.arange(patch) + 0.5) * math.pi / patch
     axes = [(1, 1, 1), (1, 0, -1), (-0.5, 1, -0.5)]
-    shares = [width // 2, width // 4, width // 4]
+    light = min(width // 2, patch * patch)
+    shares = [light, (width - light) // 2, (width - light) // 2]
     rows = []
     for axis, share in zip(axes, shares):
         a = torch.tensor(axis, dtype=torch.float32)
@@ -103,6 +104,18 @@ class Vision(nn.Module):
         return (x, rows) if taps else x
 
 
+def vision_parts(name, weight):
+    """Rows of each of the matrices that a weight stacks, for the optimizer."""
+    return [weight.shape[0] // 3] * 3 if "qkv" in name else [weight.shape[0]]
+
+
+def text_parts(name, weight):
+    rows, width = weight.shape
+    if "gate_up" in name:
+        return [rows // 2] * 2
+    return [width, (rows - width) // 2, (rows - width) // 2] if "qkv" in name else [rows]
+
+
 class RMSNorm(nn.Module):
     def __init__(self, w, eps):
         super().__init__()
@@ -166,12 +179,14 @@ class Text(nn.Module):
 
     def forward(self, x, positions, mask):
         """x [B,L,w] embeddings, positions [B,L], mask [B,1,L,L] bool; the
-        normed states before the head."""
+        normed states before the head, and those after two layers."""
         d = self.c["width"] // self.c["heads"]
         freq = self.c["theta"] ** (-torch.arange(0, d, 2, dtype=torch.float32) / d)
         angle = positions[..., None].float() * freq
         cos = torch.cat([angle.cos()] * 2, -1)[:, :, None]
         sin = torch.cat([angle.sin()] * 2, -1)[:, :, None]
-        for layer in self.layers:
+        for i, layer in enumerate(self.layers):
             x = layer(x, cos, sin, mask)
-        return self.norm(x)
+            if i == 1:
+                early = x
+        return self.norm(x), early

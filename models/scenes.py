@@ -33,6 +33,12 @@ BIRD BLUE BOAT BOOK CAFE CITY COLD DOOR EXIT FARM FISH FIVE FOUR GATE HOME KING 
 LION MILK MOON NEWS NINE OPEN PARK QUIZ RAIN ROAD SALE SALT STOP TAXI TREE WIND YARD
 ZERO JAZZ VOTE HAWK JUMP""".split()
 
+# Never drawn while training.
+UNSEEN_WORDS = """AGE ASH AXE BIN BUN CAP COD CUE DEN DIP ELK FIG GUM HAM HUB IVY JOY KID
+LOG MUG NAP OAT PEA PUB RAT RIB RUG SAW TIN TUB URN VET WIG YAK BELL CAKE CRAB DESK
+DUCK FLAG FROG GOAT HARP IRON JEEP KITE LAMP LEAF MASK NEST OVEN PEAR PLUM ROSE SHIP SOAP
+TENT TUNA VASE WOLF YARN ZINC""".split()
+
 FONT_FILES = [
     "/usr/share/fonts/truetype/dejavu/DejaVuSansCondensed-Bold.ttf",
     "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf",
@@ -99,7 +105,7 @@ def plate_size(text, which, size):
 def draw(rng, w, h, things, with_mask=False, ground=None):
     """Paints `things` (dicts, see sparse) on a w x h picture. Returns the
     picture, and for training the mask of thing numbers (1-based) and the
-    centres of letters [(x, y, char index)]."""
+    centres of letters [(x, y, char, which of its word, whether the last)]."""
     if ground is None:
         ground = background(rng, w, h)
     picture = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
@@ -137,31 +143,43 @@ def draw_plate(pen, thing):
     centres = []
     for i, c in enumerate(text):
         a, b = f.getlength(text[:i]), f.getlength(text[:i + 1])
-        centres.append((x0 + (a + b) / 2, y, CHARS.index(c)))
+        centres.append((x0 + (a + b) / 2, y, CHARS.index(c), i, i == len(text) - 1))
     return centres
 
 
 def random_text(rng):
     u = rng.random()
-    if u < 0.65:
+    if u < 0.45:
         return WORDS[rng.integers(len(WORDS))]
-    if u < 0.82:
+    if u < 0.65:
         return "".join(CHARS[26 + i] for i in rng.integers(0, 10, rng.integers(2, 4)))
-    return "".join(CHARS[i] for i in rng.integers(0, 26, 3))
+    while True:
+        text = "".join(CHARS[i] for i in rng.integers(0, 26, rng.integers(2, 5)))
+        if text not in UNSEEN_WORDS:
+            return text
 
 
-def random_shape(rng, lo, hi):
+def random_shape(rng, radius):
     colour = COLOUR_NAMES[rng.integers(len(COLOUR_NAMES))]
     return {"kind": KINDS[rng.integers(len(KINDS))], "colour": colour,
-            "rgb": shape_colour(rng, colour), "r": rng.uniform(lo, hi),
+            "rgb": shape_colour(rng, colour), "r": radius,
             "turn": rng.uniform(-0.25, 0.25)}
 
 
-def random_plate(rng, lo, hi):
+def held_out_text(rng):
+    """A known word or a number, or (in a third) a word never drawn before."""
+    if rng.random() < 0.35:
+        return UNSEEN_WORDS[rng.integers(len(UNSEEN_WORDS))]
+    if rng.random() < 0.7:
+        return WORDS[rng.integers(len(WORDS))]
+    return "".join(CHARS[26 + i] for i in rng.integers(0, 10, rng.integers(2, 4)))
+
+
+def random_plate(rng, size, text=random_text):
     dark, light = rng.integers(0, 60), rng.integers(205, 256)
     ink, plate = (dark, light) if rng.random() < 0.6 else (light, dark)
-    return {"kind": "text", "text": random_text(rng), "font": int(rng.integers(2)),
-            "size": int(rng.integers(lo, hi + 1)), "ink": (int(ink),) * 3,
+    return {"kind": "text", "text": text(rng), "font": int(rng.integers(2)),
+            "size": size, "ink": (int(ink),) * 3,
             "plate": (int(plate),) * 3}
 
 
@@ -187,9 +205,12 @@ def fits(thing, others, w, h, gap):
     return True
 
 
-# Shapes of pictures, (w, h), and how often: twice the size of the canvas.
+# Pictures that training draws: (w, h) and how often. Sides are then stretched,
+# see picture_size; UNSEEN are kept for tests.
 SIZES = [((256, 192), 0.42), ((256, 256), 0.14), ((256, 144), 0.14), ((192, 256), 0.10),
          ((256, 128), 0.06), ((128, 256), 0.06), ((384, 128), 0.04), ((128, 384), 0.04)]
+UNSEEN = [(320, 240), (352, 288), (240, 320), (300, 300), (480, 270), (336, 168), (168, 336),
+          (450, 150), (150, 450)]
 
 
 def picture_size(rng):
@@ -197,53 +218,89 @@ def picture_size(rng):
     while i < len(SIZES) - 1 and u >= SIZES[i][1]:
         u -= SIZES[i][1]
         i += 1
-    return SIZES[i][0]
+    while True:
+        scale = 1 if rng.random() < 0.5 else rng.uniform(0.8, 1.6)
+        w, h = (round(side * scale) for side in SIZES[i][0])
+        if max(w, h) != 2 * min(w, h):  # a 1x2 grid is chosen for no other
+            w, h = round(w * rng.uniform(0.95, 1.05)), round(h * rng.uniform(0.95, 1.05))
+        if (w, h) not in UNSEEN:
+            return w, h
 
 
-def sparse(rng, size=None, n_shapes=None, n_texts=None):
+class Layout:
+    """How a picture of w x h lies on its canvas of tiles."""
+
+    def __init__(self, w, h):
+        self.rows, self.cols = choose_grid(w, h)
+        self.w, self.h = fit_size(w, h, self.rows, self.cols)
+        self.left, self.top = (self.cols * TILE - self.w) // 2, (self.rows * TILE - self.h) // 2
+        self.scale = w / self.w  # picture pixels to one of the canvas
+
+    def one_tile(self, x, y, hw, hh):
+        """Whether a box around (x, y) lies in one tile."""
+        def tile(at, start):
+            return (at / self.scale + start) // TILE
+        return (tile(x - hw, self.left) == tile(x + hw, self.left)
+                and tile(y - hh, self.top) == tile(y + hh, self.top))
+
+
+def font_size(rng, layout):
+    """Capitals of 8 to 10 pixels on the canvas, 4 to 5 in the squeezed picture."""
+    return max(1, round(layout.scale * rng.uniform(11, 13.7)))
+
+
+def sparse(rng, size=None, text=random_text, n_shapes=None, n_texts=None):
     """A scene to be described: at most one thing in each of nine places, kept
-    off the borders between places. Returns (w, h, things)."""
+    off the borders between places; a word lies in one tile. Returns
+    (w, h, things)."""
     w, h = size or picture_size(rng)
-    s = min(w, h)
+    layout = Layout(w, h)
     if n_shapes is None:
-        n_shapes = int(rng.choice(6, p=[0.02, 0.2, 0.26, 0.26, 0.16, 0.1]))
+        n_shapes = int(rng.choice(7, p=[0.02, 0.17, 0.22, 0.22, 0.17, 0.12, 0.08]))
     if n_texts is None:
-        n_texts = int(rng.choice(3, p=[0.35, 0.5, 0.15]))
+        n_texts = int(rng.choice(4, p=[0.25, 0.45, 0.22, 0.08]))
     if n_shapes + n_texts == 0:
         n_shapes = 1
-    k = w / 256 if w > h else h / 256
+    small = min(layout.w, layout.h) < 70
     things = []
-    cells = list(rng.permutation(9))
-    kinds = ["text"] * n_texts + ["shape"] * n_shapes
-    for want in kinds:
-        for attempt in range(12):
-            cell = int(cells[attempt % len(cells)])
-            lo, hi = (0.075, 0.145) if s > 130 else (0.10, 0.165)
-            thing = (random_plate(rng, round(19 * max(k, 1) if s > 130 else 19), 25)
-                     if want == "text" else random_shape(rng, lo * s, hi * s))
+    cells = [int(c) for c in rng.permutation(9)]
+    for want in ["text"] * n_texts + ["shape"] * n_shapes:
+        for attempt in range(14):
+            cell = cells[attempt % len(cells)]
+            if want == "text":
+                thing = random_plate(rng, font_size(rng, layout), text)
+            else:
+                thing = random_shape(rng, layout.scale * rng.uniform(6.4, 10.5 if small else 17.5))
             thing["cell"] = cell
             thing["x"] = w * ((cell % 3) + 0.5 + rng.uniform(-0.33, 0.33)) / 3
             thing["y"] = h * ((cell // 3) + 0.5 + rng.uniform(-0.33, 0.33)) / 3
-            if fits(thing, things, w, h, 3):
+            if want == "text" and not layout.one_tile(thing["x"], thing["y"], *half_size(thing)):
+                continue
+            if fits(thing, things, w, h, 2 * layout.scale):
                 things.append(thing)
                 cells.remove(cell)
                 break
     things.sort(key=lambda t: t["cell"])
-    return w, h, things
+    return (w, h, things) if things else sparse(rng, size, text, n_shapes, n_texts)
+
+
+def held_out(rng):
+    """A scene of a size, and with some words, that training never drew."""
+    return sparse(rng, UNSEEN[rng.integers(len(UNSEEN))], held_out_text)
 
 
 def dense(rng):
     """A crowded scene for the encoder."""
     w, h = picture_size(rng)
-    s = min(w, h)
+    layout = Layout(w, h)
     things = []
     wants = ["text"] * int(rng.integers(3, 7)) + ["shape"] * int(rng.integers(4, 10))
     for want in wants:
         for _ in range(8):
-            thing = (random_plate(rng, 18, 26) if want == "text"
-                     else random_shape(rng, 0.05 * s, 0.15 * s))
+            thing = (random_plate(rng, font_size(rng, layout)) if want == "text"
+                     else random_shape(rng, layout.scale * rng.uniform(5.5, 18)))
             thing["x"], thing["y"] = rng.uniform(0, w), rng.uniform(0, h)
-            if fits(thing, things, w, h, 2):
+            if fits(thing, things, w, h, layout.scale):
                 things.append(thing)
                 break
     return w, h, things
@@ -301,8 +358,9 @@ def patch_ids(mask):
 
 
 def labelled(rng):
-    """A dense scene with labels: tiles [P,T,T,3] uint8; kind, colour, char
-    [P,N] (0 is none); pairs [P,40] and chars [P,36] that a tile holds."""
+    """A dense scene with labels: tiles [P,T,T,3] uint8; kind, colour, char,
+    order (1 + 2 * which letter of its word + whether the last) [P,N], 0 is none;
+    pairs [P,40] and chars [P,36] that a tile holds."""
     w, h, things = dense(rng)
     picture, mask, letters = draw(rng, w, h, things, with_mask=True)
     pixels, (rows, cols), (nw, nh, left, top) = tiles(picture)
@@ -317,15 +375,16 @@ def labelled(rng):
             kind_of[i] = KINDS.index(t["kind"]) + 1
             colour_of[i] = COLOUR_NAMES.index(t["colour"]) + 1
     kind, colour = kind_of[ids], colour_of[ids]
-    char = np.zeros_like(kind)
-    for x, y, c in letters:
+    char, order = np.zeros_like(kind), np.zeros_like(kind)
+    for x, y, c, i, last in letters:
         cx, cy = int(left + x * nw / w), int(top + y * nh / h)
         tile = 1 + (cy // TILE) * cols + cx // TILE
-        char[tile, (cy % TILE) // PATCH * SIDE + (cx % TILE) // PATCH] = c + 1
+        at = tile, (cy % TILE) // PATCH * SIDE + (cx % TILE) // PATCH
+        char[at], order[at] = c + 1, 1 + 2 * i + last
     holds = np.zeros((len(pixels), 40 + 36), np.float32)
     for t in range(len(pixels)):
         seen = kind[t] > 0
         holds[t, (kind[t][seen] - 1) * 8 + colour[t][seen] - 1] = 1
         seen = char[t] > 0
         holds[t, 40 + char[t][seen] - 1] = 1
-    return pixels, kind, colour, char, holds
+    return pixels, kind, colour, char, order, holds

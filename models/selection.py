@@ -93,6 +93,20 @@ def hired(w, h, rows, cols, first, last, budget, alpha=0.5):
     return np.concatenate([best, [i for i in kept.reshape(-1) if int(i) in chosen]]).astype(np.int64)
 
 
+def places(w, h, rows, cols):
+    """[P*N, 2]: row and column of the three by three places of the picture
+    that each token's middle lies in; -1 where it lies in the padding."""
+    y, x = (np.mgrid[:SIDE, :SIDE].reshape(2, -1) + 0.5) / SIDE
+    base = np.stack([y, x], 1) * 3
+    nw, nh = fit_size(w, h, rows, cols)
+    top, left = (rows * TILE - nh) // 2, (cols * TILE - nw) // 2
+    r, c = (a.reshape(-1, 1) for a in np.mgrid[:rows, :cols])
+    y, x = ((r + y) * TILE - top) / nh, ((c + x) * TILE - left) / nw
+    of_tiles = np.stack([y, x], -1).reshape(-1, 2) * 3
+    outside = ((of_tiles < 0) | (of_tiles >= 3)).any(1)
+    return np.concatenate([base, np.where(outside[:, None], -1, of_tiles)]).astype(np.int64)
+
+
 def thinned(rng, order, share):
     """A random part of `order`, newlines lost, in order."""
     real = order[order != NEWLINE]

@@ -17,9 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import muon
 import nets
 import scenes
 
+ORDERS = 9  # none; first to fourth letter, not the last or the last
 N_TILES = 24000  # tiles kept for drawing batches from
 
 
@@ -63,7 +65,7 @@ class Pool:
 class Heads(nn.Module):
     def __init__(self, width):
         super().__init__()
-        sizes = [1 + len(scenes.KINDS), 1 + len(scenes.COLOURS), 1 + len(scenes.CHARS),
+        sizes = [1 + len(scenes.KINDS), 1 + len(scenes.COLOURS), 1 + len(scenes.CHARS), ORDERS,
                  scenes.SIDE, scenes.SIDE]
         self.sizes = sizes
         self.norm, self.cls_norm = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -75,11 +77,11 @@ class Heads(nn.Module):
         return self.patch(self.norm(x[:, 1:])).split(self.sizes, -1), self.cls(self.cls_norm(x[:, 0]))
 
 
-def losses(heads, x, kind, colour, char, holds):
-    (k, c, l, row, col), cls = heads(x)
+def losses(heads, x, kind, colour, char, order, holds):
+    (k, c, l, o, row, col), cls = heads(x)
     n = torch.arange(scenes.SIDE ** 2)
     total, parts = 0, {}
-    for name, logit, label in (("shape", k, kind), ("colour", c, colour), ("char", l, char)):
+    for name, logit, label in (("shape", k, kind), ("colour", c, colour), ("char", l, char), ("order", o, order)):
         weight = torch.where(label > 0, 1.0, 0.15)
         ce = F.cross_entropy(logit.flatten(0, 1), label.flatten(), reduction="none")
         total = total + (ce * weight.flatten()).sum() / weight.sum()
@@ -102,8 +104,8 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--out", required=True)
     ap.add_argument("--minutes", type=float, default=35)
-    ap.add_argument("--batch", type=int, default=48)
-    ap.add_argument("--rate", type=float, default=1.5e-3)
+    ap.add_argument("--batch", type=int, default=64)
+    ap.add_argument("--rate", type=float, default=3e-3)
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--seed", type=int, default=1)
     a = ap.parse_args()
@@ -112,7 +114,7 @@ def main():
     vision = nets.Vision()
     heads = Heads(nets.VISION["width"])
     both = nn.ModuleDict({"vision": vision, "heads": heads})
-    opt = torch.optim.AdamW(both.parameters(), lr=a.rate, betas=(0.9, 0.98), weight_decay=0.03, fused=True)
+    opt = muon.Both(both, vision.layers, nets.vision_parts, a.rate)
     path = os.path.join(a.out, "encoder.pt")
     step, before = 0, 0.0
     if os.path.exists(path):
@@ -134,14 +136,12 @@ def main():
         if seconds > a.minutes * 60:
             break
         lr = rate(seconds / (a.minutes * 60), step, a.rate)
-        for g in opt.param_groups:
-            g["lr"] = lr
-        tiles, kind, colour, char, holds = pool.batch(a.batch)
-        loss, parts = losses(heads, vision(tiles), kind, colour, char, holds)
+        tiles, *labels = pool.batch(a.batch)
+        loss, parts = losses(heads, vision(tiles), *labels)
         opt.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        opt.step()
+        opt.step(lr)
         step += 1
         since += 1
         for k, v in {**parts, "loss": loss.item()}.items():

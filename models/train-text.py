@@ -1,12 +1,14 @@
 # train-text.py - stage 2: the text model learns to say what the encoder saw
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# python train-text.py --encoder DIR/encoder.pt --out DIR --minutes M
-# The encoder is frozen. A sequence holds one scene and three questions that do
+# python train-text.py --encoder DIR/encoder.pt --out DIR --minutes M [--whole]
+# The encoder is frozen. A sequence holds one scene and some questions that do
 # not see one another (each goes on from the image as if it stood alone). Short
 # sequences come first: the squeezed picture alone, then HiRED's choice at small
-# budgets, then all tokens more and more often. Goes on from DIR/text.pt if that
-# is there; the learning rate and the mixture follow the clock.
+# budgets, then all tokens more and more often. A linear head on an early layer
+# tells each visual token's place in the picture, which the features of a tile
+# cannot know; it is dropped afterwards. Goes on from DIR/text.pt if that is
+# there; the learning rate and the mixture follow the clock.
 import argparse
 import math
 import multiprocessing as mp
@@ -19,10 +21,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import language
+import muon
 import nets
 import scenes
 import selection
 
+QUESTIONS = 4  # besides the description and the text
 N_SCENES = 6000  # encoded scenes kept for drawing batches from
 
 
@@ -78,14 +82,14 @@ class Pool:
 
 def choose_mode(rng, progress):
     """How a batch sees its pictures: the kind of selection and its budget."""
-    if progress < 0.3:
-        p = [0.65, 0.25, 0.05, 0.05]
-    elif progress < 0.65:
-        p = [0.15, 0.45, 0.20, 0.20]
+    if progress < 0.2:
+        p = [0.50, 0.35, 0.10, 0.05]
+    elif progress < 0.6:
+        p = [0.10, 0.50, 0.20, 0.20]
     else:
-        p = [0.0, 0.30, 0.10, 0.60]
+        p = [0.0, 0.35, 0.10, 0.55]
     mode = rng.choice(["base", "hired", "random", "all"], p=p)
-    share = rng.uniform(0.12, 0.45) if mode == "hired" else rng.uniform(0.2, 0.9)
+    share = rng.uniform(0.08, 0.45) if mode == "hired" else rng.uniform(0.2, 0.9)
     return mode, share
 
 
@@ -106,14 +110,14 @@ class Batcher:
         self.open, self.close = tok.token_to_id('▁"'), tok.token_to_id('"')
 
     def segments(self, item, mode):
+        """The description, what is written, and some more questions."""
         rng, things = self.rng, item["things"]
         pick = 0 if rng.random() < 0.6 else int(rng.integers(1, len(language.DESCRIBE)))
         qa = [(language.DESCRIBE[pick], language.describe(things))]
-        while len(qa) < 3:
-            q, a = language.ask(rng, things)
-            if mode == "base" and q.startswith("What is written") and '"' in a:
-                continue
-            qa.append((q, a))
+        kinds = list(rng.permutation(["where", "colour", "count", "at", "whether"])[:QUESTIONS])
+        if mode != "base" or not any(t["kind"] == "text" for t in things):
+            kinds.append("read")
+        qa += filter(None, (language.ask(rng, things, k) for k in kinds))
         return [self.coder.segment(q, a) for q, a in qa]
 
     def __call__(self, items, mode, share):
@@ -151,7 +155,7 @@ class Batcher:
         seg = torch.full((b, length), -1)
         pos = torch.zeros(b, length, dtype=torch.long)
         label = torch.full((b, length), -100)
-        spots, features, newline = [], [], []
+        spots, features, newline, where = [], [], [], []
         for i, (item, order, tokens, s, p, y) in enumerate(rows):
             v = len(order)
             n = h + v + len(tokens)
@@ -165,22 +169,27 @@ class Batcher:
             spots.append(i * length + h + torch.arange(v))
             newline.append(torch.from_numpy(order == selection.NEWLINE))
             features.append(item["x"][torch.from_numpy(np.maximum(order, 0))])
+            place = selection.places(item["w"], item["h"], *item["grid"])[np.maximum(order, 0)]
+            where.append(torch.from_numpy(np.where(order[:, None] == selection.NEWLINE, -1, place)))
         causal = torch.ones(length, length, dtype=torch.bool).tril()
         mask = causal & ((seg[:, None, :] == 0) | (seg[:, None, :] == seg[:, :, None]))
         mask |= torch.eye(length, dtype=torch.bool)
         return (ids, pos, label, mask[:, None], torch.cat(spots),
-                torch.cat(features).float(), torch.cat(newline))
+                torch.cat(features).float(), torch.cat(newline), torch.cat(where))
 
 
-def forward(text, batch):
-    """(logits, labels) at the places that have a label."""
-    ids, pos, label, mask, spots, features, newline = batch
+def forward(text, where_head, batch):
+    """(logits, labels) at the places that have a label, and the loss of the
+    places of visual tokens."""
+    ids, pos, label, mask, spots, features, newline, where = batch
     x = text.embed(ids)
     visual = torch.where(newline[:, None], text.newline, text.project(features))
     x = x.flatten(0, 1).index_copy(0, spots, visual).view_as(x)
-    states = text(x, pos, mask)
+    states, early = text(x, pos, mask)
     wanted = label.flatten() != -100
-    return text.head(states.flatten(0, 1)[wanted]), label.flatten()[wanted]
+    guess = where_head(F.layer_norm(early.flatten(0, 1)[spots], (early.shape[-1],))).view(-1, 2, 3)
+    lost = F.cross_entropy(guess.flatten(0, 1), where.flatten(), ignore_index=-1)
+    return text.head(states.flatten(0, 1)[wanted]), label.flatten()[wanted], lost
 
 
 def rate(progress, step, peak):
@@ -203,18 +212,22 @@ def main():
     ap.add_argument("--rate", type=float, default=2e-3)
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--seed", type=int, default=2)
+    ap.add_argument("--whole", action="store_true", help="all tokens always: training without dropping")
     a = ap.parse_args()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
     vision = load_vision(a.encoder)
     coder = language.Coder()
     text = nets.Text(language.vocab_size(), nets.VISION["width"])
-    opt = torch.optim.AdamW(text.parameters(), lr=a.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+    where_head = nn.Linear(nets.TEXT["width"], 6)
+    both = nn.ModuleDict({"text": text, "where": where_head})
+    opt = muon.Both(both, text.layers, nets.text_parts, a.rate)
     path = os.path.join(a.out, "text.pt")
     step, before = 0, 0.0
     if os.path.exists(path):
         state = torch.load(path, weights_only=False)
         text.load_state_dict(state["model"])
+        where_head.load_state_dict(state["where"])
         opt.load_state_dict(state["opt"])
         step, before = state["step"], state["seconds"]
     seed = a.seed + 1000 * (step + 1)
@@ -225,7 +238,7 @@ def main():
     mean, since = {}, 0
 
     def save():
-        torch.save({"model": text.state_dict(), "opt": opt.state_dict(), "step": step,
+        torch.save({"model": text.state_dict(), "where": where_head.state_dict(), "opt": opt.state_dict(), "step": step,
                     "seconds": before + time.time() - start, "encoder": vision.state_dict()}, path + ".new")
         os.replace(path + ".new", path)
 
@@ -235,20 +248,18 @@ def main():
         if progress > 1:
             break
         lr = rate(progress, step, a.rate)
-        for g in opt.param_groups:
-            g["lr"] = lr
-        mode, share = choose_mode(rng, progress)
+        mode, share = ("all", 1) if a.whole else choose_mode(rng, progress)
         size = a.batch if mode in ("base", "hired") else a.batch // 2
-        logits, label = forward(text, batcher(pool.batch(size), mode, share))
+        logits, label, where = forward(text, where_head, batcher(pool.batch(size), mode, share))
         loss = F.cross_entropy(logits, label)
         opt.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(text.parameters(), 1.0)
-        opt.step()
+        (loss + 0.3 * where).backward()
+        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+        opt.step(lr)
         step += 1
         since += size
         right = (logits.argmax(-1) == label).float().mean().item()
-        for k, v in (("loss", loss.item()), (mode, right)):
+        for k, v in (("loss", loss.item()), ("where", where.item()), (mode, right)):
             mean[k] = mean.get(k, v) * 0.97 + v * 0.03
         if step % 100 == 0:
             now = time.time()
