@@ -212,7 +212,8 @@ test_require (void)
   g_assert_nonnull (strstr (error->message, "is I64"));
   g_clear_error (&error);
   g_assert_null (vlm_weights_require (weights, &error, "text.b", 1, 2));
-  g_assert_nonnull (strstr (error->message, "tensor language_model.model.b of shape [2]"));
+  g_assert_nonnull (
+      strstr (error->message, "tensor language_model.model.b of shape [2]"));
   folder_remove (folder);
 }
 

@@ -142,9 +142,8 @@ is_same (const CudaPlan *a, const CudaPlan *b)
 {
   return a->n == b->n && a->rows == b->rows && a->cols == b->cols &&
          a->type == b->type && a->out == b->out &&
-         a->x_alignment == b->x_alignment &&
-         a->y_alignment == b->y_alignment && a->has_bias == b->has_bias &&
-         a->adds == b->adds;
+         a->x_alignment == b->x_alignment && a->y_alignment == b->y_alignment &&
+         a->has_bias == b->has_bias && a->adds == b->adds;
 }
 
 static void
