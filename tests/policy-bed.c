@@ -90,3 +90,17 @@ fill_scores (float *last, int P, int N, int modulus, gboolean constant)
     for (int j = 0; j < N; j++)
       last[t * N + j] = constant ? 1 : (float) (factor[t] * (j + 1) % modulus);
 }
+
+gboolean
+eligible (const VlmTileGeometry *g, int id)
+{
+  int S = g->side, N = S * S, t = id / N, j = id % N;
+  int y0, h, x0, w, y, x;
+
+  if (t == 0)
+    return TRUE;
+  vlm_tile_kept (g, &y0, &h, &x0, &w);
+  y = (t - 1) / g->cols * S + j / S;
+  x = (t - 1) % g->cols * S + j % S;
+  return y >= y0 && y < y0 + h && x >= x0 && x < x0 + w;
+}

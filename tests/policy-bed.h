@@ -44,3 +44,6 @@ void check_list (const char *expected, const int *found, int n);
 /* last[P,N] (P at most 5): multiples modulo a prime, so that no two tokens of
  * a tile are equal; or all ones. */
 void fill_scores (float *last, int P, int N, int modulus, gboolean constant);
+
+/* Whether a token is not padding. */
+gboolean eligible (const VlmTileGeometry *g, int id);

@@ -21,18 +21,6 @@ compare_candidates (gconstpointer a, gconstpointer b)
                               : p->id - q->id;
 }
 
-static gboolean
-in_picture (const VlmTileGeometry *g, int id)
-{
-  int S = g->side, t = id / (S * S), j = id % (S * S);
-  int y0, h, x0, w, y, x;
-
-  vlm_tile_kept (g, &y0, &h, &x0, &w);
-  y = (t - 1) / g->cols * S + j / S;
-  x = (t - 1) % g->cols * S + j % S;
-  return y >= y0 && y < y0 + h && x >= x0 && x < x0 + w;
-}
-
 /* Marks n of tile 0: the best, its neighbours made less, and again. */
 static void
 mark_base (const VlmPolicyInput *input, int n, gboolean *kept)
@@ -73,7 +61,7 @@ mark_tiles (const VlmPolicyInput *input, int n, gboolean *kept)
   for (int id = N; id < P * N; id++) {
     Candidate c = { (float) weight[id / N] * input->cls_last[id], id };
 
-    if (in_picture (g, id))
+    if (eligible (g, id))
       g_array_append_val (list, c);
   }
   g_array_sort (list, compare_candidates);
@@ -97,7 +85,7 @@ check_picture (GRand *rand, int side, int h, int w, double budget)
   for (int id = 0; id < P * N; id++)
     last[id] = (float) g_rand_double_range (rand, 0.01, 1);
   for (int id = N; id < P * N; id++)
-    sum += in_picture (&g, id);
+    sum += eligible (&g, id);
   run_policy (policy, &input, &o);
   wanted = MIN ((int) ((budget <= 1 ? budget * P * N : budget) + 1e-6), sum);
   g_assert_cmpint (o.selection.n, ==, wanted);

@@ -63,20 +63,6 @@ test_area (void)
 
 /* ---- properties ---- */
 
-static gboolean
-eligible (const VlmTileGeometry *g, int id)
-{
-  int S = g->side, N = S * S, t = id / N, j = id % N;
-  int y0, h, x0, w, y, x;
-
-  if (t == 0)
-    return TRUE;
-  vlm_tile_kept (g, &y0, &h, &x0, &w);
-  y = (t - 1) / g->cols * S + j / S;
-  x = (t - 1) % g->cols * S + j % S;
-  return y >= y0 && y < y0 + h && x >= x0 && x < x0 + w;
-}
-
 /* Place of a token in the sequence of all tokens. */
 static int
 place (const VlmTileGeometry *g, int id)
