@@ -6,7 +6,7 @@
 # packages that are not installed are named and fetched.
 
 build_packages="meson ninja-build gcc g++ pkg-config libglib2.0-dev
- libjson-glib-dev libdnnl-dev libcairo2-dev libgstreamer1.0-dev
+ libjson-glib-dev libdnnl-dev libpango1.0-dev libgstreamer1.0-dev
  libgstreamer-plugins-base1.0-dev"
 run_packages="gstreamer1.0-tools gstreamer1.0-plugins-base
  gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly

@@ -21,9 +21,10 @@ struct Describe {
   GstElement *pipeline, *source, *vlm;
   gboolean terminal; /* progress is shown */
   gboolean progress_shown;
+  GPtrArray *frames; /* of GstSample: the last frame of each policy */
   /* the input at hand */
-  const char *input;
-  gint still; /* atomic: a picture, not a video */
+  const char *input, *policy; /* policy: NULL unless there are several */
+  gint still;                 /* atomic: a picture, not a video */
   gboolean linked;
   int n_captions;
   /* the newest described frame, for the picture; the streaming thread's */
@@ -85,6 +86,8 @@ print_text (Describe *d, const GstStructure *caption)
   gboolean still = g_atomic_int_get (&d->still);
   if (d->options->inputs[1] && (still || d->n_captions == 0))
     printf (still ? "%s: " : "%s:\n", d->input);
+  if (d->policy)
+    printf ("%s: ", d->policy);
   if (!still && GST_CLOCK_TIME_IS_VALID (time))
     printf ("%u:%02u:%02u.%u  ", (guint) (time / (3600 * GST_SECOND)),
         (guint) (time / (60 * GST_SECOND) % 60),
@@ -207,7 +210,6 @@ set_properties (Describe *d, GError **error)
   } known[] = {
     { "model-path", o->model },
     { "prompt", o->prompt },
-    { "policy", o->policy },
     { "token-budget", o->token_budget },
     { "max-tokens", o->max_tokens },
   };
@@ -246,6 +248,8 @@ describe_new (const DescribeOptions *options, GError **error)
   g_autoptr (Describe) d = g_new0 (Describe, 1);
   g_mutex_init (&d->lock);
   d->options = options;
+  d->frames =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) gst_sample_unref);
   d->terminal = isatty (STDERR_FILENO);
   d->pipeline = gst_object_ref_sink (gst_pipeline_new (NULL));
   d->vlm = make ("hiredvlm", error);
@@ -270,6 +274,7 @@ describe_free (Describe *d)
   gst_element_set_state (d->pipeline, GST_STATE_NULL);
   gst_object_unref (d->pipeline);
   g_clear_pointer (&d->frame, gst_sample_unref);
+  g_ptr_array_unref (d->frames);
   g_mutex_clear (&d->lock);
   g_free (d);
 }
@@ -370,7 +375,7 @@ wait_for_end (Describe *d, GError **warning, GError **error)
   clear_progress (d);
 }
 
-gboolean
+static gboolean
 describe_input (Describe *d, const char *input, GError **error)
 {
   g_autoptr (GError) warning = NULL, failure = NULL;
@@ -397,16 +402,46 @@ describe_input (Describe *d, const char *input, GError **error)
   return d->n_captions > 0 && !(error && *error);
 }
 
-gboolean
-describe_picture (Describe *d, GError **error)
+/* ---- all of it ---- */
+
+/* All inputs by one policy; keeps the last described frame. */
+static gboolean
+describe_inputs (Describe *d, const char *policy, GError **error)
 {
-  if (!d->frame) {
-    g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED,
-        "%s was not drawn: no described frame is at hand.",
-        d->options->picture);
+  if (policy && !describe_set_property (d->vlm, "policy", policy, error))
     return FALSE;
+  for (char **input = d->options->inputs; *input; input++)
+    if (!describe_input (d, *input, error))
+      return FALSE;
+  if (d->frame)
+    g_ptr_array_add (d->frames, g_steal_pointer (&d->frame));
+  return TRUE;
+}
+
+static gboolean
+draw (Describe *d, GError **error)
+{
+  const char *file = d->options->picture;
+  if (!file)
+    return TRUE;
+  if (d->frames->len)
+    return describe_draw (
+        (GstSample *const *) d->frames->pdata, d->frames->len, file, error);
+  g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED,
+      "%s was not drawn: no described frame is at hand.", file);
+  return FALSE;
+}
+
+gboolean
+describe_run (Describe *d, GError **error)
+{
+  char **policies = d->options->policies;
+  if (!policies)
+    return describe_inputs (d, NULL, error) && draw (d, error);
+  for (char **policy = policies; *policy; policy++) {
+    d->policy = policies[1] ? *policy : NULL;
+    if (!describe_inputs (d, *policy, error))
+      return FALSE;
   }
-  GstBuffer *buffer = gst_sample_get_buffer (d->frame);
-  return describe_draw (d->frame, gst_vlm_buffer_get_caption (buffer),
-      d->options->picture, error);
+  return draw (d, error);
 }

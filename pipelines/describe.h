@@ -8,7 +8,8 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  char *model, *prompt, *policy, *token_budget, *max_tokens, *picture;
+  char *model, *prompt, *token_budget, *max_tokens, *picture;
+  char **policies; /* described by each in turn; NULL: the element's */
   char **set;      /* PROPERTY=VALUE, or NULL */
   double interval; /* seconds, negative: the element's */
   gboolean json, detail;
@@ -23,11 +24,10 @@ typedef struct Describe Describe;
 Describe *describe_new (const DescribeOptions *options, GError **error);
 void describe_free (Describe *describe);
 
-/* Describes one file or URI and prints its captions as they come. */
-gboolean describe_input (Describe *describe, const char *input, GError **error);
-
-/* Draws the last described frame, if a picture was asked for. */
-gboolean describe_picture (Describe *describe, GError **error);
+/* Describes every input, by every policy, and prints the captions as they come.
+ * Draws what each policy kept of the last described frame, if a picture was
+ * asked for. */
+gboolean describe_run (Describe *describe, GError **error);
 
 /* ---- describe-properties.c ---- */
 
@@ -38,10 +38,11 @@ gboolean describe_set_property (
 
 /* ---- describe-draw.c ---- */
 
-/* Writes a PNG: the squeezed picture and the grid of tiles, with the patches
- * that `caption` (with its detail fields) does not keep darkened. */
-gboolean describe_draw (GstSample *frame, const GstStructure *caption,
-    const char *file, GError **error);
+/* Writes a PNG of n described frames, buffers that carry a caption with its
+ * detail fields. Of each the squeezed picture and the grid of tiles, with the
+ * patches that are not kept darkened, and the caption. */
+gboolean describe_draw (
+    GstSample *const *frames, guint n, const char *file, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Describe, describe_free)
 

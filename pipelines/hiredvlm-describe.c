@@ -15,7 +15,7 @@ options_clear (DescribeOptions *options)
 {
   g_free (options->model);
   g_free (options->prompt);
-  g_free (options->policy);
+  g_strfreev (options->policies);
   g_free (options->token_budget);
   g_free (options->max_tokens);
   g_free (options->picture);
@@ -26,13 +26,16 @@ options_clear (DescribeOptions *options)
 static gboolean
 parse (DescribeOptions *options, int *argc, char ***argv, GError **error)
 {
+  g_autofree char *policies = NULL;
   const GOptionEntry entries[] = {
     { "model", 'm', 0, G_OPTION_ARG_FILENAME, &options->model,
         "Model folder (default: the shipped one)", "FOLDER" },
     { "prompt", 'p', 0, G_OPTION_ARG_STRING, &options->prompt,
         "What to ask about each picture", "TEXT" },
-    { "policy", 0, 0, G_OPTION_ARG_STRING, &options->policy,
-        "Which visual tokens to keep: hired, hired-reference, all", "NAME" },
+    { "policy", 0, 0, G_OPTION_ARG_STRING, &policies,
+        "Which visual tokens to keep: hired, all, ...; several describe by "
+        "each in turn",
+        "NAME[,NAME...]" },
     { "token-budget", 0, 0, G_OPTION_ARG_STRING, &options->token_budget,
         "Share of the visual tokens to keep, 0 to 1", "X" },
     { "max-tokens", 0, 0, G_OPTION_ARG_STRING, &options->max_tokens,
@@ -45,7 +48,8 @@ parse (DescribeOptions *options, int *argc, char ***argv, GError **error)
     { "json", 0, 0, G_OPTION_ARG_NONE, &options->json,
         "Print one JSON object per line", NULL },
     { "picture", 0, 0, G_OPTION_ARG_FILENAME, &options->picture,
-        "Draw the last described frame with its kept tokens", "OUT.png" },
+        "Draw the last described frame with its kept tokens, by each policy",
+        "OUT.png" },
     { "detail", 0, 0, G_OPTION_ARG_NONE, &options->detail,
         "Add prompt, token ids, grid and kept tokens to the JSON", NULL },
     { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->inputs,
@@ -59,6 +63,8 @@ parse (DescribeOptions *options, int *argc, char ***argv, GError **error)
   g_option_context_add_group (context, gst_init_get_option_group ());
   if (!g_option_context_parse (context, argc, argv, error))
     return FALSE;
+  if (policies)
+    options->policies = g_strsplit (policies, ",", -1);
   if (!options->inputs) {
     g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
         "No file was given; see hiredvlm-describe --help.");
@@ -72,10 +78,8 @@ run (const DescribeOptions *options)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (Describe) describe = describe_new (options, &error);
-  for (char **input = options->inputs; describe && !error && *input; input++)
-    describe_input (describe, *input, &error);
-  if (describe && !error && options->picture)
-    describe_picture (describe, &error);
+  if (describe)
+    describe_run (describe, &error);
   if (error)
     complain (error->message);
   return error ? 1 : 0;

@@ -157,18 +157,43 @@ test_video (void)
   run_clear (&run);
 }
 
+/* Describes by a policy, or several, into a PNG; returns its size. */
 static void
-test_drawing (void)
+drawn_size (const char *policy, int *width, int *height)
 {
   g_autofree char *file = g_build_filename (folder, "kept.png", NULL);
-  Run run = describe (
-      "-m", folder, "--max-tokens", "2", "--picture", file, picture, NULL);
+  Run run = describe ("-m", folder, "--max-tokens", "2", "--policy", policy,
+      "--picture", file, picture, NULL);
   g_assert_cmpstr (run.err, ==, "");
   g_assert_cmpint (run.status, ==, 0);
   cairo_surface_t *page = cairo_image_surface_create_from_png (file);
   g_assert_cmpint (cairo_surface_status (page), ==, CAIRO_STATUS_SUCCESS);
-  g_assert_cmpint (cairo_image_surface_get_width (page), >, 500);
+  *width = cairo_image_surface_get_width (page);
+  *height = cairo_image_surface_get_height (page);
   cairo_surface_destroy (page);
+  run_clear (&run);
+}
+
+static void
+test_drawing (void)
+{
+  int one[2], four[2], six[2];
+  drawn_size ("hired", &one[0], &one[1]);
+  g_assert_cmpint (one[0], >, 500);
+  drawn_size ("hired,all,uniform,random", &four[0], &four[1]);
+  drawn_size ("hired,all,uniform,random,hired,all", &six[0], &six[1]);
+  g_assert_cmpint (six[0] * six[1], ==, four[0] * four[1] / 4 * 6);
+}
+
+static void
+test_policies (void)
+{
+  Run run = describe ("-m", folder, "--max-tokens", "2", "--policy",
+      "uniform,all", picture, NULL);
+  g_assert_cmpint (run.status, ==, 0);
+  g_assert_cmpint (count_lines (run.out), ==, 2);
+  g_assert_true (g_str_has_prefix (run.out, "uniform: "));
+  g_assert_nonnull (strstr (run.out, "\nall: "));
   run_clear (&run);
 }
 
@@ -232,6 +257,7 @@ main (int argc, char **argv)
   tiny_model_write (folder, NULL);
   picture = paint_picture ();
   g_test_add_func ("/describe/picture", test_picture);
+  g_test_add_func ("/describe/policies", test_policies);
   g_test_add_func ("/describe/json", test_json);
   g_test_add_func ("/describe/video", test_video);
   g_test_add_func ("/describe/drawing", test_drawing);

@@ -117,6 +117,16 @@ case "$case" in
     "$pipelines/caption-messages.sh" "$film" $every >messages.txt
     expect "$(grep -c 'hiredvlm-caption' messages.txt)" 7 "messages"
     ;;
+  compare)
+    gst-launch-1.0 -q videotestsrc num-buffers=1 ! pngenc \
+      ! filesink location=a.png
+    PATH="$GST_PLUGIN_PATH/../pipelines:$PATH" \
+      "$pipelines/compare-policies" a.png sheet.png --model "$work/model" \
+      --max-tokens 6 --token-budget 0.5 >captions.txt
+    expect "$(sed 's/:.*//' captions.txt | tr '\n' ' ')" \
+      "all hired hired-plus prumerge-plus uniform random " "policies"
+    expect "$(head -c 4 sheet.png | tail -c 3)" PNG "kind of file"
+    ;;
   two)
     need decodebin3
     "$pipelines/caption-two.sh" "$film" "$film" $every >messages.txt
