@@ -237,6 +237,8 @@ vlm_runner_load (VlmRunner *runner, VlmProgressFunc progress,
     g_mutex_unlock (&lock);
     stopped = !progress (percent, user_data);
     g_mutex_lock (&lock);
+    counters.percents++;
+    g_cond_broadcast (&changed);
   }
   counters.loaded += !stopped && !failed;
   g_cond_broadcast (&changed);

@@ -64,6 +64,7 @@ typedef struct {
   int alive;   /* runners not yet freed: 0 at the end of a test */
   int loads;   /* begun */
   int loaded;  /* done without error */
+  int percents; /* told by loads */
   int begun;   /* requests whose picture was fetched */
   int running; /* begun and not ended */
   int most_running;
