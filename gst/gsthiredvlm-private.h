@@ -110,6 +110,11 @@ struct _GstHiredVlm {
 
 void gst_hired_vlm_install_properties (GObjectClass *klass);
 
+/* ---- gsthiredvlm-preset.c ---- */
+
+/* Of the interface GstPreset. */
+void gst_hired_vlm_preset_init (gpointer iface, gpointer data);
+
 /* ---- gsthiredvlm-enums.c ---- */
 
 GType gst_hired_vlm_mode_get_type (void);

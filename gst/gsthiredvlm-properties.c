@@ -125,6 +125,8 @@ set_place (GstHiredVlm *self, guint id, const GValue *value)
   case G_TYPE_BOXED:
     gst_clear_structure ((GstStructure **) place);
     *(GstStructure **) place = g_value_dup_boxed (value);
+    if (*(GstStructure **) place == NULL)
+      *(GstStructure **) place = gst_structure_new_empty ("params");
     break;
   default:
     gst_hired_vlm_settings_set_stop (&self->settings, value);

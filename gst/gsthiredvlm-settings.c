@@ -12,6 +12,7 @@ gst_hired_vlm_settings_init (GstHiredVlmSettings *settings)
     .share_model = TRUE,
     .token_budget = 0.2,
     .min_budget = 0.05,
+    .policy_params = gst_structure_new_empty ("params"),
     .resampling = VLM_RESAMPLING_TORCHVISION,
     .max_tokens = 128,
     .top_p = 1,
@@ -71,8 +72,7 @@ fill_policy (const GstHiredVlmSettings *settings, gdouble budget,
   SetParam set = { vlm_policies[settings->policy], &input, error };
 
   vlm_policy_defaults (set.policy, &input);
-  if (settings->policy_params &&
-      !gst_structure_foreach (settings->policy_params, set_param, &set))
+  if (!gst_structure_foreach (settings->policy_params, set_param, &set))
     return FALSE;
   task->policy = set.policy;
   task->token_budget = budget;

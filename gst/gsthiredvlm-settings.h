@@ -46,7 +46,7 @@ typedef struct {
   gint policy; /* index in vlm_policies */
   gdouble token_budget, min_budget;
   gint budget_mode;            /* GstHiredVlmBudgetMode */
-  GstStructure *policy_params; /* or NULL */
+  GstStructure *policy_params; /* never NULL: a NULL cannot be serialised */
   gint resampling;             /* VlmResampling */
   guint max_tokens, top_k;
   gdouble temperature, top_p, repetition_penalty;

@@ -68,7 +68,8 @@ static GstStaticPadTemplate text_template =
         GST_STATIC_CAPS ("text/x-raw, format=(string){ utf8, pango-markup };"
                          "application/x-json"));
 
-G_DEFINE_TYPE (GstHiredVlm, gst_hired_vlm, GST_TYPE_ELEMENT)
+G_DEFINE_TYPE_WITH_CODE (GstHiredVlm, gst_hired_vlm, GST_TYPE_ELEMENT,
+    G_IMPLEMENT_INTERFACE (GST_TYPE_PRESET, gst_hired_vlm_preset_init))
 GST_ELEMENT_REGISTER_DEFINE (
     hiredvlm, "hiredvlm", GST_RANK_NONE, GST_TYPE_HIRED_VLM)
 
