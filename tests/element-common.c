@@ -9,17 +9,48 @@
 void
 element_setup (void)
 {
+  GstElementFactory *factory;
+
   GST_ELEMENT_REGISTER (hiredvlm, NULL);
+  /* A factory without a plugin stays until the end. */
+  factory = gst_element_factory_find ("hiredvlm");
+  GST_OBJECT_FLAG_SET (factory, GST_OBJECT_FLAG_MAY_BE_LEAKED);
+  gst_object_unref (factory);
   fake_engine_reset ();
+}
+
+/* What the leaks tracer saw made and not freed. */
+static void
+expect_nothing_alive (GstTracer *tracer)
+{
+  g_autoptr (GstStructure) info = NULL;
+  const GValue *objects;
+
+  g_signal_emit_by_name (tracer, "get-live-objects", &info);
+  objects = gst_structure_get_value (info, "live-objects-list");
+  for (guint i = 0; i < gst_value_list_get_size (objects); i++) {
+    const GstStructure *s =
+        gst_value_get_structure (gst_value_list_get_value (objects, i));
+    g_autofree gchar *text = gst_structure_to_string (s);
+
+    g_printerr ("alive: %s\n", text);
+  }
+  fail_unless_equals_int (gst_value_list_get_size (objects), 0);
 }
 
 void
 element_teardown (void)
 {
+  GList *tracers = gst_tracing_get_active_tracers ();
   FakeCounters counters;
 
   fake_engine_counters (&counters);
   fail_unless_equals_int (counters.alive, 0);
+  gst_task_cleanup_all ();
+  for (GList *l = tracers; l; l = l->next)
+    if (g_str_equal (G_OBJECT_TYPE_NAME (l->data), "GstLeaksTracer"))
+      expect_nothing_alive (l->data);
+  g_list_free_full (tracers, gst_object_unref);
 }
 
 void

@@ -20,12 +20,16 @@
   "datarate=4608000 format=time ! "                                            \
   "video/x-raw,format=I420,width=64,height=48,framerate=0/1 ! "
 
-/* Live and not, with and without the text pad, over one model. */
+/* Video that waits and video that does not, over one model. */
 static const gchar *const storm_lines[] = {
   CAMERA "hiredvlm name=v model-path=m interval=0 ! fakesink name=end "
          "sync=false v.text_src ! fakesink sync=false async=false",
   CAMERA "hiredvlm name=v model-path=m interval=0 mode=sync ! fakesink "
          "name=end sync=false v.text_src ! queue ! fakesink async=false",
+  CAMERA "hiredvlm name=a model-path=m interval=0 ! hiredvlm name=b "
+         "model-path=m interval=0 mode=sync ! fakesink name=end sync=false "
+         "a.text_src ! fakesink sync=false async=false "
+         "b.text_src ! fakesink sync=false async=false",
 };
 
 static GstPadProbeReturn
@@ -96,7 +100,8 @@ GST_START_TEST (state_storm)
     count_at (pipelines[i], "end", &n_frames[i]);
   }
   for (guint i = 0; i < STATE_CHANGES; i++) {
-    GstElement *pipeline = pipelines[g_rand_boolean (rand)];
+    GstElement *pipeline =
+        pipelines[g_rand_int_range (rand, 0, G_N_ELEMENTS (pipelines))];
     GstState state = states[g_rand_int_range (rand, 0, G_N_ELEMENTS (states))];
 
     fail_unless (
