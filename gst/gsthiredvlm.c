@@ -209,6 +209,8 @@ tell_position (GstHiredVlm *self, guint64 timestamp, guint64 duration)
   g_mutex_lock (&self->lock);
   self->position = end;
   g_mutex_unlock (&self->lock);
+  /* A frame of unknown length has a beginning, and text has to pass it. */
+  end = MAX (end, timestamp + 1);
   if (self->segment.rate < 0)
     gst_hired_vlm_text_gap_exact (&self->text, timestamp, end);
   else

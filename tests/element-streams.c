@@ -187,6 +187,35 @@ GST_START_TEST (gap_events)
 }
 GST_END_TEST;
 
+/* As from a network: no frame rate, no durations. Text passes each frame
+ * before the next comes, or textoverlay would hold it. */
+GST_START_TEST (frames_without_duration)
+{
+  Bench b;
+
+  bench_init (&b, TRUE, TRUE, "interval", GST_CLOCK_TIME_NONE, NULL);
+  gst_harness_set_src_caps_str (
+      b.video, "video/x-raw,format=I420,width=64,height=48,framerate=0/1");
+  for (guint i = 1; i < 20; i++) {
+    GstClockTime pts = i * 70 * GST_MSECOND, end = 0;
+
+    gst_harness_push (b.video, frame_new (pts, GST_CLOCK_TIME_NONE));
+    while (end <= pts) {
+      GstEvent *event = gst_harness_pull_event (b.text);
+      GstClockTime start, duration;
+
+      fail_unless (event != NULL);
+      if (GST_EVENT_TYPE (event) == GST_EVENT_GAP) {
+        gst_event_parse_gap (event, &start, &duration);
+        end = start + duration;
+      }
+      gst_event_unref (event);
+    }
+  }
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 GST_START_TEST (only_raw_video_in_system_memory)
 {
   static const gchar *const refused[] = { "image/jpeg",
@@ -220,6 +249,7 @@ element_streams_suite (void)
   tcase_add_test (tc, time_jumps_back);
   tcase_add_test (tc, frames_outside_the_segment);
   tcase_add_test (tc, gap_events);
+  tcase_add_test (tc, frames_without_duration);
   tcase_add_test (tc, only_raw_video_in_system_memory);
   return s;
 }
