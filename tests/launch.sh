@@ -15,7 +15,7 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 pipelines=$source/pipelines
 film=$pipelines/sample.webm
 work=$(mktemp -d)
-trap '[ -z "$serving" ] || kill "$serving"; rm -rf "$work"' EXIT INT TERM
+trap '[ -z "$serving" ] || kill $serving; rm -rf "$work"' EXIT INT TERM
 cd "$work"
 "$writer" "$work/model"
 options="model-path=$work/model max-tokens=12"
@@ -59,11 +59,36 @@ serve () {
   url=$(sed s/^rtsp/rtspt/ url.txt) # over TCP, which loses nothing
 }
 
+# serve_folder: this folder by HTTP, at $url
+serve_folder () {
+  command -v python3 >/dev/null || { echo "no python3"; exit 77; }
+  python3 -u -m http.server 0 --bind 127.0.0.1 >http.txt 2>&1 &
+  serving=$!
+  wait_for http.txt
+  url=$(sed -n 's/.*\(http:[^ )]*\).*/\1/p;q' http.txt)
+}
+
+# screen: a display of its own for what runs from here on
+screen () {
+  command -v Xvfb >/dev/null || { echo "no Xvfb"; exit 77; }
+  Xvfb -displayfd 5 -screen 0 800x600x24 -nolisten tcp 5>display.txt \
+    >xvfb.txt 2>&1 &
+  serving=$!
+  wait_for display.txt
+  DISPLAY=:$(cat display.txt)
+  export DISPLAY
+}
+
 # How many values above 200 the greys of a JPEG picture have.
 bright () {
   gst-launch-1.0 -q filesrc location="$1" ! jpegdec ! videoconvert \
     ! video/x-raw,format=GRAY8 ! filesink location=bright.raw
   LC_ALL=C tr -d '\000-\310' <bright.raw | wc -c
+}
+
+# plain FILE: text from what some demuxers give as markup; srtenc keeps both.
+plain () {
+  sed -i "s/&apos;/'/g; s/&quot;/\"/g; s/&lt;/</g; s/&gt;/>/g; s/&amp;/\&/g" "$1"
 }
 
 # The cues of an SRT file that say something, one a line: times, text.
@@ -126,9 +151,7 @@ case "$case" in
     gst-launch-1.0 -q filesrc location=$file ! $demuxer name=d \
       d.subtitle_0 ! srtenc ! filesink location=found.srt
     cues wanted.srt >wanted.txt
-    # matroskademux gives markup, which srtenc takes as it is.
-    [ $file = out.mp4 ] || sed -i "s/&apos;/'/g; s/&quot;/\"/g; s/&lt;/</g
-      s/&gt;/>/g; s/&amp;/\&/g" found.srt
+    plain found.srt
     cues found.srt >found.txt
     expect "$(wc -l <wanted.txt)" 7 "cues"
     cmp wanted.txt found.txt || {
@@ -203,6 +226,46 @@ case "$case" in
       ! filesink location=captions.txt \
       r. ! application/x-rtp,media=video ! rtpvp8depay ! fakesink
     [ -s captions.txt ] || fail "no caption came beside the video"
+    ;;
+  hls)
+    need decodebin3 x264enc hlssink2 webvttenc hlsdemux2 souphttpsrc
+    "$pipelines/caption-hls.sh" "$film" out $every
+    "$pipelines/caption-subtitles.sh" "$film" wanted.srt $every
+    expect "$(grep -c '^video.*ts$' out/video.m3u8)" 4 "segments"
+    serve_folder
+    no_proxy=127.0.0.1 timeout 90 gst-launch-1.0 -q \
+      uridecodebin3 uri="${url}out/master.m3u8" name=d \
+      d. ! text/x-raw ! srtenc ! filesink location=found.srt \
+      d. ! video/x-raw ! fakesink async=false
+    plain found.srt
+    # A player's time does not begin at 0.
+    for file in wanted found; do
+      cues $file.srt | awk -F'[:, ]' '{ start = $1 * 3600 + $2 * 60 + $3
+        if (NR == 1) first = start
+        sub ("^[^ ]* --> [^ ]* ", ""); print start - first, $0 }' >$file.txt
+    done
+    expect "$(wc -l <wanted.txt)" 7 "cues"
+    cmp wanted.txt found.txt || fail "a player finds other cues"
+    ;;
+  play)
+    need decodebin3 textoverlay ximagesink ximagesrc jpegenc jpegdec
+    screen
+    gst-launch-1.0 -q videotestsrc pattern=black num-buffers=150 \
+      ! video/x-raw,width=320,height=240,framerate=15/1 ! vp8enc deadline=1 \
+      ! matroskamux ! filesink location=black.mkv
+    SINK="videoconvert ! ximagesink" "$pipelines/caption-play.sh" black.mkv \
+      $options &
+    player=$!
+    for i in $(seq 60); do
+      gst-launch-1.0 -q ximagesrc num-buffers=1 show-pointer=false \
+        ! videoconvert ! jpegenc ! filesink location=screen.jpg
+      seen=$(bright screen.jpg)
+      [ "$seen" -lt 20 ] || break
+      kill -0 $player 2>/dev/null || break
+    done
+    wait $player || fail "the player failed"
+    [ "$seen" -ge 20 ] || fail "no caption was seen on the screen"
+    [ "$seen" -lt 40000 ] || fail "that is no black film with a caption"
     ;;
   *) fail "no such case" ;;
 esac
