@@ -124,4 +124,11 @@ void vlm_vision_keep (VlmVision *v, const VlmSelection *selection);
  * the needed ones if by_place. */
 void vlm_vision_gather (VlmVision *v, Act *y, const Act *x, gboolean by_place);
 
+/* vision-cache.c; `slot` is the tile's place among the live ones */
+
+/* FALSE without a cache. */
+gboolean vlm_tile_cache_knows (const VlmTileCache *cache, int tile);
+void vlm_tile_cache_get (VlmTileCache *cache, int tile, int slot);
+void vlm_tile_cache_put (VlmTileCache *cache, int tile, int slot);
+
 G_END_DECLS

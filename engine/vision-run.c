@@ -142,18 +142,56 @@ run_layers (
   return TRUE;
 }
 
+/* Neighbours from slot `first` on, all of them known to the cache or none. */
+static int
+count_alike (const VlmVision *v, const VlmVisionJob *job, int first, int end)
+{
+  gboolean known = vlm_tile_cache_knows (job->cache, v->live[first]);
+  int n = 1;
+
+  while (first + n < end &&
+         vlm_tile_cache_knows (job->cache, v->live[first + n]) == known)
+    n++;
+  return n;
+}
+
+/* The last layer's input of live tiles: recalled where they did not change. */
+static gboolean
+reach_last_layer (
+    VlmVision *v, VlmVisionJob *job, const VisionRows *w, GError **error)
+{
+  int end = w->first + w->n_tiles, n;
+
+  for (int first = w->first; first < end; first += n) {
+    gboolean known = vlm_tile_cache_knows (job->cache, v->live[first]);
+    VisionRows some;
+
+    n = count_alike (v, job, first, end);
+    some = rows_of (v, first, n);
+    if (!known && !run_layers (v, job, &some, error))
+      return FALSE;
+    for (int slot = first; slot < first + n && job->cache; slot++)
+      if (known)
+        vlm_tile_cache_get (job->cache, v->live[slot], slot);
+      else
+        vlm_tile_cache_put (job->cache, v->live[slot], slot);
+    job->n_recalled += known ? n : 0;
+  }
+  return TRUE;
+}
+
 /* Live tiles up to the last layer's keys and values; through it, and on to
  * the next layer's keys, if `full`. */
 static gboolean
-encode (VlmVision *v, const VlmVisionJob *job, int first, int n_tiles,
-    unsigned taps, GError **error)
+encode (VlmVision *v, VlmVisionJob *job, int first, int n_tiles, unsigned taps,
+    GError **error)
 {
   VisionRows w = rows_of (v, first, n_tiles);
   const VisionLayer *last = &v->layers[v->n_layers - 1];
 
   if (n_tiles == 0)
     return TRUE;
-  if (!run_layers (v, job, &w, error))
+  if (!reach_last_layer (v, job, &w, error))
     return FALSE;
   run_keys (v, last, &w, w.x);
   vlm_vision_tap_last (v, &w, taps);
@@ -264,6 +302,7 @@ vlm_vision_run (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
   if (!vlm_vision_can_tap (v, job->policy, error))
     return FALSE;
   v->full = v->beyond && taps & VLM_TAPS_NEXT;
+  job->n_recalled = 0;
   if (!see (v, job, selection, &spent, error))
     return FALSE;
   start = g_get_monotonic_time ();

@@ -31,12 +31,38 @@ void vlm_vision_free (VlmVision *vision);
 guint64 vlm_vision_bytes (
     Device *dev, const VlmModel *model, DataType type, int max_tiles);
 
+/* ---- tiles that did not change ---- */
+
+/* The tiles of a line of pictures: the last one's pixels, and what the encoder
+ * made of them up to its last layer. */
+typedef struct VlmTileCache VlmTileCache;
+
+/* NULL if the device has not the memory for it. */
+VlmTileCache *vlm_tile_cache_new (VlmVision *vision);
+void vlm_tile_cache_free (VlmTileCache *cache);
+
+/* Device bytes of one, at most. */
+guint64 vlm_tile_cache_bytes (
+    const Device *dev, const VlmModel *model, int max_tiles);
+
+/* Takes the tiles of the next picture, and says whether all of them are those
+ * of the last. */
+gboolean vlm_tile_cache_look (
+    VlmTileCache *cache, const guint8 *tiles, const float *lut, int n_tiles);
+
+/* No tile is known any more. */
+void vlm_tile_cache_forget (VlmTileCache *cache);
+
+/* ---- a picture ---- */
+
 typedef struct {
   const guint8 *tiles; /* device [P,T,T,3] */
   const float *lut;    /* device [3,256] */
+  VlmTileCache *cache; /* that has looked at these tiles; or NULL */
   const VlmPolicy *policy;
   VlmPolicyInput input;  /* geometry, budget, params; the taps are filled in */
   const gint *cancelled; /* polled once per layer; or NULL */
+  int n_recalled;        /* out: tiles whose states came from the cache */
 } VlmVisionJob;
 
 /* Encodes, selects, and leaves the features of the selection's rows, in
@@ -53,5 +79,6 @@ gboolean vlm_vision_run (VlmVision *vision, VlmVisionJob *job,
     GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmVision, vlm_vision_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmTileCache, vlm_tile_cache_free)
 
 G_END_DECLS

@@ -1,0 +1,167 @@
+/* vision-cache.c - encoder states of tiles that did not change
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Kept is the input of the last layer, not its output: which rows that layer
+ * finishes depends on the selection, which depends on the other tiles. The
+ * last layer is computed anew, so nothing changes but the time.
+ */
+#include "engine/vision-private.h"
+
+#include <string.h>
+
+struct VlmTileCache {
+  VlmVision *vision;
+  const float *lut;       /* that the states were made with */
+  guint8 *pixels, *fresh; /* host [P,T,T,3] of the last picture; scratch */
+  gboolean *same, *known; /* [P] as in the last picture; with its states */
+  Act *state;             /* device [P,1+saved,N+1,C] */
+};
+
+static gsize
+tile_bytes (const VlmVisionConfig *c)
+{
+  return (gsize) 3 * c->image_size * c->image_size;
+}
+
+static gsize
+state_values (const VlmVisionConfig *c)
+{
+  return (gsize) (c->n_patches + 1) * c->width;
+}
+
+/* Hidden states of a tile: the last layer's input and the saved ones. */
+static int
+n_states (const VlmVision *v)
+{
+  int n = 1;
+
+  for (int i = 0; i < v->n_feature_layers; i++)
+    n += v->saved[i] != NULL;
+  return n;
+}
+
+guint64
+vlm_tile_cache_bytes (const Device *dev, const VlmModel *model, int max_tiles)
+{
+  const VlmConfig *config = &model->config;
+
+  return max_tiles * ((guint64) config->n_feature_layers + 1) *
+         state_values (&config->vision) * dev->act_bytes;
+}
+
+VlmTileCache *
+vlm_tile_cache_new (VlmVision *v)
+{
+  gsize values = v->max_tiles * n_states (v) * state_values (&v->config);
+  gsize bytes = values * v->dev->act_bytes;
+  VlmTileCache *cache;
+
+  if (bytes > device_memory_free (v->dev))
+    return NULL;
+  cache = g_new0 (VlmTileCache, 1);
+  cache->vision = v;
+  cache->state = device_alloc (v->dev, bytes);
+  cache->pixels = g_malloc0 (v->max_tiles * tile_bytes (&v->config));
+  cache->fresh = g_malloc0 (v->max_tiles * tile_bytes (&v->config));
+  cache->same = g_new0 (gboolean, v->max_tiles);
+  cache->known = g_new0 (gboolean, v->max_tiles);
+  return cache;
+}
+
+void
+vlm_tile_cache_free (VlmTileCache *cache)
+{
+  if (!cache)
+    return;
+  device_free (cache->vision->dev, cache->state);
+  g_free (cache->pixels);
+  g_free (cache->fresh);
+  g_free (cache->same);
+  g_free (cache->known);
+  g_free (cache);
+}
+
+void
+vlm_tile_cache_forget (VlmTileCache *cache)
+{
+  cache->lut = NULL;
+}
+
+gboolean
+vlm_tile_cache_look (
+    VlmTileCache *cache, const guint8 *tiles, const float *lut, int n_tiles)
+{
+  gsize bytes = tile_bytes (&cache->vision->config);
+  gboolean all = TRUE;
+  guint8 *last = cache->pixels;
+
+  device_download (cache->vision->dev, cache->fresh, tiles, n_tiles * bytes);
+  for (int t = 0; t < n_tiles; t++) {
+    cache->same[t] = cache->lut == lut && !memcmp (cache->fresh + t * bytes,
+                                              last + t * bytes, bytes);
+    cache->known[t] &= cache->same[t];
+    all &= cache->same[t];
+  }
+  /* A tile that this picture has not may come back changed. */
+  for (int t = n_tiles; t < cache->vision->max_tiles; t++)
+    cache->known[t] = FALSE;
+  cache->pixels = cache->fresh;
+  cache->fresh = last;
+  cache->lut = lut;
+  return all;
+}
+
+/* ---- the encoder's side ---- */
+
+static Act *
+state_of (const VlmTileCache *cache, int tile, int i)
+{
+  const VlmVision *v = cache->vision;
+
+  return act_at (v->dev, cache->state,
+      ((gsize) tile * n_states (v) + i) * state_values (&v->config));
+}
+
+static Act *
+rows_at (const VlmVision *v, Act *rows, int slot)
+{
+  return act_at (v->dev, rows, slot * state_values (&v->config));
+}
+
+gboolean
+vlm_tile_cache_knows (const VlmTileCache *cache, int tile)
+{
+  return cache && cache->known[tile];
+}
+
+/* Copies the states of a tile between the cache and slot `slot`. */
+static void
+copy (VlmTileCache *cache, int tile, int slot, gboolean into)
+{
+  VlmVision *v = cache->vision;
+  int n = v->config.n_patches + 1, C = v->config.width, at = 0;
+  Act *rows[1 + VLM_MAX_FEATURE_LAYERS];
+
+  rows[at++] = v->x;
+  for (int i = 0; i < v->n_feature_layers; i++)
+    if (v->saved[i])
+      rows[at++] = v->saved[i];
+  for (int i = 0; i < at; i++) {
+    Act *mine = state_of (cache, tile, i), *its = rows_at (v, rows[i], slot);
+
+    vlm_copy_rows (v->dev, into ? mine : its, into ? its : mine, n, C);
+  }
+}
+
+void
+vlm_tile_cache_get (VlmTileCache *cache, int tile, int slot)
+{
+  copy (cache, tile, slot, FALSE);
+}
+
+void
+vlm_tile_cache_put (VlmTileCache *cache, int tile, int slot)
+{
+  copy (cache, tile, slot, TRUE);
+  cache->known[tile] = TRUE;
+}
