@@ -87,6 +87,14 @@ void vlm_engine_info (VlmEngine *engine, VlmEngineInfo *info);
 
 /* ---- requests ---- */
 
+/* What may be used of a stream's last request; the text is the same. */
+typedef enum {
+  VLM_REUSE_TILES = 1 << 0,  /* encoder states of tiles that did not change */
+  VLM_REUSE_PREFIX = 1 << 1, /* the cache up to the first token that differs */
+  VLM_REUSE_DRAFT = 1 << 2,  /* the last caption, proposed as the next one */
+  VLM_REUSE_ALL = 7,
+} VlmReuse;
+
 typedef struct {
   char *prompt;        /* owned; NULL: the model's describe prompt */
   char *system_prompt; /* owned, or NULL */
@@ -101,10 +109,11 @@ typedef struct {
    * text contains one; the text keeps it, as in transformers. */
   char **stop;
   VlmResampling resampling;
+  VlmReuse reuse;
   gboolean detail; /* fill the detail members of the result */
 } VlmSettings;
 
-/* Defaults: hired at 0.2, greedy, 128 tokens. */
+/* Defaults: hired at 0.2, greedy, 128 tokens, all reuse. */
 void vlm_settings_init (VlmSettings *settings);
 void vlm_settings_clear (VlmSettings *settings);
 
@@ -127,6 +136,9 @@ typedef struct {
   int prompt_tokens; /* the sequence before the first new token */
   int tokens;        /* generated, the closing eos included */
   double token_budget;
+  int tiles_reused;   /* not encoded again */
+  int tokens_reused;  /* of the prompt, not read again */
+  int tokens_drafted; /* of the text, taken from the last one */
   /* Microseconds: from submit to fetch; tiles, encoder and projector; the
    * prompt up to the first token; from fetch to the first token; from fetch
    * to the newest. */
@@ -155,7 +167,7 @@ typedef struct {
   /* The pixels have been read; always called once after a fetch that gave
    * TRUE. May be NULL. */
   void (*release) (gpointer user_data);
-  /* More text; at most once per token. May be NULL. */
+  /* More text; at most once per step. May be NULL. */
   void (*text) (const VlmResult *so_far, gpointer user_data);
   /* The end, exactly once: a result, or an error and NULL. A request that is
    * cancelled ends with what it has if it has text (reason "cancelled"), else

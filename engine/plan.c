@@ -80,14 +80,15 @@ measure_networks (const VlmPlan *plan, Device *dev, const VlmModel *model)
   int tokens = vlm_plan_step_tokens (plan);
   return vlm_vision_bytes (dev, model, plan->type, plan->max_tiles) +
          vlm_projector_bytes (dev, model, plan->type, plan->max_tokens) +
-         vlm_decoder_bytes (dev, model, plan->type, tokens, plan->batch);
+         vlm_decoder_bytes (
+             dev, model, plan->type, tokens, vlm_plan_step_logits (plan));
 }
 
 static guint64
 total (const VlmPlan *plan)
 {
   return plan->weight_bytes + plan->row_bytes + plan->cache_bytes +
-         PICTURE_BYTES;
+         plan->recall_bytes + PICTURE_BYTES;
 }
 
 gboolean
@@ -107,6 +108,8 @@ vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
   for (;;) {
     size_cache (plan, page_bytes, context, batch);
     plan->row_bytes = row * context;
+    plan->recall_bytes =
+        batch * vlm_tile_cache_bytes (dev, model, plan->max_tiles);
     plan->weight_bytes = measure_networks (plan, dev, model);
     if (total (plan) <= (batch > 1 ? free_bytes / 2 : free_bytes))
       return TRUE;

@@ -25,14 +25,25 @@ typedef struct {
   int n_pages;
   guint64 weight_bytes; /* networks with their scratch */
   guint64 cache_bytes;
-  guint64 row_bytes; /* embeddings of one prompt */
+  guint64 row_bytes;    /* embeddings of one prompt */
+  guint64 recall_bytes; /* encoder states of streams' last pictures */
 } VlmPlan;
 
-/* Tokens of one step, and rows of logits it may give. */
+/* Most tokens that are proposed in one step, of all its sequences. */
+#define VLM_DRAFT_TOKENS 32
+
+/* Tokens of one step. */
 static inline int
 vlm_plan_step_tokens (const VlmPlan *plan)
 {
   return plan->chunk + plan->batch;
+}
+
+/* Rows of logits it may give: those of proposed tokens among them. */
+static inline int
+vlm_plan_step_logits (const VlmPlan *plan)
+{
+  return plan->batch + VLM_DRAFT_TOKENS;
 }
 
 /* The type weights are kept in when none is asked for: f32 below 256 million

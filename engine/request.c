@@ -11,12 +11,16 @@ typedef struct {
   VlmPrompt prompt;
   VlmSelection selection;
   VlmSequence sequence;
+  VlmRecall *recall; /* or NULL */
   VlmSampler *sampler;
   VlmTextStream *pieces;
   GString *text;
   GArray *ids;  /* int, generated */
   int n_prompt; /* tokens of the prompt, the picture's rows included */
   int newest;   /* id to be fed next */
+  int n_draft;  /* ids proposed to follow it in this step */
+  int boldness; /* how many may be */
+  int step_ids[1 + VLM_DRAFT_TOKENS];
   gint64 begun_us, seen_us, first_us;
 } Work;
 
@@ -27,7 +31,7 @@ work_of (VlmJob *job)
 }
 
 static Work *
-work_new (VlmNetworks *networks)
+work_new (VlmNetworks *networks, const VlmJob *job)
 {
   Work *work = g_new0 (Work, 1);
   work->networks = networks;
@@ -37,7 +41,10 @@ work_new (VlmNetworks *networks)
   work->sampler =
       vlm_sampler_new (networks->dev, networks->model->config.text.vocab);
   work->begun_us = g_get_monotonic_time ();
+  work->boldness = VLM_DRAFT_TOKENS;
   vlm_sequence_init (&work->sequence, networks->pool);
+  work->recall =
+      vlm_recall_enter (networks->recalls, networks->plan.batch, job->stream);
   return work;
 }
 
@@ -47,6 +54,10 @@ vlm_request_end (VlmJob *job)
   Work *work = work_of (job);
   if (!work)
     return;
+  if (job->error) /* what the cache holds is not certain */
+    vlm_sequence_clear (&work->sequence);
+  if (work->recall)
+    vlm_recall_leave (work->recall, &work->sequence, work->n_prompt, work->ids);
   vlm_sequence_clear (&work->sequence);
   vlm_prompt_clear (&work->prompt);
   vlm_sampler_free (work->sampler);
@@ -102,12 +113,25 @@ cut_tiles (VlmJob *job, GError **error)
   return tiles;
 }
 
+/* Compares the tiles with those of the stream's last request. */
+static void
+look_back (VlmJob *job, const guint8 *tiles, const float *lut)
+{
+  Work *work = work_of (job);
+  gboolean use =
+      job->task.settings.reuse & (VLM_REUSE_TILES | VLM_REUSE_PREFIX);
+  if (work->recall)
+    vlm_recall_look (work->recall, work->networks->vision, use ? tiles : NULL,
+        lut, vlm_tile_count (&job->result.geometry));
+}
+
 static gboolean
 encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
 {
   Work *work = work_of (job);
   VlmNetworks *net = work->networks;
   const VlmSettings *settings = &job->task.settings;
+  gboolean recalled = work->recall && settings->reuse & VLM_REUSE_TILES;
   VlmVisionJob vision = {
     .tiles = tiles,
     .lut = vlm_tiler_lut (net->tiler[settings->resampling]),
@@ -118,9 +142,15 @@ encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
   };
   memcpy (
       vision.input.param, settings->policy_param, sizeof vision.input.param);
+  look_back (job, tiles, vision.lut);
+  if (recalled)
+    vision.cache = work->recall->tiles;
   vlm_selection_init (&work->selection, vision.policy, &vision.input);
-  return vlm_vision_run (
-      net->vision, &vision, &work->selection, features, NULL, error);
+  if (!vlm_vision_run (
+          net->vision, &vision, &work->selection, features, NULL, error))
+    return FALSE;
+  job->result.tiles_reused = vision.n_recalled;
+  return TRUE;
 }
 
 /* FALSE if the prompt leaves no room for a single new token. */
@@ -139,6 +169,35 @@ check_context (VlmJob *job, int image_rows, GError **error)
   return FALSE;
 }
 
+/* What the language model may use of the last request. Frequencies of the
+ * dynamic RoPE depend on the length: there nothing is the same. */
+static VlmReuse
+text_reuse (VlmJob *job)
+{
+  const Work *work = work_of (job);
+  const VlmRope *rope = &work->networks->model->config.text.rope;
+  if (!work->recall || rope->kind == VLM_ROPE_DYNAMIC)
+    return 0;
+  return job->task.settings.reuse;
+}
+
+/* Takes over what is cached of the same beginning. */
+static void
+take_prefix (VlmJob *job, int image_rows)
+{
+  Work *work = work_of (job);
+  const VlmSettings *settings = &job->task.settings;
+  VlmRecallPicture picture = { job->result.geometry, settings->policy,
+    settings->token_budget, { 0 } };
+  gboolean use = text_reuse (job) & VLM_REUSE_PREFIX;
+  if (!work->recall)
+    return;
+  memcpy (picture.param, settings->policy_param, sizeof picture.param);
+  vlm_recall_prefix (
+      work->recall, &work->prompt, &picture, image_rows, use, &work->sequence);
+  job->result.tokens_reused = work->sequence.length;
+}
+
 /* Text embeddings and the picture's rows, in the order of the sequence. */
 static void
 splice (VlmJob *job, const Act *features, int image_rows)
@@ -149,8 +208,9 @@ splice (VlmJob *job, const Act *features, int image_rows)
   int at = prompt->image_at, after = prompt->n - at - 1;
   if (at)
     vlm_decoder_embed (net->decoder, net->rows, 0, prompt->ids, at);
-  vlm_projector_run (net->projector, features, &work->selection,
-      &job->result.geometry, net->rows, at);
+  if (work->sequence.length < at + image_rows)
+    vlm_projector_run (net->projector, features, &work->selection,
+        &job->result.geometry, net->rows, at);
   if (after)
     vlm_decoder_embed (
         net->decoder, net->rows, at + image_rows, prompt->ids + at + 1, after);
@@ -163,6 +223,9 @@ reserve (VlmJob *job, GError **error)
   int context = work->networks->plan.context;
   int new_tokens = CLAMP (job->task.settings.max_tokens, 1, context);
   int length = MIN (work->n_prompt + new_tokens, context);
+  if (vlm_sequence_reserve (&work->sequence, length))
+    return TRUE;
+  vlm_recall_free_pages (work->networks->recalls, work->networks->plan.batch);
   if (vlm_sequence_reserve (&work->sequence, length))
     return TRUE;
   g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
@@ -221,7 +284,7 @@ fill_result (VlmJob *job, int image_rows)
 gboolean
 vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
 {
-  Work *work = job->work = work_new (networks);
+  Work *work = job->work = work_new (networks, job);
   VlmResult *result = &job->result;
   const Act *features;
   result->queue_us = work->begun_us - job->submitted_us;
@@ -233,7 +296,10 @@ vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
     return FALSE;
   int image_rows = vlm_projector_rows (
       networks->projector, &work->selection, &result->geometry);
-  if (!check_context (job, image_rows, error) || !reserve (job, error))
+  if (!check_context (job, image_rows, error))
+    return FALSE;
+  take_prefix (job, image_rows);
+  if (!reserve (job, error))
     return FALSE;
   splice (job, features, image_rows);
   if (!vlm_device_check (networks->dev, error))
@@ -247,33 +313,64 @@ vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
 
 /* ---- step ---- */
 
-gboolean
-vlm_request_input (VlmJob *job, VlmStepInput *input)
+static void
+prompt_input (VlmJob *job, VlmStepInput *input)
 {
   Work *work = work_of (job);
   VlmNetworks *net = work->networks;
   int length = work->sequence.length, left = work->n_prompt - length;
+  int width = net->model->config.text.width;
+  *input = (VlmStepInput){
+    .seq = &work->sequence,
+    .n = MIN (left, net->plan.chunk),
+    .rows = act_at (net->dev, net->rows, (gsize) length * width),
+    .n_logits = left <= net->plan.chunk,
+    .rope_length = work->n_prompt,
+    .cancelled = &job->cancelled,
+  };
+}
+
+/* Ids of the last caption that may follow the newest, into step_ids. A draft
+ * that fails makes the next ones shorter. */
+static void
+propose (VlmJob *job, int *spare)
+{
+  Work *work = work_of (job);
+  const VlmSettings *settings = &job->task.settings;
+  int context = work->networks->plan.context;
+  int room = MIN (settings->max_tokens - (int) work->ids->len,
+                 context - work->sequence.length) -
+             1;
+  const int *draft;
+  work->n_draft = 0;
+  if (!(text_reuse (job) & VLM_REUSE_DRAFT))
+    return;
+  work->n_draft = vlm_recall_draft (work->recall, work->ids,
+      MIN (MIN (room, *spare), work->boldness), &draft);
+  if (work->n_draft)
+    memcpy (work->step_ids + 1, draft, work->n_draft * sizeof *draft);
+  *spare -= work->n_draft;
+}
+
+gboolean
+vlm_request_input (VlmJob *job, VlmStepInput *input, int *spare)
+{
+  Work *work = work_of (job);
   if (job->ended)
     return FALSE;
-  if (left > 0) {
-    int width = net->model->config.text.width;
-    *input = (VlmStepInput){
-      .seq = &work->sequence,
-      .n = MIN (left, net->plan.chunk),
-      .rows = act_at (net->dev, net->rows, (gsize) length * width),
-      .n_logits = left <= net->plan.chunk,
-      .rope_length = work->n_prompt,
-      .cancelled = &job->cancelled,
-    };
-  } else {
-    *input = (VlmStepInput){
-      .seq = &work->sequence,
-      .n = 1,
-      .ids = &work->newest,
-      .n_logits = 1,
-      .rope_length = length + 1,
-    };
+  if (work->sequence.length < work->n_prompt) {
+    prompt_input (job, input);
+    return TRUE;
   }
+  propose (job, spare);
+  work->step_ids[0] = work->newest;
+  *input = (VlmStepInput){
+    .seq = &work->sequence,
+    .n = 1 + work->n_draft,
+    .ids = work->step_ids,
+    .n_logits = 1 + work->n_draft,
+    .rope_length = work->sequence.length + 1,
+  };
   return TRUE;
 }
 
@@ -324,7 +421,7 @@ take_token (VlmJob *job, int id)
     return;
   }
   vlm_text_stream_push (work->pieces, id, work->text);
-  job->grown = work->text->len > old;
+  job->grown |= work->text->len > old;
   if (stops (work->text, old, settings->stop))
     end_with (job, "stop");
   else if ((int) work->ids->len >= settings->max_tokens ||
@@ -349,6 +446,29 @@ measure (VlmJob *job)
   result->total_us = now - work->begun_us;
 }
 
+/* One token of each row of logits, as long as the row belongs to a token that
+ * was right. */
+static void
+take_tokens (VlmJob *job, float *logits)
+{
+  Work *work = work_of (job);
+  int vocab = work->networks->model->config.text.vocab;
+  int before = work->sequence.length - work->n_draft, right = 0;
+  for (int i = 0; i <= work->n_draft && !job->ended; i++) {
+    int id = vlm_sampler_next (work->sampler, logits + (gsize) i * vocab);
+    work->sequence.length = before + i;
+    take_token (job, id);
+    if (i == work->n_draft || id != work->step_ids[1 + i])
+      break;
+    right++;
+  }
+  job->result.tokens_drafted += right;
+  work->boldness = right == work->n_draft
+                       ? MIN (2 * work->boldness, VLM_DRAFT_TOKENS)
+                       : 1 + right;
+  work->n_draft = 0;
+}
+
 void
 vlm_request_output (VlmJob *job, float *logits)
 {
@@ -357,7 +477,7 @@ vlm_request_output (VlmJob *job, float *logits)
   if (!logits)
     return;
   job->decoding = TRUE;
-  take_token (job, vlm_sampler_next (work->sampler, logits));
+  take_tokens (job, logits);
   result->text = work->text->str;
   result->tokens = work->ids->len;
   if (job->task.settings.detail)

@@ -12,6 +12,7 @@
 #include "engine/plan.h"
 #include "engine/projector.h"
 #include "engine/prompt.h"
+#include "engine/recall.h"
 #include "engine/runner.h"
 #include "engine/tokenizer.h"
 #include "engine/vision.h"
@@ -29,6 +30,7 @@ typedef struct {
   VlmProjector *projector;
   VlmDecoder *decoder;
   VlmKvPool *pool;
+  VlmRecall *recalls; /* [plan.batch] */
   VlmTiler *tiler[2]; /* by VlmResampling; made when first used */
   Act *rows;          /* [context,D] the prompt that is being prefilled */
 } VlmNetworks;
@@ -37,9 +39,10 @@ typedef struct {
  * prompt. */
 gboolean vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error);
 
-/* Adds what the request wants to do next to a step: a chunk of its prompt or
- * its newest token. FALSE if it wants nothing (it has ended). */
-gboolean vlm_request_input (VlmJob *job, VlmStepInput *input);
+/* Adds what the request wants to do next to a step: a chunk of its prompt, or
+ * its newest token and at most *spare that are proposed to follow, which are
+ * taken off it. FALSE if it wants nothing (it has ended). */
+gboolean vlm_request_input (VlmJob *job, VlmStepInput *input, int *spare);
 
 /* Takes the step's result: logits [n_logits,V] of this request or NULL. */
 void vlm_request_output (VlmJob *job, float *logits);

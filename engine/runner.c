@@ -152,7 +152,7 @@ load_networks (VlmNetworks *net, GError **error)
   if (!net->projector)
     return FALSE;
   net->decoder = vlm_decoder_new (net->dev, net->model, plan->type,
-      vlm_plan_step_tokens (plan), plan->batch, error);
+      vlm_plan_step_tokens (plan), vlm_plan_step_logits (plan), error);
   return net->decoder != NULL;
 }
 
@@ -164,6 +164,7 @@ take_memory (VlmNetworks *net, GError **error)
       net->dev, &net->model->config.text, plan->n_pages, error);
   if (!net->pool)
     return FALSE;
+  net->recalls = g_new0 (VlmRecall, plan->batch);
   net->rows = device_alloc (net->dev, plan->row_bytes);
   return vlm_device_check (net->dev, error);
 }
@@ -192,6 +193,9 @@ vlm_runner_unload (VlmRunner *runner)
   VlmNetworks *net = &runner->networks;
   for (guint i = 0; i < G_N_ELEMENTS (net->tiler); i++)
     g_clear_pointer (&net->tiler[i], vlm_tiler_free);
+  for (int i = 0; net->recalls && i < net->plan.batch; i++)
+    vlm_recall_clear (&net->recalls[i]);
+  g_clear_pointer (&net->recalls, g_free);
   device_free (net->dev, g_steal_pointer (&net->rows));
   g_clear_pointer (&net->pool, vlm_kv_pool_free);
   g_clear_pointer (&net->decoder, vlm_decoder_free);
@@ -245,10 +249,10 @@ vlm_runner_step (VlmRunner *runner, VlmJob **jobs, int n)
   g_autofree VlmStepInput *inputs = g_new (VlmStepInput, n);
   g_autofree VlmJob **taking = g_new (VlmJob *, n);
   for (int decoding = 1; decoding >= 0; decoding--) {
-    int n_inputs = 0;
+    int n_inputs = 0, spare = VLM_DRAFT_TOKENS;
     for (int i = 0; i < n; i++)
       if (jobs[i]->decoding == decoding &&
-          vlm_request_input (jobs[i], &inputs[n_inputs]))
+          vlm_request_input (jobs[i], &inputs[n_inputs], &spare))
         taking[n_inputs++] = jobs[i];
     step_alike (runner, taking, inputs, n_inputs);
   }

@@ -19,6 +19,7 @@ typedef struct VlmRunner VlmRunner;
 typedef struct VlmJob VlmJob;
 struct VlmJob {
   VlmTask task;
+  guint64 stream;      /* number of its stream, from 1 */
   gint cancelled;      /* atomic: set by any thread, read by the runner */
   gint64 submitted_us; /* g_get_monotonic_time when it was queued */
   void (*read) (VlmJob *job); /* begin calls it once the pixels are read */
@@ -57,7 +58,8 @@ void vlm_runner_unload (VlmRunner *runner);
  * first step begins. job->task is filled. */
 gboolean vlm_runner_begin (VlmRunner *runner, VlmJob *job, GError **error);
 
-/* One step for all jobs begun and not ended: each gains at most one token. */
+/* One step for all jobs begun and not ended: each gains a token, or several if
+ * they were proposed and right, or none. */
 void vlm_runner_step (VlmRunner *runner, VlmJob **jobs, int n);
 
 /* Releases what begin took; also after a begin that failed. */

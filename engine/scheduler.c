@@ -287,6 +287,7 @@ vlm_stream_new (VlmEngine *engine)
   stream->engine = engine;
   g_queue_init (&stream->waiting);
   g_mutex_lock (&engine->lock);
+  stream->number = ++engine->last_stream;
   g_ptr_array_add (engine->streams, stream);
   g_mutex_unlock (&engine->lock);
   return stream;
@@ -344,6 +345,7 @@ vlm_stream_submit (
   VlmEngine *engine = stream->engine;
   VlmRequest *request = g_new0 (VlmRequest, 1);
   request->stream = stream;
+  request->job.stream = stream->number;
   request->funcs = *funcs;
   request->user_data = user_data;
   request->job.read = release_picture;

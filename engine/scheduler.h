@@ -23,6 +23,7 @@ typedef struct VlmRequest {
 } VlmRequest;
 
 struct VlmStream {
+  guint64 number;    /* from 1, of the engine */
   VlmEngine *engine; /* holds a reference that is not a sharer's */
   GQueue waiting;    /* VlmRequest, oldest first */
   VlmRequest *active;
@@ -43,8 +44,9 @@ struct VlmEngine {
   GError *error; /* why FAILED */
   VlmLoader loader;
   GPtrArray *streams; /* VlmStream, in turn order */
-  guint turn;         /* whose turn to begin a request is next */
-  GPtrArray *active;  /* VlmRequest begun; the worker's alone */
+  guint64 last_stream;
+  guint turn;        /* whose turn to begin a request is next */
+  GPtrArray *active; /* VlmRequest begun; the worker's alone */
 };
 
 VlmEngine *vlm_scheduler_new (VlmRunner *runner); /* takes the runner */

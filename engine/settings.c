@@ -11,6 +11,7 @@ vlm_settings_init (VlmSettings *settings)
     .max_tokens = 128,
     .sampling = { .temperature = 0, .top_p = 1 },
     .resampling = VLM_RESAMPLING_TORCHVISION,
+    .reuse = VLM_REUSE_ALL,
   };
   vlm_settings_set_policy (settings, vlm_policies[0]);
 }
