@@ -80,6 +80,26 @@ gst_hired_vlm_weights_get_type (void)
 }
 
 GType
+gst_hired_vlm_reuse_get_type (void)
+{
+  static gsize type;
+  static const GFlagsValue values[] = {
+    { VLM_REUSE_TILES, "Encoder states of tiles that did not change", "tiles" },
+    { VLM_REUSE_PREFIX, "The key/value cache up to what differs", "prefix" },
+    { VLM_REUSE_DRAFT, "The last caption, proposed as the next", "draft" },
+    { 0, NULL, NULL }
+  };
+
+  if (g_once_init_enter (&type)) {
+    GType made = g_flags_register_static ("GstHiredVlmReuse", values);
+
+    gst_type_mark_as_plugin_api (made, 0);
+    g_once_init_leave (&type, made);
+  }
+  return type;
+}
+
+GType
 gst_hired_vlm_resampling_get_type (void)
 {
   static gsize type;

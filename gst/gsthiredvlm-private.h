@@ -42,6 +42,7 @@ typedef struct {
 typedef struct {
   guint64 in, described, failed, cancelled, skipped[N_SKIP];
   guint64 image_tokens, image_tokens_kept, tokens;
+  guint64 tiles_reused, tokens_reused, tokens_drafted;
   gdouble tokens_per_second;
   Spread ttft, total, lag;
 } Stats;
@@ -122,6 +123,7 @@ GType gst_hired_vlm_timing_get_type (void);
 GType gst_hired_vlm_attach_get_type (void);
 GType gst_hired_vlm_weights_get_type (void);
 GType gst_hired_vlm_resampling_get_type (void);
+GType gst_hired_vlm_reuse_get_type (void);
 GType gst_hired_vlm_policy_get_type (void);
 GType gst_hired_vlm_budget_mode_get_type (void);
 

@@ -22,6 +22,7 @@ enum {
   PROP_MIN_BUDGET,
   PROP_POLICY_PARAMS,
   PROP_RESAMPLING,
+  PROP_REUSE,
   PROP_MAX_TOKENS,
   PROP_TEMPERATURE,
   PROP_TOP_P,
@@ -69,6 +70,7 @@ static const gsize places[N_PROPS] = {
   [PROP_MIN_BUDGET] = PLACE (min_budget),
   [PROP_POLICY_PARAMS] = PLACE (policy_params),
   [PROP_RESAMPLING] = PLACE (resampling),
+  [PROP_REUSE] = PLACE (reuse),
   [PROP_MAX_TOKENS] = PLACE (max_tokens),
   [PROP_TEMPERATURE] = PLACE (temperature),
   [PROP_TOP_P] = PLACE (top_p),
@@ -122,6 +124,9 @@ set_place (GstHiredVlm *self, guint id, const GValue *value)
   case G_TYPE_ENUM:
     *(gint *) place = g_value_get_enum (value);
     break;
+  case G_TYPE_FLAGS:
+    *(guint *) place = g_value_get_flags (value);
+    break;
   case G_TYPE_BOXED:
     gst_clear_structure ((GstStructure **) place);
     *(GstStructure **) place = g_value_dup_boxed (value);
@@ -157,6 +162,9 @@ get_place (GstHiredVlm *self, guint id, GValue *value)
     break;
   case G_TYPE_ENUM:
     g_value_set_enum (value, *(const gint *) place);
+    break;
+  case G_TYPE_FLAGS:
+    g_value_set_flags (value, *(const guint *) place);
     break;
   case G_TYPE_BOXED:
     g_value_set_boxed (value, *(GstStructure *const *) place);
@@ -347,6 +355,12 @@ install_policy (GObjectClass *klass)
           "Whose resizing of pictures is reproduced bit for bit",
           gst_hired_vlm_resampling_get_type (), VLM_RESAMPLING_TORCHVISION,
           PLAYING));
+  g_object_class_install_property (klass, PROP_REUSE,
+      g_param_spec_flags ("reuse", "Reuse",
+          "What is used of the last description where the video repeats "
+          "itself; "
+          "captions are the same without, stats count the hits",
+          gst_hired_vlm_reuse_get_type (), VLM_REUSE_ALL, PLAYING));
 }
 
 static void

@@ -14,6 +14,7 @@ gst_hired_vlm_settings_init (GstHiredVlmSettings *settings)
     .min_budget = 0.05,
     .policy_params = gst_structure_new_empty ("params"),
     .resampling = VLM_RESAMPLING_TORCHVISION,
+    .reuse = VLM_REUSE_ALL,
     .max_tokens = 128,
     .top_p = 1,
     .repetition_penalty = 1,
@@ -98,6 +99,7 @@ gst_hired_vlm_settings_task (const GstHiredVlmSettings *settings,
   task->sampling.seed = settings->seed;
   task->stop = g_strdupv (settings->stop);
   task->resampling = settings->resampling;
+  task->reuse = settings->reuse;
   task->detail = settings->detail || settings->draw_tokens;
   return TRUE;
 }

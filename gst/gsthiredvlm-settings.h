@@ -48,6 +48,7 @@ typedef struct {
   gint budget_mode;            /* GstHiredVlmBudgetMode */
   GstStructure *policy_params; /* never NULL: a NULL cannot be serialised */
   gint resampling;             /* VlmResampling */
+  guint reuse;                 /* VlmReuse */
   guint max_tokens, top_k;
   gdouble temperature, top_p, repetition_penalty;
   guint64 seed;

@@ -157,6 +157,23 @@ test_video (void)
   run_clear (&run);
 }
 
+/* Two of the same picture, so that the second finds what the first left. */
+static void
+test_reuse (void)
+{
+  Run all =
+      describe ("-m", folder, "--max-tokens", "6", picture, picture, NULL);
+  static const char *const less[] = { "reuse=0", "reuse=tiles+draft" };
+  for (guint i = 0; i < G_N_ELEMENTS (less); i++) {
+    Run run = describe ("-m", folder, "--max-tokens", "6", "--set", less[i],
+        picture, picture, NULL);
+    g_assert_cmpint (run.status, ==, 0);
+    g_assert_cmpstr (run.out, ==, all.out);
+    run_clear (&run);
+  }
+  run_clear (&all);
+}
+
 /* Describes by a policy, or several, into a PNG; returns its size. */
 static void
 drawn_size (const char *policy, int *width, int *height)
@@ -258,6 +275,7 @@ main (int argc, char **argv)
   picture = paint_picture ();
   g_test_add_func ("/describe/picture", test_picture);
   g_test_add_func ("/describe/policies", test_policies);
+  g_test_add_func ("/describe/reuse", test_reuse);
   g_test_add_func ("/describe/json", test_json);
   g_test_add_func ("/describe/video", test_video);
   g_test_add_func ("/describe/drawing", test_drawing);
