@@ -3,7 +3,9 @@
  *
  * A thread runs until it waits or ends; which ready thread runs next is drawn.
  * So a value that another thread should have written behind a barrier that is
- * not there has, in most orders, not been written yet.
+ * not there has, in most orders, not been written yet. A thread has a fiber of
+ * its own only from when it begins to when it ends, and ends mostly hand
+ * theirs on: threads that never wait are a loop.
  */
 #include "tests/emu/emu.h"
 #include "tests/emu/fiber.h"
@@ -23,14 +25,15 @@ struct Site {
   bool
   operator== (const Site &other) const
   {
-    return line == other.line && !strcmp (file, other.file);
+    return line == other.line &&
+           (file == other.file || !strcmp (file, other.file));
   }
 };
 
 struct Thread : EmuThread {
   State state;
-  Fiber *fiber;
-  Site site; /* where it waits */
+  Fiber *fiber; /* while it has begun and not ended */
+  Site site;    /* where it waits */
   EmuCollective what;
   unsigned mask;
   int source;
@@ -38,9 +41,10 @@ struct Thread : EmuThread {
 };
 
 /* How many lanes wait in a warp's operation, all at one site with one mask
- * unless `mixed`, and how many are at a barrier or have ended. */
+ * (of n_wanted lanes) unless `mixed`, and how many are at a barrier or have
+ * ended. */
 struct Warp {
-  int n_waiting, n_away;
+  int n_waiting, n_away, n_wanted;
   bool mixed;
   Site site;
   unsigned mask;
@@ -53,7 +57,9 @@ dim3 emu_block_size, emu_grid_size;
 static Thread threads[MAX_THREADS];
 static Warp warps[MAX_THREADS / 32];
 static int n_threads, n_waiting, n_ended;
-static std::vector<Thread *> ready;
+static Thread *ready[MAX_THREADS];
+static int n_ready;
+static std::vector<Fiber *> idle;
 static const EmuLaunch *current;
 static std::vector<char> dynamic_shared;
 
@@ -79,22 +85,43 @@ emu_dynamic_shared ()
   return dynamic_shared.data ();
 }
 
-static void
-thread_body ()
-{
-  Thread *self = (Thread *) emu_self;
-  current->thread ();
-  self->state = ENDED;
-  fiber_leave ();
-}
-
 /* ---- waiting ---- */
 
 static void
 make_ready (Thread *thread)
 {
   thread->state = READY;
-  ready.push_back (thread);
+  ready[n_ready++] = thread;
+}
+
+static Thread *
+draw_ready ()
+{
+  if (!n_ready)
+    return NULL;
+  unsigned drawn = emu_random ((unsigned) n_ready);
+  Thread *thread = ready[drawn];
+  ready[drawn] = ready[--n_ready];
+  return thread;
+}
+
+static void fiber_body ();
+
+/* Runs others until the calling thread, or the host, is to go on. */
+static void
+let_others_run ()
+{
+  Thread *self = (Thread *) emu_self, *next = draw_ready ();
+  emu_self = next;
+  if (next && next == self)
+    return;
+  if (next && !next->fiber && !idle.empty ()) {
+    next->fiber = idle.back ();
+    idle.pop_back ();
+  } else if (next && !next->fiber) {
+    next->fiber = fiber_new (fiber_body);
+  }
+  fiber_change (next ? next->fiber : NULL);
 }
 
 static Thread *
@@ -148,7 +175,7 @@ emu_barrier (const char *file, int line)
       make_ready (&threads[i]);
     }
   }
-  fiber_leave ();
+  let_others_run ();
 }
 
 /* Whether all lanes of the mask have come; dies if one cannot. */
@@ -222,11 +249,12 @@ completes (const Thread *self, Warp *warp, int first)
     warp->mixed = false;
     warp->site = self->site;
     warp->mask = self->mask;
+    warp->n_wanted = __builtin_popcount (self->mask);
   }
   bool alike = !warp->mixed && warp->n_away == 0 && first + 32 <= n_threads &&
                warp->site == self->site && warp->mask == self->mask;
   if (alike)
-    return warp->n_waiting == __builtin_popcount (self->mask);
+    return warp->n_waiting == warp->n_wanted;
   warp->mixed = true;
   check_not_awaited (self, "is in another operation");
   return all_lanes_wait (self, first);
@@ -247,7 +275,7 @@ emu_collective (EmuCollective what, unsigned mask, uint64_t value, int source,
   warps[first / 32].n_waiting++;
   if (completes (self, &warps[first / 32], first))
     finish_collective (self, first);
-  fiber_leave ();
+  let_others_run ();
   return self->result;
 }
 
@@ -284,35 +312,32 @@ poison_shared ()
   dynamic_shared.swap (fresh);
 }
 
+/* Threads of a launch's blocks: they differ in the block alone. */
 static void
-place_threads (dim3 size)
+number_threads (dim3 size)
 {
   n_threads = (int) (size.x * size.y * size.z);
-  n_waiting = n_ended = 0;
-  for (Warp &warp : warps)
-    warp = {};
-  ready.clear ();
-  for (int i = 0; i < n_threads; i++) {
-    Thread *thread = &threads[i];
-    if (!thread->fiber)
-      thread->fiber = fiber_new (thread_body);
-    thread->number = i;
-    thread->index = { i % size.x, i / size.x % size.y, i / (size.x * size.y) };
-    make_ready (thread);
+  for (unsigned i = 0; i < (unsigned) n_threads; i++) {
+    threads[i].number = (int) i;
+    threads[i].index = { i % size.x, i / size.x % size.y,
+      i / (size.x * size.y) };
   }
 }
 
 static void
-run_next ()
+place_threads ()
 {
-  size_t drawn = emu_random ((unsigned) ready.size ());
-  Thread *thread = ready[drawn];
-  ready[drawn] = ready.back ();
-  ready.pop_back ();
-  emu_self = thread;
-  fiber_enter (thread->fiber);
-  if (thread->state != ENDED)
-    return;
+  n_waiting = n_ended = n_ready = 0;
+  for (int i = 0; i < n_threads; i += 32)
+    warps[i / 32] = {};
+  for (int i = 0; i < n_threads; i++)
+    make_ready (&threads[i]);
+}
+
+static void
+end_thread (Thread *thread)
+{
+  thread->state = ENDED;
   n_ended++;
   warps[thread->number / 32].n_away++;
   check_not_awaited (thread, "has left the kernel");
@@ -322,15 +347,34 @@ run_next ()
         n_waiting);
 }
 
+/* One thread after another that has not begun; else the fiber is idle. */
+static void
+fiber_body ()
+{
+  for (;;) {
+    Thread *thread = (Thread *) emu_self;
+    Fiber *own = thread->fiber;
+    current->thread ();
+    end_thread (thread);
+    thread->fiber = NULL;
+    Thread *next = draw_ready ();
+    emu_self = next;
+    if (next && !next->fiber) {
+      next->fiber = own;
+      continue;
+    }
+    idle.push_back (own);
+    fiber_change (next ? next->fiber : NULL);
+  }
+}
+
 static void
 run_block (uint3 index)
 {
   emu_block_index = index;
   poison_shared ();
-  place_threads (current->block);
-  while (!ready.empty ())
-    run_next ();
-  emu_self = NULL;
+  place_threads ();
+  let_others_run ();
   if (n_ended < n_threads)
     emu_die ("%d threads wait for ever", n_threads - n_ended);
 }
@@ -349,6 +393,7 @@ emu_run_grid (const EmuLaunch &launch)
   current = &launch;
   emu_block_size = launch.block;
   emu_grid_size = grid;
+  number_threads (launch.block);
   for (unsigned i : order)
     run_block ({ i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y) });
   current = NULL;

@@ -46,11 +46,12 @@ emu_setting (const char *name, long fallback)
   return text && *text ? strtol (text, NULL, 10) : fallback;
 }
 
+static uint64_t state =
+    0x9e3779b97f4a7c15u * (uint64_t) (1 + emu_setting ("HIREDVLM_EMU_SEED", 1));
+
 unsigned
 emu_random (unsigned bound)
 {
-  static uint64_t state = 0x9e3779b97f4a7c15u *
-                          (uint64_t) (1 + emu_setting ("HIREDVLM_EMU_SEED", 1));
   state ^= state << 13;
   state ^= state >> 7;
   state ^= state << 17;

@@ -1,4 +1,4 @@
-/* fiber.cpp - stacks to switch between, one per thread of a block
+/* fiber.cpp - stacks to switch between, one per thread of a block that waits
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * ucontext would make a system call at each switch, so x86-64 has a switch of
@@ -35,6 +35,10 @@ __sanitizer_finish_switch_fiber (void *, const void **, size_t *)
 
 #define PAGE 4096
 #define STACK_BYTES (128 * 1024)
+/* Stacks begin at different places of a page: else the processor's first cache
+ * would hold the tops of eight of them only. */
+#define N_COLOURS 16
+#define COLOUR_BYTES 256
 
 #ifdef __x86_64__
 typedef void *Context;
@@ -69,12 +73,12 @@ emu_switch:
 /* Six registers, where to return to, and the place of a return address that
  * the body never uses. */
 static void
-make (Context *context, char *stack, void (*body) ())
+make (Context *context, char *top, void (*body) ())
 {
-  void **top = (void **) (stack + STACK_BYTES) - 2;
-  top[0] = (void *) body;
-  top[1] = NULL;
-  *context = top - 6;
+  void **last = (void **) top - 2;
+  last[0] = (void *) body;
+  last[1] = NULL;
+  *context = last - 6;
 }
 
 static void
@@ -86,11 +90,11 @@ change (Context *from, Context *to)
 typedef ucontext_t Context;
 
 static void
-make (Context *context, char *stack, void (*body) ())
+make (Context *context, char *top, void (*body) ())
 {
   getcontext (context);
-  context->uc_stack.ss_sp = stack;
-  context->uc_stack.ss_size = STACK_BYTES;
+  context->uc_stack.ss_sp = top - STACK_BYTES + N_COLOURS * COLOUR_BYTES;
+  context->uc_stack.ss_size = STACK_BYTES - N_COLOURS * COLOUR_BYTES;
   context->uc_link = NULL;
   makecontext (context, body, 0);
 }
@@ -104,28 +108,34 @@ change (Context *from, Context *to)
 
 struct Fiber {
   Context context;
-  char *stack;
+  const void *stack;
+  size_t bytes;
   void *asan;
   void (*body) ();
 };
 
-static Fiber *running;
-static Context outside;
-static void *outside_asan;
-static const void *outside_stack;
-static size_t outside_bytes;
+static Fiber host;
+static Fiber *running = &host, *before;
+
+/* After a change: the stack that was left is known from here on. */
+static void
+arrive ()
+{
+  __sanitizer_finish_switch_fiber (
+      running->asan, &before->stack, &before->bytes);
+}
 
 static void
 run ()
 {
-  __sanitizer_finish_switch_fiber (NULL, &outside_stack, &outside_bytes);
-  for (;;)
-    running->body ();
+  arrive ();
+  running->body ();
 }
 
 Fiber *
 fiber_new (void (*body) ())
 {
+  static int n_made;
   char *memory =
       (char *) mmap (NULL, PAGE + STACK_BYTES, PROT_READ | PROT_WRITE,
           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -133,25 +143,20 @@ fiber_new (void (*body) ())
     emu_die ("no memory for a thread's stack");
   Fiber *fiber = new Fiber{};
   fiber->stack = memory + PAGE;
+  fiber->bytes = STACK_BYTES;
   fiber->body = body;
-  make (&fiber->context, fiber->stack, run);
+  make (&fiber->context,
+      memory + PAGE + STACK_BYTES - n_made++ % N_COLOURS * COLOUR_BYTES, run);
   return fiber;
 }
 
 void
-fiber_enter (Fiber *fiber)
+fiber_change (Fiber *to)
 {
-  running = fiber;
-  __sanitizer_start_switch_fiber (&outside_asan, fiber->stack, STACK_BYTES);
-  change (&outside, &fiber->context);
-  __sanitizer_finish_switch_fiber (outside_asan, NULL, NULL);
-}
-
-void
-fiber_leave ()
-{
-  Fiber *fiber = running;
-  __sanitizer_start_switch_fiber (&fiber->asan, outside_stack, outside_bytes);
-  change (&fiber->context, &outside);
-  __sanitizer_finish_switch_fiber (fiber->asan, &outside_stack, &outside_bytes);
+  before = running;
+  running = to ? to : &host;
+  __sanitizer_start_switch_fiber (
+      &before->asan, running->stack, running->bytes);
+  change (&before->context, &running->context);
+  arrive ();
 }

@@ -1,8 +1,7 @@
-/* fiber.h - stacks to switch between, one per thread of a block
+/* fiber.h - stacks to switch between, one per thread of a block that waits
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A fiber runs the same function again and again, from one fiber_leave to the
- * next. Sanitizers are told of every change.
+ * Sanitizers are told of every change.
  */
 #pragma once
 
@@ -10,11 +9,10 @@
 
 struct Fiber;
 
-/* A fiber that calls `body` for ever; body calls fiber_leave. Never freed. */
+/* A fiber that calls `body`, which never returns, when it is first changed
+ * to. Never freed. */
 Fiber *fiber_new (void (*body) ());
 
-/* From the host thread into the fiber, until it leaves. */
-void fiber_enter (Fiber *fiber);
-
-/* From the running fiber back to whoever entered it. */
-void fiber_leave ();
+/* From the running fiber, or the host thread, to another one; NULL is the
+ * host thread. Returns when somebody changes back. */
+void fiber_change (Fiber *to);

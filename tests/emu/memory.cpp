@@ -9,9 +9,11 @@
  */
 #include "tests/emu/emu.h"
 
+#include <algorithm>
 #include <map>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -25,6 +27,7 @@
 #define ALIGNMENT ((size_t) 256)
 #define POISON 0xff
 #define SLACK 0xa7
+#define POISON_BYTES ((size_t) 4 << 20)
 #define MAX_FREED 4096
 
 struct Region {
@@ -104,6 +107,26 @@ emu_open_memory (bool open)
       protect (entry.second, open);
 }
 
+/* Private copies of a file of poison, which exist once written: opening and
+ * closing memory takes time by the page. */
+static bool
+map_poison (char *to, size_t bytes)
+{
+  static int file = -1;
+  if (file < 0) {
+    std::string poison (POISON_BYTES, (char) POISON);
+    file = memfd_create ("poison", MFD_CLOEXEC);
+    if (write (file, poison.data (), POISON_BYTES) != (ssize_t) POISON_BYTES)
+      emu_die ("no memory to poison new memory with");
+  }
+  for (size_t at = 0; at < bytes; at += POISON_BYTES)
+    if (mmap (to + at, std::min (bytes - at, POISON_BYTES),
+            PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+            file, 0) == MAP_FAILED)
+      return false;
+  return true;
+}
+
 static cudaError_t
 allocate (void **ptr, size_t bytes, bool pinned)
 {
@@ -111,12 +134,10 @@ allocate (void **ptr, size_t bytes, bool pinned)
   size_t inside = round_up (rounded, PAGE);
   char *start = (char *) mmap (NULL, inside + 2 * PAGE, PROT_NONE,
       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (start == MAP_FAILED)
+  if (start == MAP_FAILED || !map_poison (start + PAGE, inside))
     return emu_fail (cudaErrorMemoryAllocation);
   Region region = { start, inside + 2 * PAGE, start + PAGE + inside - rounded,
     bytes, pinned, true, emu_current_device () };
-  protect (region, true);
-  memset (region.user, POISON, bytes);
 #ifdef EMU_PATTERN
   memset (region.user + bytes, SLACK, rounded - bytes);
 #endif
