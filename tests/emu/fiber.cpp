@@ -43,8 +43,8 @@ __sanitizer_finish_switch_fiber (void *, const void **, size_t *)
 #ifdef __x86_64__
 typedef void *Context;
 
-/* Saves what a call must preserve on the old stack, restores it from the
- * new. */
+/* Saves what a call must preserve on the old stack, restores it from the new,
+ * and jumps, as the processor would expect a return to its latest call. */
 extern "C" void emu_switch (Context *from, Context to);
 asm(R"(
 .text
@@ -66,7 +66,8 @@ emu_switch:
   popq %r12
   popq %rbx
   popq %rbp
-  ret
+  popq %rcx
+  jmp *%rcx
 .size emu_switch, . - emu_switch
 )");
 
