@@ -237,7 +237,8 @@ gboolean
 bench_run (BenchBed *bed, const BenchOptions *options, BenchResult *result,
     DeviceProbe *probes, GError **error)
 {
-  DeviceProber *prober = device_prober_new (bed->dev);
+  DeviceProber *prober =
+      options->no_probes ? NULL : device_prober_new (bed->dev);
   Frame frame;
   gboolean done;
 

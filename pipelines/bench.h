@@ -24,6 +24,7 @@ typedef struct {
   int threads; /* 0: one per processor */
   double token_budget;
   gboolean json;
+  gboolean no_probes;
   int width, height; /* of size */
 } BenchOptions;
 

@@ -118,6 +118,8 @@ parse_options (BenchOptions *o, int *argc, char ***argv, GError **error)
         "NAME" },
     { "threads", 0, 0, G_OPTION_ARG_INT, &o->threads,
         "threads of the CPU (one per processor)", "N" },
+    { "no-probes", 0, 0, G_OPTION_ARG_NONE, &o->no_probes,
+        "do not measure the device's peaks, which shares are of", NULL },
     { "json", 0, 0, G_OPTION_ARG_NONE, &o->json,
         "print one JSON object instead of a table", NULL },
     { NULL },

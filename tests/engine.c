@@ -14,6 +14,7 @@
 #define SIDE 60
 
 static char *folder;
+static const char *on_device = "cpu"; /* or as ENGINE_DEVICE says */
 
 /* Pictures that differ: number i. */
 static void
@@ -152,7 +153,7 @@ static VlmEngine *
 open_model (const char *path, gboolean share)
 {
   VlmOpenOptions options = {
-    .path = path, .device = "cpu", .threads = 1, .share = share
+    .path = path, .device = on_device, .threads = 1, .share = share
   };
   return open_with (&options);
 }
@@ -229,7 +230,7 @@ check_batch (VlmWeightType weights)
 {
   enum { STREAMS = 6 };
   VlmOpenOptions options = {
-    .path = folder, .device = "cpu", .threads = 2, .weights = weights
+    .path = folder, .device = on_device, .threads = 2, .weights = weights
   };
   g_autoptr (VlmEngine) engine = open_with (&options);
   Ask alone[STREAMS], beside[STREAMS];
@@ -668,6 +669,8 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  if (g_getenv ("ENGINE_DEVICE"))
+    on_device = g_getenv ("ENGINE_DEVICE");
   folder = folder_new ();
   tiny_model_write (folder, NULL);
   g_test_add_func ("/engine/caption", test_caption);

@@ -1,8 +1,9 @@
 /* kernels.c - runs the kernel tests: right, and with --bench how fast
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * kernels [--device NAME] [--slot NAME] [--threads N] [--bench]
+ * kernels [--device NAME] [--slot NAME] [--threads N] [--few] [--bench]
  *
+ * --few runs the first three sizes of each case with uniform values only.
  * Without --device: plain C against double precision, then every level the
  * processor has against plain C. A device that is not there skips (77).
  */
@@ -19,12 +20,13 @@
 static const KtCase *const families[] = { kt_cases_memory, kt_cases_matmul,
   kt_cases_norm, kt_cases_elementwise, kt_cases_merge, kt_cases_attention,
   kt_cases_rope, kt_cases_sample, kt_cases_image, kt_cases_onednn };
+#define FEW_SIZES 3
 #define N_FAMILIES (int) (sizeof families / sizeof *families)
 
 typedef struct Options {
   const char *device, *slot;
   int n_threads;
-  bool bench;
+  bool few, bench;
 } Options;
 
 static int n_passed, n_failed;
@@ -58,12 +60,14 @@ check_slots (const Device *dev)
 }
 
 static void
-run_case (Kt *kt, const KtCase *c)
+run_case (Kt *kt, const KtCase *c, bool few)
 {
+  int n_sizes = few ? FEW_SIZES : KT_MOST_SIZES;
+  int n_fills = c->fills && !few ? KT_N_FILLS : 1;
   kt->name = c->slot;
   kt->n_failures = 0;
-  for (int i = 0; i < KT_MOST_SIZES && c->sizes[i][0]; i++)
-    for (int fill = 0; fill < (c->fills ? KT_N_FILLS : 1); fill++) {
+  for (int i = 0; i < n_sizes && c->sizes[i][0]; i++)
+    for (int fill = 0; fill < n_fills; fill++) {
       kt->size = c->sizes[i];
       kt->fill = (KtFill) fill;
       kt->seed = 0x9e3779b97f4a7c15u + i;
@@ -136,7 +140,7 @@ run_all (const Options *options, Device *dev, Device *plain)
       if (options->bench)
         bench_case (&kt, c, &probe);
       else
-        run_case (&kt, c);
+        run_case (&kt, c, options->few);
     }
 }
 
@@ -214,6 +218,8 @@ parse_options (int argc, char **argv)
   for (int i = 1; i < argc; i++) {
     if (!strcmp (argv[i], "--bench"))
       options.bench = true;
+    else if (!strcmp (argv[i], "--few"))
+      options.few = true;
     else if (i + 1 < argc && !strcmp (argv[i], "--device"))
       options.device = argv[++i];
     else if (i + 1 < argc && !strcmp (argv[i], "--slot"))
@@ -222,7 +228,7 @@ parse_options (int argc, char **argv)
       options.n_threads = atoi (argv[++i]);
     else {
       fprintf (stderr, "usage: kernels [--device NAME] [--slot NAME] "
-                       "[--threads N] [--bench]\n");
+                       "[--threads N] [--few] [--bench]\n");
       exit (2);
     }
   }
