@@ -4,7 +4,8 @@
  *   hiredvlm-quiz --policies hired,random:seed=7 --budgets 0.2,1 quiz.json
  *
  * Prints one JSON object a line: policy, budget, tokens (visual, kept), ms (a
- * question, wall time), scores {kind: [[right, of] per picture]}; with
+ * description), cache-bytes (keys and values of a prompt), scores {kind:
+ * [[right, of] per picture]}; with
  * --answers also the answers. evaluate draws the pictures and reads this.
  */
 #include <stdio.h>
@@ -96,6 +97,8 @@ print_result (const Quiz *quiz, const QuizResult *result, const char *policy,
   json_builder_add_double_value (b, result->tokens);
   json_builder_set_member_name (b, "ms");
   json_builder_add_double_value (b, result->ms);
+  json_builder_set_member_name (b, "cache-bytes");
+  json_builder_add_double_value (b, result->cache_bytes);
   add_scores (b, quiz, result);
   if (answers) {
     json_builder_set_member_name (b, "answers");
