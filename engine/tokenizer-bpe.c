@@ -157,9 +157,9 @@ vlm_bpe_add_piece (VlmBpe *bpe, const char *piece, guint32 id)
     grow_pieces (bpe);
 }
 
-gboolean
-vlm_bpe_add_merge (VlmBpe *bpe, const char *left, gsize left_length,
-    const char *right, gsize right_length)
+static gboolean
+add_ranked (VlmBpe *bpe, const char *left, gsize left_length, const char *right,
+    gsize right_length, guint32 rank)
 {
   g_autofree char *both = g_malloc (left_length + right_length + 1);
   memcpy (both, left, left_length);
@@ -172,10 +172,29 @@ vlm_bpe_add_merge (VlmBpe *bpe, const char *left, gsize left_length,
   MergeSlot *slot = merge_slot (bpe, a, b);
   if (slot->left == VLM_NO_TOKEN)
     bpe->n_merges++;
-  *slot = (MergeSlot){ a, b, bpe->next_rank++, id };
+  *slot = (MergeSlot){ a, b, rank, id };
   if (2 * bpe->n_merges >= bpe->n_merge_slots)
     grow_merges (bpe);
   return TRUE;
+}
+
+gboolean
+vlm_bpe_add_merge (VlmBpe *bpe, const char *left, gsize left_length,
+    const char *right, gsize right_length)
+{
+  if (!add_ranked (bpe, left, left_length, right, right_length, bpe->next_rank))
+    return FALSE;
+  bpe->next_rank++;
+  return TRUE;
+}
+
+void
+vlm_bpe_add_split (VlmBpe *bpe, const char *left, gsize left_length,
+    const char *right, gsize right_length, gboolean first)
+{
+  if (first)
+    bpe->next_rank++;
+  add_ranked (bpe, left, left_length, right, right_length, bpe->next_rank);
 }
 
 guint32

@@ -1,8 +1,8 @@
 /* tokenizer-bpe.h - pieces, merges, and words to ids by them
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Filled once while tokenizer.json is read (vlm_bpe_add_piece for all pieces,
- * then vlm_bpe_add_merge in the order of the file), then only read.
+ * Filled once while a file is read (vlm_bpe_add_piece for all pieces, then
+ * vlm_bpe_add_merge or vlm_bpe_add_split, best rank first), then only read.
  */
 #pragma once
 
@@ -32,6 +32,11 @@ void vlm_bpe_add_piece (VlmBpe *bpe, const char *piece, guint32 id);
 /* The next merge in rank. FALSE if a part or their union is no piece. */
 gboolean vlm_bpe_add_merge (VlmBpe *bpe, const char *left, gsize left_length,
     const char *right, gsize right_length);
+
+/* One of the ways to cut a piece in two pieces, all of one rank: `first` of
+ * them is one rank after the piece before. Not together with add_merge. */
+void vlm_bpe_add_split (VlmBpe *bpe, const char *left, gsize left_length,
+    const char *right, gsize right_length, gboolean first);
 
 guint32 vlm_bpe_find (const VlmBpe *bpe, const char *piece, gsize length);
 const char *vlm_bpe_piece (const VlmBpe *bpe, guint32 id); /* or NULL */

@@ -1,7 +1,8 @@
 /* tokenizer-parts.h - the parts of a tokenizer, for tokenizer*.c alone
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * tokenizer-load.c fills them, the others run them.
+ * tokenizer-load.c or tokenizer-sentencepiece.c fills them, the others run
+ * them.
  */
 #pragma once
 
@@ -142,6 +143,20 @@ struct VlmTokenizer {
   char *bos_token;        /* or NULL */
   int size;
 };
+
+/* An empty one, for the readers of files to fill. */
+VlmTokenizer *vlm_tokenizer_alloc (void);
+
+/* Enters an added token, its id higher than all before (content is copied);
+ * it is found once vlm_tokenizer_index has been called. */
+void vlm_tokenizer_add_token (
+    VlmTokenizer *tokenizer, const VlmAddedToken *token);
+void vlm_tokenizer_index (VlmTokenizer *tokenizer);
+
+/* Marks around every text, in the place of those there were. */
+gboolean vlm_tokenizer_set_marks (VlmTokenizer *tokenizer, gboolean bos,
+    gboolean eos, const char *bos_token, const char *eos_token,
+    const char *file, GError **error);
 
 /* Reads the parts; FALSE and a message if one is not known. */
 gboolean vlm_tokenizer_load (VlmTokenizer *tokenizer, const char *json,

@@ -67,12 +67,24 @@ set_mark (const VlmTokenizer *tokenizer, GArray *marks, int wanted,
   return TRUE;
 }
 
-VlmTokenizer *
-vlm_tokenizer_new (const char *json, gsize length, const char *file,
-    int add_bos, int add_eos, const char *bos_token, const char *eos_token,
+gboolean
+vlm_tokenizer_set_marks (VlmTokenizer *t, gboolean bos, gboolean eos,
+    const char *bos_token, const char *eos_token, const char *file,
     GError **error)
 {
-  g_autoptr (VlmTokenizer) t = g_new0 (VlmTokenizer, 1);
+  if (bos_token != t->bos_token) {
+    g_free (t->bos_token);
+    t->bos_token = g_strdup (bos_token);
+  }
+  return set_mark (
+             t, t->before, bos, bos_token, "add_bos_token", file, error) &&
+         set_mark (t, t->after, eos, eos_token, "add_eos_token", file, error);
+}
+
+VlmTokenizer *
+vlm_tokenizer_alloc (void)
+{
+  VlmTokenizer *t = g_new0 (VlmTokenizer, 1);
   t->bpe = vlm_bpe_new ();
   t->added = array_new (sizeof (VlmAddedToken), clear_added);
   t->special = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
@@ -81,16 +93,57 @@ vlm_tokenizer_new (const char *json, gsize length, const char *file,
   t->decoder = array_new (sizeof (VlmDecodeStep), clear_decode_step);
   t->before = array_new (sizeof (gint32), NULL);
   t->after = array_new (sizeof (gint32), NULL);
+  return t;
+}
+
+VlmTokenizer *
+vlm_tokenizer_new (const char *json, gsize length, const char *file,
+    int add_bos, int add_eos, const char *bos_token, const char *eos_token,
+    GError **error)
+{
+  g_autoptr (VlmTokenizer) t = vlm_tokenizer_alloc ();
   t->bos_token = g_strdup (bos_token);
   if (!vlm_tokenizer_load (t, json, length, file, error))
     return NULL;
   if ((add_bos >= 0 || add_eos >= 0) &&
-      (!set_mark (
-           t, t->before, add_bos, bos_token, "add_bos_token", file, error) ||
-          !set_mark (
-              t, t->after, add_eos, eos_token, "add_eos_token", file, error)))
+      !vlm_tokenizer_set_marks (
+          t, add_bos > 0, add_eos > 0, bos_token, eos_token, file, error))
     return NULL;
   return g_steal_pointer (&t);
+}
+
+void
+vlm_tokenizer_add_token (VlmTokenizer *t, const VlmAddedToken *token)
+{
+  VlmAddedToken copy = *token;
+  copy.content = g_strdup (token->content);
+  copy.pattern = g_strdup (token->content);
+  g_array_append_val (t->added, copy);
+  if (copy.special)
+    g_hash_table_add (t->special, g_strdup (copy.content));
+  t->size = MAX (t->size, (int) copy.id + 1);
+}
+
+void
+vlm_tokenizer_index (VlmTokenizer *t)
+{
+  vlm_added_index_clear (&t->raw);
+  vlm_added_index_clear (&t->normalized);
+  vlm_added_index_init (&t->raw, t->added, FALSE);
+  vlm_added_index_init (&t->normalized, t->added, TRUE);
+}
+
+gint32
+vlm_tokenizer_add_marker (VlmTokenizer *t, const char *token)
+{
+  gint32 id = vlm_tokenizer_id (t, token);
+  if (id >= 0)
+    return id;
+  id = t->size;
+  vlm_tokenizer_add_token (t,
+      &(VlmAddedToken){ .id = id, .content = (char *) token, .special = TRUE });
+  vlm_tokenizer_index (t);
+  return id;
 }
 
 void

@@ -1,4 +1,4 @@
-/* tokenizer.h - text to token ids and back, as tokenizer.json says
+/* tokenizer.h - text to token ids and back, as the checkpoint's file says
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Reads the tokenizer.json of the `tokenizers` library: byte-pair models of
@@ -33,6 +33,20 @@ VlmTokenizer *vlm_tokenizer_new (const char *json, gsize length,
     const char *file, int add_bos, int add_eos, const char *bos_token,
     const char *eos_token, GError **error);
 void vlm_tokenizer_free (VlmTokenizer *tokenizer);
+
+/* The same from `length` bytes of tokenizer.model, as SentencePiece writes it:
+ * BPE with an identity normalizer. Its ids are those of SentencePiece, which
+ * differ from those of a tokenizer.json made of it only where a piece can be
+ * merged in several ways at once. An absent add_bos counts as 1, as in
+ * transformers' LlamaTokenizer; marks that are NULL are the model's own. */
+VlmTokenizer *vlm_tokenizer_new_sentencepiece (const char *bytes, gsize length,
+    const char *file, int add_bos, int add_eos, const char *bos_token,
+    const char *eos_token, GError **error);
+
+/* The id of a token that need not be in the file: where it is not it is cut
+ * out of texts from now on, as a special token of the next free id. To be
+ * called before the tokenizer is used. */
+gint32 vlm_tokenizer_add_marker (VlmTokenizer *tokenizer, const char *token);
 
 /* Appends the ids of text (`length` bytes, or -1 if it ends with a NUL) to
  * ids, an array of gint32, with the beginning and end marks if add_special.

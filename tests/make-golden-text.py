@@ -7,14 +7,19 @@
 #
 # `test-tokenizer DIR` runs the cases of such a folder. One file per kind of
 # tokenizer: {"tokenizer": tokenizer.json, "encode": [[text, ids], ...],
-# "decode": [[ids, skip_special, text], ...]}.
+# "decode": [[ids, skip_special, text], ...]}. That of SentencePiece
+# has its tokenizer.model too, in base64, and cases that mean the same to both.
 import argparse
+import base64
+import io
 import json
 import os
 import random
 import sys
 
+import sentencepiece as sentencepiece_library
 import tokenizers
+from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -71,12 +76,14 @@ def marks(token, id):
                 token: {"id": token, "ids": [id], "tokens": [token]}}}
 
 
-def sentencepiece(fallback=True, tokens=(), **parts):
-    pieces, merges = train("text", 260)
+def sentencepiece(fallback=True, tokens=(), pieces=None, merges=None, **parts):
     head = ["<unk>", "<s>", "</s>"]
-    if fallback:
-        head += ["<0x%02X>" % i for i in range(256)]
-    pieces = head + pieces
+    images = ["<image>", "<pad>"] if not pieces else []
+    if not pieces:
+        pieces, merges = train("text", 260)
+        if fallback:
+            head += ["<0x%02X>" % i for i in range(256)]
+        pieces = head + pieces
     vocab = {p: i for i, p in enumerate(pieces)}
     n = len(pieces)
     base = {
@@ -93,7 +100,7 @@ def sentencepiece(fallback=True, tokens=(), **parts):
     return file({"vocab": vocab, "byte_fallback": fallback, "fuse_unk": True,
                  "unk_token": "<unk>", "merges": [" ".join(m) for m in merges]},
                 [added(i, p) for i, p in enumerate(head[:3])] +
-                [added(n, "<image>"), added(n + 1, "<pad>")] +
+                [added(n + i, p) for i, p in enumerate(images)] +
                 [added(n + 2 + i, *t[:1], **t[1])
                  for i, t in enumerate(tokens)], **base)
 
@@ -124,6 +131,33 @@ def byte_level(regex, normalizer, ignore, head, post=None, **level):
                 post_processor={"type": "Sequence", "processors": [
                     plain, marks(post, n)]} if post else plain,
                 decoder={**plain, "add_prefix_space": True})
+
+
+def learned():
+    """A model of SentencePiece itself, learned from TEXT."""
+    out = io.BytesIO()
+    sentencepiece_library.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT.split("\n")), model_writer=out,
+        model_type="bpe", vocab_size=440, byte_fallback=True,
+        character_coverage=1.0, normalization_rule_name="identity",
+        remove_extra_whitespaces=False, minloglevel=2)
+    return out.getvalue()
+
+
+def converted(library):
+    """The tokenizer.json that transformers' LlamaConverter makes of it: all
+    ways to cut a piece in two, by score, then by the ids of the parts."""
+    n = library.get_piece_size()
+    pieces = [library.id_to_piece(i) for i in range(n)]
+    vocab = {p: i for i, p in enumerate(pieces)}
+    plain = {p for p, i in vocab.items() if not (
+        library.is_control(i) or library.is_unknown(i) or library.is_byte(i))}
+    merges = []
+    for piece in sorted(plain, key=lambda p: -library.get_score(vocab[p])):
+        cuts = [(piece[:k], piece[k:]) for k in range(1, len(piece))]
+        merges += sorted((c for c in cuts if c[0] in plain and c[1] in plain),
+                         key=lambda c: (vocab[c[0]], vocab[c[1]]))
+    return sentencepiece(pieces=pieces, merges=merges)
 
 
 def kinds():
@@ -254,11 +288,25 @@ def cases(content, n, seed):
     return encode, [d for d in decode if "\0" not in d[2]]
 
 
-def write(folder, name, content, encode, decode):
+def agree(library, content, encode):
+    """Cases where the converted file means what SentencePiece does: a piece
+    that can be merged in several ways at once is not one of them."""
+    marks = [t["content"] for t in content["added_tokens"]]
+    same = [c for c in encode if any(m in c[0] for m in marks) or
+            c[1] == [library.bos_id()] + library.encode(c[0])]
+    print(f"sentencepiece: {len(same)} of {len(encode)} texts as converted",
+          file=sys.stderr)
+    return same
+
+
+def write(folder, name, content, encode, decode, model=None):
     def dump(x):
         return json.dumps(x, ensure_ascii=True, separators=(",", ":"))
     with open(os.path.join(folder, name + ".json"), "w") as f:
-        f.write('{"tokenizer":%s,\n"encode":[\n' % dump(content))
+        f.write("{")
+        if model:
+            f.write('"model":%s,\n' % dump(base64.b64encode(model).decode()))
+        f.write('"tokenizer":%s,\n"encode":[\n' % dump(content))
         f.write(",\n".join(map(dump, encode)) + '],\n"decode":[\n')
         f.write(",\n".join(map(dump, decode)) + "]}\n")
 
@@ -275,6 +323,12 @@ def main():
     for name, content in kinds().items():
         write(options.folder, name, content,
               *cases(content, options.cases, options.seed))
+    model = learned()
+    library = SentencePieceProcessor(model_proto=model)
+    content = converted(library)
+    encode, decode = cases(content, options.cases, options.seed)
+    write(options.folder, "sentencepiece", content,
+          agree(library, content, encode), decode, model)
     print("tokenizers", tokenizers.__version__, file=sys.stderr)
 
 

@@ -89,15 +89,8 @@ from_node (JsonNode *node)
 }
 
 static void
-test_golden (gconstpointer path)
+run_golden (const VlmTokenizer *tokenizer, JsonObject *root)
 {
-  g_autoptr (JsonParser) parser = json_parser_new ();
-  g_autoptr (GError) error = NULL;
-  json_parser_load_from_file (parser, path, &error);
-  g_assert_no_error (error);
-  JsonObject *root = json_node_get_object (json_parser_get_root (parser));
-  g_autoptr (VlmTokenizer) tokenizer =
-      from_node (json_object_get_member (root, "tokenizer"));
   JsonArray *encode = json_object_get_array_member (root, "encode");
   for (guint i = 0; i < json_array_get_length (encode); i++) {
     JsonArray *row = json_array_get_array_element (encode, i);
@@ -111,6 +104,35 @@ test_golden (gconstpointer path)
     assert_text (tokenizer, ids, json_array_get_boolean_element (row, 1),
         json_array_get_string_element (row, 2));
   }
+}
+
+/* The same of tokenizer.model, where the file has one. */
+static void
+run_sentencepiece (JsonObject *root)
+{
+  g_autoptr (GError) error = NULL;
+  gsize n;
+  g_autofree guchar *model =
+      g_base64_decode (json_object_get_string_member (root, "model"), &n);
+  g_autoptr (VlmTokenizer) tokenizer = vlm_tokenizer_new_sentencepiece (
+      (const char *) model, n, "tokenizer.model", -1, -1, NULL, NULL, &error);
+  g_assert_no_error (error);
+  run_golden (tokenizer, root);
+}
+
+static void
+test_golden (gconstpointer path)
+{
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_autoptr (GError) error = NULL;
+  json_parser_load_from_file (parser, path, &error);
+  g_assert_no_error (error);
+  JsonObject *root = json_node_get_object (json_parser_get_root (parser));
+  g_autoptr (VlmTokenizer) tokenizer =
+      from_node (json_object_get_member (root, "tokenizer"));
+  run_golden (tokenizer, root);
+  if (json_object_has_member (root, "model"))
+    run_sentencepiece (root);
 }
 
 static void
@@ -303,6 +325,70 @@ test_refused (void)
   }
 }
 
+/* A SentencePiece model of letters, and one field more or another. */
+#define PIECE(text, type) "\n\x0a\n\x01" text "\x15\0\0\0\0\x18" type
+#define LETTERS PIECE ("u", "\2") PIECE ("a", "\1") PIECE ("b", "\1")
+#define BPE "\x12\x02\x18\x02"
+#define IDENTITY "\x1a\x02 \0"
+
+static const struct {
+  const char *bytes;
+  gsize length;
+  int code;
+  const char *words;
+} bad_models[] = {
+#define BAD(bytes, code, words)                                                \
+  {                                                                            \
+    bytes, sizeof bytes - 1, code, words                                       \
+  }
+  BAD ("", VLM_ERROR_DATA, "a SentencePiece model was expected"),
+  BAD ("\n\x7f", VLM_ERROR_DATA, "a SentencePiece model was expected"),
+  BAD ("\n\x02\n\0", VLM_ERROR_DATA, "a SentencePiece model was expected"),
+  BAD ("\x0f", VLM_ERROR_DATA, "a SentencePiece model was expected"),
+  BAD (LETTERS IDENTITY, VLM_ERROR_WRONG_TYPE, "model_type is 1"),
+  BAD (LETTERS BPE, VLM_ERROR_WRONG_TYPE, "remove_extra_whitespaces is true"),
+  BAD (LETTERS BPE "\x1a\x04\x12\x02xx", VLM_ERROR_WRONG_TYPE,
+      "precompiled_charsmap has 2 bytes"),
+  BAD (LETTERS PIECE ("a", "\1") BPE IDENTITY, VLM_ERROR_WRONG_TYPE, "piece 3"),
+  BAD (
+      LETTERS PIECE ("\xff", "\1") BPE IDENTITY, VLM_ERROR_WRONG_TYPE, "UTF-8"),
+  BAD (LETTERS PIECE ("c", "\4") BPE IDENTITY, VLM_ERROR_WRONG_TYPE,
+      "piece 3 has the type 4"),
+#undef BAD
+};
+
+static void
+test_bad_models (void)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS (bad_models); i++) {
+    g_autoptr (GError) error = NULL;
+    g_assert_null (vlm_tokenizer_new_sentencepiece (bad_models[i].bytes,
+        bad_models[i].length, "tokenizer.model", 0, 0, NULL, NULL, &error));
+    g_assert_error (error, VLM_ERROR, bad_models[i].code);
+    if (!strstr (error->message, bad_models[i].words))
+      g_error ("\"%s\" lacks %s", error->message, bad_models[i].words);
+  }
+}
+
+/* What checkpoints without <image> among their tokens get. */
+static void
+test_marker (void)
+{
+  const char model[] = LETTERS BPE IDENTITY;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GArray) ids = ids_new ();
+  g_autoptr (VlmTokenizer) tokenizer = vlm_tokenizer_new_sentencepiece (
+      model, sizeof model - 1, "tokenizer.model", 0, 0, NULL, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (vlm_tokenizer_add_marker (tokenizer, "<image>"), ==, 3);
+  g_assert_cmpint (vlm_tokenizer_add_marker (tokenizer, "<image>"), ==, 3);
+  g_assert_cmpint (vlm_tokenizer_size (tokenizer), ==, 4);
+  g_assert_true (vlm_tokenizer_is_special (tokenizer, 3));
+  vlm_tokenizer_encode (tokenizer, "a<image>b", -1, TRUE, ids);
+  g_autofree char *shown = show_ids (ids);
+  g_assert_cmpstr (shown, ==, "0 1 3 0 2 "); /* the marker of spaces: unknown */
+}
+
 static void
 test_missing_mark (void)
 {
@@ -327,6 +413,8 @@ main (int argc, char **argv)
   g_test_add_func ("/tokenizer/odd-bytes", test_odd_bytes);
   g_test_add_func ("/tokenizer/long-word", test_long_word);
   g_test_add_func ("/tokenizer/refused", test_refused);
+  g_test_add_func ("/tokenizer/bad-models", test_bad_models);
+  g_test_add_func ("/tokenizer/marker", test_marker);
   g_test_add_func ("/tokenizer/missing-mark", test_missing_mark);
   return g_test_run ();
 }
