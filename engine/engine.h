@@ -32,6 +32,7 @@ typedef enum {
 
 typedef struct {
   const char *path;   /* folder; NULL: the shipped model */
+  const char *tower;  /* folder of the vision tower; NULL: in the other */
   const char *device; /* NULL or "auto", "cpu", "cuda", "cuda:N" */
   VlmWeightType weights;
   int threads;    /* 0: one per processor */
@@ -45,7 +46,7 @@ typedef enum {
   VLM_ENGINE_FAILED,
 } VlmEngineState;
 
-/* Checks the folder and finds the device: cheap, every fault of settings,
+/* Checks the folders and finds the device: cheap, every fault of settings,
  * files and device that can be seen now is reported now. With `share`, the
  * engine of the same canonical path, device and weight type is returned with
  * one more reference, whatever its state. */

@@ -113,8 +113,9 @@ gboolean
 vlm_tile_geometry (VlmTileGeometry *geometry, const VlmConfig *config,
     int width, int height, GError **error)
 {
-  int limit = config->image.mode == VLM_IMAGE_PAD_SQUARE ? VLM_MAX_SQUARE_SIDE
-                                                         : VLM_MAX_PICTURE_SIDE;
+  gboolean squared = config->image.mode == VLM_IMAGE_PAD_SQUARE ||
+                     config->image.mode == VLM_IMAGE_ZOOM;
+  int limit = squared ? VLM_MAX_SQUARE_SIDE : VLM_MAX_PICTURE_SIDE;
   VlmTileGeometry g = { .side = config->vision.side,
     .tile_px = config->vision.image_size,
     .img_h = height,
@@ -136,6 +137,11 @@ vlm_tile_geometry (VlmTileGeometry *geometry, const VlmConfig *config,
     break;
   case VLM_IMAGE_PAD_SQUARE:
     g.fit_h = g.fit_w = g.tile_px;
+    break;
+  case VLM_IMAGE_ZOOM:
+    g.zoomed = TRUE;
+    g.rows = g.cols = config->zoom.ratio;
+    g.fit_h = g.fit_w = g.rows * g.tile_px;
     break;
   }
   *geometry = g;
@@ -170,6 +176,8 @@ vlm_tile_kept (const VlmTileGeometry *g, int *first_row, int *n_rows,
   gint64 canvas_h = g->rows * g->side, canvas_w = g->cols * g->side;
   int cut_rows = 0, cut_cols = 0;
 
+  if (g->zoomed)
+    canvas_h = canvas_w = 0;
   if (g->unpad) {
     if (g->img_w * canvas_h > canvas_w * g->img_h)
       cut_rows = (int) (canvas_h - g->img_h * canvas_w / g->img_w) / 2;

@@ -38,6 +38,8 @@ typedef struct {
   int fit_h, fit_w;  /* resized with its aspect kept */
   int pad_y, pad_x;  /* padding above and left of it */
   gboolean unpad;    /* packing drops the padding */
+  gboolean zoomed;   /* FlexAttention: the grid's tiles are not in the sequence,
+                      * and tile 0 is shrunk from them */
 } VlmTileGeometry;
 
 /* An 8-bit RGB picture in host memory, borrowed. pixel_aspect_n/d: width to

@@ -38,7 +38,7 @@ parse_family (VlmConfig *config, const VlmJson *top, GError **error)
   config->family = vlm_family_find (name);
   if (config->family)
     return TRUE;
-  for (int i = 0; vlm_families[i]; i++)
+  for (int i = 0; vlm_families[i] && !vlm_families[i]->zooms; i++)
     g_string_append_printf (
         expected, "%s\"%s\"", i ? " or " : "", vlm_families[i]->model_type);
   return vlm_json_fail (
@@ -162,30 +162,37 @@ check_processor (VlmConfig *config, const VlmJson *processor, GError **error)
 }
 
 gboolean
-vlm_config_parse (VlmConfig *config, const char *name, const char *config_json,
-    const char *generation_json, const char *preprocessor_json,
-    const char *processor_json, GError **error)
+vlm_config_parse (VlmConfig *config, const char *name,
+    const VlmConfigTexts *texts, GError **error)
 {
-  g_auto (Source) top = { 0 }, generation = { 0 };
+  g_auto (Source) top = { 0 }, generation = { 0 }, tower = { 0 };
   g_auto (Source) preprocessor = { 0 }, processor = { 0 };
+  gboolean apart = !texts->preprocessor && texts->tower_preprocessor;
   VlmJson nested;
   gboolean parsed;
 
   *config = (VlmConfig){ 0 };
-  if (!source_init (&top, name, "config.json", config_json, error) ||
+  if (!source_init (&top, name, "config.json", texts->config, error) ||
       !source_init (&generation, name, "generation_config.json",
-          generation_json, error) ||
-      !source_init (&preprocessor, name, "preprocessor_config.json",
-          preprocessor_json, error) ||
+          texts->generation, error) ||
+      !source_init (&preprocessor, apart ? texts->tower_name : name,
+          "preprocessor_config.json",
+          apart ? texts->tower_preprocessor : texts->preprocessor, error) ||
       !source_init (
-          &processor, name, "processor_config.json", processor_json, error) ||
+          &processor, name, "processor_config.json", texts->processor, error) ||
+      !source_init (&tower, texts->tower_name ? texts->tower_name : name,
+          "config.json", texts->tower_config, error) ||
       !vlm_json_get_object (&processor.json, "image_processor", &nested, error))
     return FALSE;
   parsed =
-      parse_model (config, &top.json, error) &&
+      (vlm_config_is_original (&top.json)
+              ? vlm_config_parse_original (
+                    config, &top.json, &tower.json, error)
+              : parse_model (config, &top.json, error)) &&
       vlm_config_parse_image (config, &top.json,
           nested.object ? &nested : &preprocessor.json, error) &&
       check_processor (config, &processor.json, error) &&
+      vlm_config_parse_zoom (config, &top.json, error) &&
       vlm_config_parse_generation (config, &top.json, &generation.json, error);
   config->newline = parsed && config->family->tiles;
   if (!parsed)

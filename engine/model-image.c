@@ -231,7 +231,7 @@ parse_pinpoints (VlmConfig *config, const VlmJson *top,
 
   if (!get_pinpoints (top, side, image->pinpoint, &image->n_pinpoints, error))
     return FALSE;
-  if (!processor->object)
+  if (!processor->object || config->original)
     return TRUE;
   if (!get_pinpoints (processor, side, other, &n, error))
     return FALSE;
@@ -245,12 +245,15 @@ gboolean
 vlm_config_parse_image (VlmConfig *config, const VlmJson *top,
     const VlmJson *processor, GError **error)
 {
-  const VlmImageProcessor *kind = find_processor (config, processor, error);
+  const VlmImageProcessor *kind = NULL;
   gboolean pad = FALSE;
 
-  if (!kind || !vlm_json_get_boolean (processor, "do_pad", &pad, error))
-    return FALSE;
-  config->image.mode = pad ? kind->padded : kind->mode;
+  if (!config->original) {
+    kind = find_processor (config, processor, error);
+    if (!kind || !vlm_json_get_boolean (processor, "do_pad", &pad, error))
+      return FALSE;
+    config->image.mode = pad ? kind->padded : kind->mode;
+  }
   if (processor->object && !check_geometry (config, processor, error))
     return FALSE;
   if (!parse_levels (&config->image, processor, error))

@@ -273,7 +273,7 @@ vlm_model_new_random (const char *name, const char *config_json,
 
   g_assert (stored != TYPE_F16);
   if (!vlm_config_parse (
-          &model->config, name, config_json, NULL, NULL, NULL, error))
+          &model->config, name, &(VlmConfigTexts){ config_json }, error))
     return NULL;
   model->folder = g_strdup (name);
   model->name = g_strdup (name);

@@ -24,12 +24,8 @@ static const Kind kinds[] = {
 };
 
 static const Kind *
-find_kind (const VlmJson *json, GError **error)
+find_kind (const VlmJson *json, const char *name, GError **error)
 {
-  const char *name = "llama";
-
-  if (!vlm_json_get_string (json, "model_type", &name, error))
-    return NULL;
   for (gsize i = 0; i < G_N_ELEMENTS (kinds); i++)
     if (g_str_equal (name, kinds[i].model_type))
       return &kinds[i];
@@ -198,18 +194,26 @@ parse_windows (
 }
 
 gboolean
+vlm_config_parse_text_as (
+    VlmTextConfig *text, const VlmJson *json, const char *name, GError **error)
+{
+  const Kind *kind = find_kind (json, name, error);
+
+  return kind && check_activation (json, error) &&
+         parse_sizes (text, json, kind, error) &&
+         parse_heads (text, json, kind, error) &&
+         parse_biases (text, json, error) &&
+         parse_windows (text, json, kind, error) &&
+         vlm_config_parse_rope (&text->rope, json, text->max_position, error);
+}
+
+gboolean
 vlm_config_parse_text (VlmTextConfig *text, const VlmJson *top, GError **error)
 {
-  const Kind *kind;
+  const char *name = "llama";
   VlmJson json;
 
-  if (!vlm_json_get_object (top, "text_config", &json, error))
-    return FALSE;
-  kind = find_kind (&json, error);
-  return kind && check_activation (&json, error) &&
-         parse_sizes (text, &json, kind, error) &&
-         parse_heads (text, &json, kind, error) &&
-         parse_biases (text, &json, error) &&
-         parse_windows (text, &json, kind, error) &&
-         vlm_config_parse_rope (&text->rope, &json, text->max_position, error);
+  return vlm_json_get_object (top, "text_config", &json, error) &&
+         vlm_json_get_string (&json, "model_type", &name, error) &&
+         vlm_config_parse_text_as (text, &json, name, error);
 }

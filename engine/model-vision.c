@@ -66,32 +66,39 @@ check_sizes (VlmVisionConfig *vision, const VlmJson *json, GError **error)
 }
 
 gboolean
+vlm_config_parse_tower (
+    VlmVisionConfig *vision, const VlmJson *json, GError **error)
+{
+  double eps = 1e-5;
+
+  *vision = json->object ? (VlmVisionConfig){ 768, 3072, 12, 12, 224, 32 }
+                         : (VlmVisionConfig){ 1024, 4096, 24, 16, 336, 14 };
+  vision->activation = VLM_ACT_QUICK_GELU;
+  if (!check_kind (json, error) ||
+      !vlm_json_get_int (
+          json, "hidden_size", 1, 1 << 17, &vision->width, error) ||
+      !vlm_json_get_int (
+          json, "intermediate_size", 1, 1 << 20, &vision->hidden, error) ||
+      !vlm_json_get_int (
+          json, "num_hidden_layers", 1, 1024, &vision->layers, error) ||
+      !vlm_json_get_int (
+          json, "num_attention_heads", 1, 4096, &vision->heads, error) ||
+      !get_square (json, "image_size", 8192, &vision->image_size, error) ||
+      !get_square (json, "patch_size", 1024, &vision->patch, error) ||
+      !vlm_json_get_double (json, "layer_norm_eps", 0, 1, &eps, error) ||
+      !vlm_config_parse_activation (
+          &vision->activation, json, "hidden_act", error))
+    return FALSE;
+  vision->eps = (float) eps;
+  return check_sizes (vision, json, error);
+}
+
+gboolean
 vlm_config_parse_vision (
     VlmVisionConfig *vision, const VlmJson *top, GError **error)
 {
-  double eps = 1e-5;
   VlmJson json;
 
-  if (!vlm_json_get_object (top, "vision_config", &json, error))
-    return FALSE;
-  *vision = json.object ? (VlmVisionConfig){ 768, 3072, 12, 12, 224, 32 }
-                        : (VlmVisionConfig){ 1024, 4096, 24, 16, 336, 14 };
-  vision->activation = VLM_ACT_QUICK_GELU;
-  if (!check_kind (&json, error) ||
-      !vlm_json_get_int (
-          &json, "hidden_size", 1, 1 << 17, &vision->width, error) ||
-      !vlm_json_get_int (
-          &json, "intermediate_size", 1, 1 << 20, &vision->hidden, error) ||
-      !vlm_json_get_int (
-          &json, "num_hidden_layers", 1, 1024, &vision->layers, error) ||
-      !vlm_json_get_int (
-          &json, "num_attention_heads", 1, 4096, &vision->heads, error) ||
-      !get_square (&json, "image_size", 8192, &vision->image_size, error) ||
-      !get_square (&json, "patch_size", 1024, &vision->patch, error) ||
-      !vlm_json_get_double (&json, "layer_norm_eps", 0, 1, &eps, error) ||
-      !vlm_config_parse_activation (
-          &vision->activation, &json, "hidden_act", error))
-    return FALSE;
-  vision->eps = (float) eps;
-  return check_sizes (vision, &json, error);
+  return vlm_json_get_object (top, "vision_config", &json, error) &&
+         vlm_config_parse_tower (vision, &json, error);
 }

@@ -13,6 +13,7 @@
 const VlmFamily *const vlm_families[] = {
   &vlm_family_llava_next,
   &vlm_family_llava,
+  &vlm_family_flexattention,
   NULL,
 };
 
@@ -35,7 +36,7 @@ vlm_model_free (VlmModel *model)
   g_free (model->folder);
   g_free (model->name);
   g_free (model->chat_template);
-  g_free (model->tokenizer_json);
+  g_free (model->tokenizer);
   g_free (model->bos_token);
   g_free (model->eos_token);
   g_free (model);
@@ -54,13 +55,28 @@ read_file (const VlmModel *model, const char *file, gboolean optional,
   return vlm_read_text (path, limit, text, length, error);
 }
 
+/* config.json and preprocessor_config.json of the vision tower's folder. */
 static gboolean
-read_config (VlmModel *model, GError **error)
+read_tower (
+    const char *tower, char **config, char **preprocessor, GError **error)
+{
+  VlmModel folder = { .folder = (char *) tower };
+  gsize length;
+
+  return !tower || (read_file (&folder, "config.json", FALSE, MAX_CONFIG_BYTES,
+                        config, &length, error) &&
+                       read_file (&folder, "preprocessor_config.json", TRUE,
+                           MAX_CONFIG_BYTES, preprocessor, &length, error));
+}
+
+static gboolean
+read_config (VlmModel *model, const char *tower, GError **error)
 {
   static const char *const files[] = { "config.json", "generation_config.json",
     "preprocessor_config.json", "processor_config.json" };
   g_autofree char *config = NULL, *generation = NULL;
   g_autofree char *preprocessor = NULL, *processor = NULL;
+  g_autofree char *tower_config = NULL, *tower_preprocessor = NULL;
   char **texts[] = { &config, &generation, &preprocessor, &processor };
   gsize length;
 
@@ -68,8 +84,12 @@ read_config (VlmModel *model, GError **error)
     if (!read_file (
             model, files[i], i > 0, MAX_CONFIG_BYTES, texts[i], &length, error))
       return FALSE;
-  return vlm_config_parse (&model->config, model->folder, config, generation,
-      preprocessor, processor, error);
+  if (!read_tower (tower, &tower_config, &tower_preprocessor, error))
+    return FALSE;
+  return vlm_config_parse (&model->config, model->folder,
+      &(VlmConfigTexts){ config, generation, preprocessor, processor, tower,
+          tower_config, tower_preprocessor },
+      error);
 }
 
 /* A token written as a string or as {"content": string}; *token, owned, stays
@@ -164,6 +184,38 @@ read_special_tokens (VlmModel *model, const VlmJson *config, GError **error)
          get_tokens (model, &json, error);
 }
 
+/* tokenizer.json, or where there is none tokenizer.model. */
+static gboolean
+read_tokenizer_file (VlmModel *model, GError **error)
+{
+  g_autofree char *added = NULL;
+  gsize length;
+
+  model->tokenizer_file = "tokenizer.json";
+  if (!read_file (model, model->tokenizer_file, TRUE, MAX_TOKENIZER_BYTES,
+          &model->tokenizer, &model->tokenizer_length, error))
+    return FALSE;
+  if (model->tokenizer)
+    return TRUE;
+  model->tokenizer_file = "tokenizer.model";
+  if (!read_file (model, model->tokenizer_file, TRUE, MAX_TOKENIZER_BYTES,
+          &model->tokenizer, &model->tokenizer_length, error) ||
+      !read_file (model, "added_tokens.json", TRUE, MAX_TOKENIZER_BYTES, &added,
+          &length, error))
+    return FALSE;
+  if (!model->tokenizer)
+    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
+        "%s: tokenizer.json or tokenizer.model was expected, but neither is "
+        "there.",
+        model->folder);
+  else if (added)
+    g_set_error (error, VLM_ERROR, VLM_ERROR_WRONG_TYPE,
+        "%s: a tokenizer.json was expected, for tokenizer.model says nothing "
+        "of the tokens in added_tokens.json.",
+        model->folder);
+  return model->tokenizer && !added;
+}
+
 static gboolean
 read_tokenizer (VlmModel *model, GError **error)
 {
@@ -171,8 +223,7 @@ read_tokenizer (VlmModel *model, GError **error)
   g_autoptr (JsonNode) root = NULL;
   VlmJson json;
 
-  return read_file (model, "tokenizer.json", FALSE, MAX_TOKENIZER_BYTES,
-             &model->tokenizer_json, &model->tokenizer_json_length, error) &&
+  return read_tokenizer_file (model, error) &&
          read_json (
              model, "tokenizer_config.json", &path, &root, &json, error) &&
          get_flag (&json, "add_bos_token", &model->add_bos, error) &&
@@ -214,19 +265,54 @@ find_folder (VlmModel *model, const char *folder, GError **error)
   return TRUE;
 }
 
+static gboolean
+read_template (VlmModel *model, GError **error)
+{
+  if (!vlm_model_read_template (model->folder, &model->chat_template,
+          &model->chat_template_file, error))
+    return FALSE;
+  if (!model->chat_template && model->config.original) {
+    model->chat_template =
+        g_strdup (vlm_config_original_template (&model->config));
+    model->chat_template_file = "the built-in chat template";
+  }
+  return TRUE;
+}
+
+static gboolean
+open_weights (VlmModel *model, const char *tower, GError **error)
+{
+  model->weights = vlm_weights_open (model->folder, error);
+  if (!model->weights ||
+      (tower && !vlm_weights_join (model->weights, tower, "vision.", error)))
+    return FALSE;
+  if (model->config.original &&
+      !vlm_weights_has (model->weights, "vision.embeddings.class_embedding")) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
+        "%s: a vision tower was expected, but no weight file holds one; a "
+        "folder that has it can be named beside this one (vision-tower-path).",
+        model->folder);
+    return FALSE;
+  }
+  return vlm_model_check_tensors (model, error);
+}
+
 VlmModel *
-vlm_model_open (const char *folder, GError **error)
+vlm_model_open_with_tower (
+    const char *folder, const char *tower, GError **error)
 {
   g_autoptr (VlmModel) model = g_new0 (VlmModel, 1);
 
-  if (!find_folder (model, folder, error) || !read_config (model, error) ||
-      !read_tokenizer (model, error) ||
-      !vlm_model_read_template (model->folder, &model->chat_template,
-          &model->chat_template_file, error))
-    return NULL;
-  model->weights = vlm_weights_open (model->folder, error);
-  if (!model->weights || !vlm_model_check_tensors (model, error))
+  if (!find_folder (model, folder, error) ||
+      !read_config (model, tower, error) || !read_tokenizer (model, error) ||
+      !read_template (model, error) || !open_weights (model, tower, error))
     return NULL;
   warn (model);
   return g_steal_pointer (&model);
+}
+
+VlmModel *
+vlm_model_open (const char *folder, GError **error)
+{
+  return vlm_model_open_with_tower (folder, NULL, error);
 }

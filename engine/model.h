@@ -72,6 +72,8 @@ typedef enum {
   VLM_IMAGE_ANYRES,      /* base tile and a grid chosen from pinpoints */
   VLM_IMAGE_CENTRE_CROP, /* LLaVA-1.5: short side to T, centre crop */
   VLM_IMAGE_PAD_SQUARE,  /* LLaVA-1.5 with do_pad */
+  VLM_IMAGE_ZOOM,        /* FlexAttention: padded, cut in zoom x zoom tiles, and
+                            a base tile shrunk from them */
 } VlmImageMode;
 
 typedef struct {
@@ -82,6 +84,14 @@ typedef struct {
   int n_pinpoints;
   int pinpoint[VLM_MAX_PINPOINTS][2]; /* (height, width), order decides ties */
 } VlmImageConfig;
+
+/* FlexAttention: the picture is seen a second time, `ratio` times finer, and
+ * hierarchical layers attend to the parts of it that the layer before attends
+ * to most. */
+typedef struct {
+  int ratio;     /* fine tiles along a side; 0: not this family */
+  int threshold; /* of the map's values, 0 to 255 */
+} VlmZoom;
 
 /* generation_config.json over transformers' defaults. */
 typedef struct {
@@ -104,10 +114,12 @@ typedef struct VlmFamily VlmFamily;
 
 typedef struct {
   const VlmFamily *family;
-  unsigned quirks; /* VlmQuirks */
+  gboolean original; /* as LLaVA's own repository writes folders */
+  unsigned quirks;   /* VlmQuirks */
   VlmVisionConfig vision;
   VlmTextConfig text;
   VlmImageConfig image;
+  VlmZoom zoom;
   VlmGenerationConfig generation;
   VlmActivation projector_activation;
   gboolean projector_bias;
@@ -115,7 +127,7 @@ typedef struct {
   int feature_layer[VLM_MAX_FEATURE_LAYERS]; /* hidden state 0..L, resolved */
   gboolean keep_class_token;                 /* select strategy "full" */
   gboolean newline;                          /* has image_newline */
-  int image_token;                           /* config's placeholder id */
+  int image_token; /* config's placeholder id; -1: it has none */
 } VlmConfig;
 
 /* What one of transformers' image processor classes does to a picture. */
@@ -130,6 +142,8 @@ struct VlmFamily {
   const char *model_type;         /* config.json's */
   const char *blurb;              /* one sentence for people */
   gboolean tiles;                 /* anyres tiles and newlines */
+  gboolean zooms;                 /* hierarchical layers; known by config.json's
+                                     `extra`, not by model_type */
   VlmImageProcessor processor[3]; /* those that fit it, the default first */
 };
 
@@ -143,8 +157,9 @@ typedef struct {
   VlmWeights *weights;
   char *chat_template; /* Jinja source, or NULL if the folder has none */
   const char *chat_template_file; /* base name of where it stands */
-  char *tokenizer_json;           /* its text, checked by vlm_tokenizer_new */
-  gsize tokenizer_json_length;
+  char *tokenizer; /* bytes of the file, checked when they are used */
+  gsize tokenizer_length;
+  const char *tokenizer_file; /* "tokenizer.json", or "tokenizer.model" */
   int add_bos, add_eos; /* tokenizer_config.json: 1, 0, or -1 when absent */
   char *bos_token, *eos_token; /* strings for the template, or NULL */
 } VlmModel;
@@ -152,14 +167,24 @@ typedef struct {
 /* Reads and checks a folder: every JSON file, every tensor header, every
  * shape. Cheap: no weight is read. */
 VlmModel *vlm_model_open (const char *folder, GError **error);
+
+/* The same of a folder without a vision tower, which is in another one (NULL:
+ * in this). */
+VlmModel *vlm_model_open_with_tower (
+    const char *folder, const char *tower, GError **error);
 void vlm_model_free (VlmModel *model);
 
-/* Parses config.json, generation, preprocessor and processor texts (each but
- * the first may be NULL) into *config; `name` begins messages. For tests and
- * fuzzing: touches no file. Clear with vlm_config_clear. */
+/* The texts of a folder's files, each but the first NULL where there is none;
+ * names begin messages. */
+typedef struct {
+  const char *config, *generation, *preprocessor, *processor;
+  /* of the vision tower's folder, if it is another */
+  const char *tower_name, *tower_config, *tower_preprocessor;
+} VlmConfigTexts;
+
+/* Parses texts into *config. Touches no file. Clear with vlm_config_clear. */
 gboolean vlm_config_parse (VlmConfig *config, const char *name,
-    const char *config_json, const char *generation_json,
-    const char *preprocessor_json, const char *processor_json, GError **error);
+    const VlmConfigTexts *texts, GError **error);
 void vlm_config_clear (VlmConfig *config);
 
 /* Inverse frequencies [head_width/2] of a sequence that is `length` tokens

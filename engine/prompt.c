@@ -7,6 +7,22 @@
 
 #define IMAGE_MARKER "<image>"
 
+VlmTokenizer *
+vlm_prompt_tokenizer (const VlmModel *model, GError **error)
+{
+  gboolean json = g_str_equal (model->tokenizer_file, "tokenizer.json");
+  g_autofree char *file =
+      g_build_filename (model->folder, model->tokenizer_file, NULL);
+  VlmTokenizer *tokenizer =
+      (json ? vlm_tokenizer_new : vlm_tokenizer_new_sentencepiece) (
+          model->tokenizer, model->tokenizer_length, file, model->add_bos,
+          model->add_eos, model->bos_token, model->eos_token, error);
+
+  if (tokenizer && model->config.original)
+    vlm_tokenizer_add_marker (tokenizer, IMAGE_MARKER);
+  return tokenizer;
+}
+
 gboolean
 vlm_prompt_image_id (int *id, const VlmModel *model,
     const VlmTokenizer *tokenizer, GError **error)
@@ -14,11 +30,11 @@ vlm_prompt_image_id (int *id, const VlmModel *model,
   *id = vlm_tokenizer_id (tokenizer, IMAGE_MARKER);
   if (*id < 0) {
     g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s/tokenizer.json: a token %s was expected, but there is none.",
-        model->folder, IMAGE_MARKER);
+        "%s/%s: a token %s was expected, but there is none.", model->folder,
+        model->tokenizer_file, IMAGE_MARKER);
     return FALSE;
   }
-  if (*id != model->config.image_token)
+  if (model->config.image_token >= 0 && *id != model->config.image_token)
     g_warning ("%s: the tokenizer's id of %s is %d, config.json says %d; the "
                "tokenizer's is used.",
         model->folder, IMAGE_MARKER, *id, model->config.image_token);

@@ -23,6 +23,10 @@ typedef struct {
   int image_at; /* index of that one */
 } VlmPrompt;
 
+/* The tokenizer of a model's file; in an original folder <image> is added to
+ * it. */
+VlmTokenizer *vlm_prompt_tokenizer (const VlmModel *model, GError **error);
+
 /* The tokenizer's id of <image>. It may differ from config.json's, which is
  * said in the log once; neither is ever looked up in the embedding table.
  * VLM_ERROR_DATA if the tokenizer has no such token. */

@@ -52,7 +52,8 @@ VlmRunner *
 vlm_runner_open (const VlmOpenOptions *options, GError **error)
 {
   g_autoptr (VlmRunner) runner = g_new0 (VlmRunner, 1);
-  runner->model = vlm_model_open (options->path, error);
+  runner->model =
+      vlm_model_open_with_tower (options->path, options->tower, error);
   if (!runner->model)
     return NULL;
   runner->dev = open_device (options, error);
@@ -62,9 +63,9 @@ vlm_runner_open (const VlmOpenOptions *options, GError **error)
   net->dev = runner->dev;
   net->model = runner->model;
   net->plan.type = choose_type (options->weights, runner->dev, runner->model);
-  runner->key =
-      g_strdup_printf ("%s|%s|%s|%d", runner->model->folder, runner->dev->name,
-          data_type_name (net->plan.type), runner->dev->n_threads);
+  runner->key = g_strdup_printf ("%s|%s|%s|%s|%d", runner->model->folder,
+      options->tower ? options->tower : "", runner->dev->name,
+      data_type_name (net->plan.type), runner->dev->n_threads);
   return g_steal_pointer (&runner);
 }
 
@@ -129,14 +130,9 @@ on_tensor (const VlmTensor *tensor, gpointer user_data)
 static gboolean
 load_tokenizer (VlmNetworks *net, GError **error)
 {
-  const VlmModel *model = net->model;
-  g_autofree char *file =
-      g_build_filename (model->folder, "tokenizer.json", NULL);
-  net->tokenizer = vlm_tokenizer_new (model->tokenizer_json,
-      model->tokenizer_json_length, file, model->add_bos, model->add_eos,
-      model->bos_token, model->eos_token, error);
-  return net->tokenizer &&
-         vlm_prompt_image_id (&net->image_id, model, net->tokenizer, error);
+  net->tokenizer = vlm_prompt_tokenizer (net->model, error);
+  return net->tokenizer && vlm_prompt_image_id (&net->image_id, net->model,
+                               net->tokenizer, error);
 }
 
 static gboolean

@@ -38,7 +38,8 @@ typedef gboolean (*VlmProgressFunc) (int percent, gpointer user_data);
 VlmRunner *vlm_runner_open (const VlmOpenOptions *options, GError **error);
 void vlm_runner_free (VlmRunner *runner);
 
-/* What makes two runners the same: canonical path, device, weight type. */
+/* What makes two runners the same: canonical path, vision tower's path,
+ * device, weight type. */
 const char *vlm_runner_key (const VlmRunner *runner);
 
 /* Settles context, batch and bytes; VLM_ERROR_NO_MEMORY with needed and free

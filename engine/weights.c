@@ -15,6 +15,8 @@
 
 struct VlmWeights {
   char *folder;
+  const char *prefix; /* while joining: only these are taken; else NULL */
+  gboolean original;  /* names are those of LLaVA's own repository */
   GPtrArray *files;   /* GMappedFile */
   GPtrArray *blocks;  /* values of tensors that were added */
   GPtrArray *lists;   /* GPtrArray of VlmTensor, one a file; they own */
@@ -69,6 +71,10 @@ add_tensors (VlmWeights *weights, GPtrArray *list, GError **error)
     if (!canonical)
       continue;
     other = g_hash_table_lookup (weights->tensor, canonical);
+    if (weights->prefix &&
+        (other || !g_str_has_prefix (canonical, weights->prefix)))
+      continue;
+    weights->original |= vlm_weights_is_original (tensor->name);
     if (other) {
       g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
           "%s: each tensor was expected once, but %s, as %s, is also in %s.",
@@ -226,25 +232,43 @@ add_shards (VlmWeights *weights, const char *path, GError **error)
   return TRUE;
 }
 
+static gboolean
+add_folder (VlmWeights *weights, GError **error)
+{
+  g_autofree char *single = g_build_filename (weights->folder, SINGLE, NULL);
+  g_autofree char *index = g_build_filename (weights->folder, INDEX, NULL);
+
+  if (is_file (single))
+    return add_file (weights, SINGLE, error);
+  if (is_file (index))
+    return add_shards (weights, index, error);
+  g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
+      "%s: " SINGLE " or " INDEX " was expected, but neither is there.",
+      weights->folder);
+  return FALSE;
+}
+
 VlmWeights *
 vlm_weights_open (const char *folder, GError **error)
 {
   g_autoptr (VlmWeights) weights = weights_new (folder);
-  g_autofree char *single = g_build_filename (folder, SINGLE, NULL);
-  g_autofree char *index = g_build_filename (folder, INDEX, NULL);
-  gboolean added;
 
-  if (is_file (single))
-    added = add_file (weights, SINGLE, error);
-  else if (is_file (index))
-    added = add_shards (weights, index, error);
-  else {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
-        "%s: " SINGLE " or " INDEX " was expected, but neither is there.",
-        folder);
-    added = FALSE;
-  }
-  return added ? g_steal_pointer (&weights) : NULL;
+  return add_folder (weights, error) ? g_steal_pointer (&weights) : NULL;
+}
+
+gboolean
+vlm_weights_join (
+    VlmWeights *weights, const char *folder, const char *prefix, GError **error)
+{
+  char *own = weights->folder;
+  gboolean joined;
+
+  weights->folder = (char *) folder;
+  weights->prefix = prefix;
+  joined = add_folder (weights, error);
+  weights->folder = own;
+  weights->prefix = NULL;
+  return joined;
 }
 
 static void
@@ -370,7 +394,7 @@ missing_name (const VlmWeights *weights, const char *canonical)
         (int) (strlen (other->stored) - strlen (rest)), other->stored,
         canonical + skip);
   }
-  return vlm_weights_published_name (canonical);
+  return vlm_weights_published_name (canonical, weights->original);
 }
 
 const VlmTensor *

@@ -33,6 +33,11 @@ typedef struct VlmWeights VlmWeights;
 
 /* Opens model.safetensors, or model.safetensors.index.json and its shards. */
 VlmWeights *vlm_weights_open (const char *folder, GError **error);
+
+/* Adds the tensors of another folder whose canonical names begin with `prefix`
+ * and are not there yet. */
+gboolean vlm_weights_join (VlmWeights *weights, const char *folder,
+    const char *prefix, GError **error);
 void vlm_weights_free (VlmWeights *weights);
 
 /* An empty set in memory, for models that are made and not read; `name`
@@ -75,11 +80,19 @@ guint64 vlm_weights_bytes (const VlmWeights *weights);
  *   [model.]language_model.[model.]X             text.X
  *   [model.][language_model.]lm_head.X           lm_head.X
  *   [model.]multi_modal_projector.X              multi_modal_projector.X
- *   [model.]image_newline                        image_newline */
+ *   [model.]image_newline                        image_newline
+ * and of LLaVA's own repository:
+ *   model.vision_tower.vision_tower.vision_model.X   vision.X
+ *   model.mm_projector.0.X, .2.X      multi_modal_projector.linear_1.X, _2.X
+ *   model.layers.X, .embed_tokens.X, .norm.X         text.layers.X ... */
 char *vlm_weights_canonical_name (const char *name);
 
-/* The other way: how published folders spell a canonical name. Owned. */
-char *vlm_weights_published_name (const char *canonical);
+/* The other way: how published folders, or LLaVA's own, spell a canonical
+ * name. Owned. */
+char *vlm_weights_published_name (const char *canonical, gboolean original);
+
+/* Whether a stored name is of LLaVA's own repository. */
+gboolean vlm_weights_is_original (const char *name);
 
 /* The tensors of one safetensors file in memory, `file` for messages, raw
  * names. Parses only: for tests and fuzzing. Elements VlmTensor, data inside

@@ -2,10 +2,10 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The GstContext "hired.model" carries a model (boxed GstHiredVlmModel) and
- * the settings it was opened with: model-path, device, weights. An element
- * takes it if its own settings are the same and share-model is on. Elements
- * of one process share by the engine's registry anyway; the context is for
- * applications, which may keep a model loaded while no pipeline uses it, or
+ * the settings it was opened with: model-path, vision-tower-path, device,
+ * weights. An element takes it if its own settings are the same and share-model
+ * is on. Elements of one process share by the engine's registry anyway; the
+ * context is for applications, which may keep a model loaded while no pipeline uses it, or
  * see when one is opened. The order of asking is that of gstglutils.c.
  */
 #include "gst/gsthiredvlm-private.h"
@@ -27,8 +27,9 @@ context_new (const VlmOpenOptions *options, VlmEngine *engine)
 
   gst_structure_set (gst_context_writable_structure (context), "model",
       gst_hired_vlm_model_get_type (), engine, "model-path", G_TYPE_STRING,
-      options->path, "device", G_TYPE_STRING, options->device, "weights",
-      G_TYPE_INT, (gint) options->weights, NULL);
+      options->path, "vision-tower-path", G_TYPE_STRING, options->tower,
+      "device", G_TYPE_STRING, options->device, "weights", G_TYPE_INT,
+      (gint) options->weights, NULL);
   return context;
 }
 
@@ -48,6 +49,8 @@ model_of (GstContext *context, const VlmOpenOptions *options)
   if (weights == (gint) options->weights &&
       g_strcmp0 (gst_structure_get_string (s, "model-path"), options->path) ==
           0 &&
+      g_strcmp0 (gst_structure_get_string (s, "vision-tower-path"),
+          options->tower) == 0 &&
       g_strcmp0 (gst_structure_get_string (s, "device"), options->device) == 0)
     gst_structure_get (
         s, "model", gst_hired_vlm_model_get_type (), &engine, NULL);
@@ -111,6 +114,7 @@ gst_hired_vlm_context_query (GstHiredVlm *self, GstQuery *query)
   const gchar *type;
   VlmOpenOptions options = { 0 };
   g_autofree gchar *path = NULL;
+  g_autofree gchar *tower = NULL;
   g_autofree gchar *device = NULL;
   g_autoptr (VlmEngine) engine = NULL;
   GstContext *context;
@@ -124,6 +128,7 @@ gst_hired_vlm_context_query (GstHiredVlm *self, GstQuery *query)
   g_mutex_unlock (&self->lock);
   GST_OBJECT_LOCK (self);
   options.path = path = g_strdup (self->settings.model_path);
+  options.tower = tower = g_strdup (self->settings.tower_path);
   options.device = device = g_strdup (self->settings.device);
   options.weights = self->settings.weights;
   options.share = self->settings.share_model && !self->reopen;

@@ -116,6 +116,7 @@ gst_hired_vlm_model_open (GstHiredVlm *self)
 {
   VlmOpenOptions options;
   g_autofree gchar *path = NULL;
+  g_autofree gchar *tower = NULL;
   g_autofree gchar *device = NULL;
   g_autoptr (GError) error = NULL;
   VlmEngine *engine = NULL;
@@ -126,6 +127,7 @@ gst_hired_vlm_model_open (GstHiredVlm *self)
   GST_OBJECT_LOCK (self);
   options = (VlmOpenOptions){
     .path = path = g_strdup (self->settings.model_path),
+    .tower = tower = g_strdup (self->settings.tower_path),
     .device = device = g_strdup (self->settings.device),
     .weights = self->settings.weights,
     .threads = self->settings.threads,

@@ -9,6 +9,7 @@
 enum {
   PROP_0,
   PROP_MODEL_PATH,
+  PROP_VISION_TOWER_PATH,
   PROP_DEVICE,
   PROP_WEIGHTS,
   PROP_THREADS,
@@ -57,6 +58,7 @@ enum {
 /* Offset + 1 of the setting; 0: not a setting of its own. */
 static const gsize places[N_PROPS] = {
   [PROP_MODEL_PATH] = PLACE (model_path),
+  [PROP_VISION_TOWER_PATH] = PLACE (tower_path),
   [PROP_DEVICE] = PLACE (device),
   [PROP_WEIGHTS] = PLACE (weights),
   [PROP_THREADS] = PLACE (threads),
@@ -252,6 +254,11 @@ install_model (GObjectClass *klass)
       g_param_spec_string ("model-path", "Model Path",
           "Folder of the checkpoint as published (config.json, safetensors, "
           "tokenizer.json); unset: the small model that comes with the plugin",
+          NULL, READY));
+  g_object_class_install_property (klass, PROP_VISION_TOWER_PATH,
+      g_param_spec_string ("vision-tower-path", "Vision Tower Path",
+          "Folder of the image encoder, for a checkpoint of LLaVA's own "
+          "repository that comes without it; unset: it is in model-path",
           NULL, READY));
   g_object_class_install_property (klass, PROP_DEVICE,
       g_param_spec_string ("device", "Device",

@@ -31,6 +31,7 @@ void
 gst_hired_vlm_settings_clear (GstHiredVlmSettings *settings)
 {
   g_free (settings->model_path);
+  g_free (settings->tower_path);
   g_free (settings->device);
   g_free (settings->prompt);
   g_free (settings->system_prompt);

@@ -36,7 +36,7 @@ typedef enum {
 
 typedef struct {
   /* the model: read when it is opened */
-  gchar *model_path, *device;
+  gchar *model_path, *tower_path, *device;
   gint weights; /* VlmWeightType */
   guint threads;
   gboolean share_model;

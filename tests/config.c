@@ -13,8 +13,8 @@ parse (VlmConfig *config, const char *top, const char *generation,
 {
   g_autoptr (GError) error = NULL;
 
-  vlm_config_parse (
-      config, "m", top, generation, preprocessor, processor, &error);
+  vlm_config_parse (config, "m",
+      &(VlmConfigTexts){ top, generation, preprocessor, processor }, &error);
   g_assert_no_error (error);
 }
 
@@ -354,8 +354,9 @@ test_refused (void)
     g_autoptr (GError) error = NULL;
     VlmConfig config;
 
-    g_assert_false (vlm_config_parse (
-        &config, "m", json, NULL, refused[i].processor, NULL, &error));
+    g_assert_false (vlm_config_parse (&config, "m",
+        &(VlmConfigTexts){ json, .preprocessor = refused[i].processor },
+        &error));
     g_test_message ("%s", error->message);
     g_assert_error (error, VLM_ERROR, refused[i].code);
     g_assert_nonnull (strstr (error->message, refused[i].needle));
@@ -363,6 +364,81 @@ test_refused (void)
         error->message, refused[i].processor ? "m/preprocessor_config.json: "
                                              : "m/config.json: "));
     g_assert_null (config.text.window);
+  }
+}
+
+#define ORIGINAL(more)                                                         \
+  "{\"model_type\":\"llava\",\"mm_projector_type\":\"mlp2x_gelu\"" more "}"
+#define TOWER ",\"mm_vision_tower\":\"openai/clip-vit-large-patch14-336\""
+#define PADDED TOWER ",\"image_aspect_ratio\":\"pad\""
+
+/* LLaVA's own config.json: of 1.5 and, with its anyres, of 1.6. */
+static void
+test_original (void)
+{
+  VlmConfig c;
+
+  parse (&c,
+      ORIGINAL (PADDED ",\"rms_norm_eps\":1e-5,\"mm_use_im_start_end\":false,"
+                       "\"mm_vision_select_layer\":-2"),
+      NULL, NULL, NULL);
+  g_assert_true (c.original && !c.family->tiles && !c.newline);
+  g_assert_cmpint (c.vision.n_patches, ==, 576);
+  g_assert_cmpint (c.feature_layer[0], ==, 23);
+  g_assert_cmpint (c.image.mode, ==, VLM_IMAGE_PAD_SQUARE);
+  g_assert_cmpint (c.text.kind, ==, VLM_TEXT_LLAMA);
+  g_assert_cmpfloat (c.text.eps, ==, 1e-5f);
+  g_assert_cmpint (c.image_token, ==, -1);
+  vlm_config_clear (&c);
+
+  parse (&c,
+      "{\"model_type\":\"llava_mistral\",\"mm_projector_type\":\"mlp2x_gelu\","
+      "\"mm_vision_tower\":\"/x/"
+      "clip-vit-large-patch14\",\"image_aspect_ratio\":"
+      "\"anyres\",\"mm_patch_merge_type\":\"spatial_unpad\","
+      "\"image_grid_pinpoints\":[[224,448]],\"num_key_value_heads\":8,"
+      "\"sliding_window\":null}",
+      NULL, NULL, NULL);
+  g_assert_true (c.original && c.family->tiles && c.newline);
+  g_assert_cmpint (c.vision.image_size, ==, 224);
+  g_assert_cmpint (c.vision.n_patches, ==, 256);
+  g_assert_cmpint (c.text.kind, ==, VLM_TEXT_MISTRAL);
+  g_assert_cmpint (c.image.n_pinpoints, ==, 1);
+  vlm_config_clear (&c);
+}
+
+static const struct {
+  const char *json;
+  int code;
+  const char *needle;
+} refused_originals[] = {
+  { ORIGINAL (",\"mm_vision_tower\":\"a/b\""), VLM_ERROR_WRONG_TYPE,
+      "vision-tower-path" },
+  { ORIGINAL (TOWER ",\"mm_use_im_start_end\":true"), VLM_ERROR_WRONG_TYPE,
+      "mm_use_im_start_end is true" },
+  { ORIGINAL (TOWER ",\"mm_vision_select_feature\":\"cls\""),
+      VLM_ERROR_WRONG_TYPE, "\"cls_patch\"" },
+  { ORIGINAL (TOWER ",\"image_aspect_ratio\":\"anyres\""), VLM_ERROR_WRONG_TYPE,
+      "spatial_unpad" },
+  { ORIGINAL (PADDED ",\"mm_patch_merge_type\":\"spatial_unpad\""),
+      VLM_ERROR_WRONG_TYPE, "\"flat\"" },
+  { "{\"model_type\":\"llava_mpt\"" TOWER "}", VLM_ERROR_WRONG_TYPE,
+      "llava_mistral" },
+  { "{\"model_type\":\"llava\"" TOWER "}", VLM_ERROR_WRONG_TYPE, "mlp2x_gelu" },
+};
+
+static void
+test_refused_originals (void)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS (refused_originals); i++) {
+    g_autoptr (GError) error = NULL;
+    VlmConfig config;
+
+    g_assert_false (vlm_config_parse (
+        &config, "m", &(VlmConfigTexts){ refused_originals[i].json }, &error));
+    g_test_message ("%s", error->message);
+    g_assert_error (error, VLM_ERROR, refused_originals[i].code);
+    g_assert_nonnull (strstr (error->message, refused_originals[i].needle));
   }
 }
 
@@ -377,12 +453,12 @@ test_broken (void)
     VlmConfig config;
 
     g_assert_false (
-        vlm_config_parse (&config, "m", texts[i], NULL, NULL, NULL, &error));
+        vlm_config_parse (&config, "m", &(VlmConfigTexts){ texts[i] }, &error));
     g_assert_error (error, VLM_ERROR, VLM_ERROR_DATA);
     g_assert_true (g_str_has_prefix (error->message, "m/config.json: "));
     g_clear_error (&error);
     g_assert_false (vlm_config_parse (&config, "m",
-        "{\"model_type\":\"llava\"}", texts[i], NULL, NULL, &error));
+        &(VlmConfigTexts){ "{\"model_type\":\"llava\"}", texts[i] }, &error));
     g_assert_true (
         g_str_has_prefix (error->message, "m/generation_config.json: "));
   }
@@ -399,6 +475,8 @@ main (int argc, char **argv)
   g_test_add_func ("/config/feature-layers", test_feature_layers);
   g_test_add_func ("/config/image-processors", test_image_processors);
   g_test_add_func ("/config/generation", test_generation);
+  g_test_add_func ("/config/original", test_original);
+  g_test_add_func ("/config/refused-originals", test_refused_originals);
   g_test_add_func ("/config/refused", test_refused);
   g_test_add_func ("/config/broken", test_broken);
   return g_test_run ();

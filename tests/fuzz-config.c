@@ -33,7 +33,7 @@ int
 LLVMFuzzerTestOneInput (const guint8 *data, gsize size)
 {
   g_autofree char *bytes = g_malloc (size + 1);
-  const char *text[4] = { NULL };
+  const char *text[6] = { NULL };
   g_autoptr (GError) error = NULL;
   VlmConfig config;
   gsize start = 0;
@@ -42,12 +42,14 @@ LLVMFuzzerTestOneInput (const guint8 *data, gsize size)
   if (size)
     memcpy (bytes, data, size);
   bytes[size] = '\0';
-  for (int i = 0; i < 4 && start <= size; i++) {
+  for (int i = 0; i < 6 && start <= size; i++) {
     text[i] = bytes + start;
     start += strlen (text[i]) + 1;
   }
-  parsed = vlm_config_parse (
-      &config, "fuzz", text[0], text[1], text[2], text[3], &error);
+  parsed = vlm_config_parse (&config, "fuzz",
+      &(VlmConfigTexts){
+          text[0], text[1], text[2], text[3], "tower", text[4], text[5] },
+      &error);
   g_assert (parsed == (error == NULL));
   if (parsed)
     use (&config);

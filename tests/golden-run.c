@@ -3,6 +3,7 @@
  */
 #include "tests/golden-run.h"
 
+#include "engine/prompt.h"
 #include "kernels/cpu/convert.h"
 
 #include <string.h>
@@ -24,6 +25,28 @@ max_tiles (const VlmConfig *config)
   return most;
 }
 
+/* The vision tower may be in a folder of its own. */
+static VlmModel *
+open_model (const char *folder, GError **error)
+{
+  g_autofree char *tower = g_build_filename (folder, "tower", NULL);
+  gboolean apart = g_file_test (tower, G_FILE_TEST_IS_DIR);
+
+  return vlm_model_open_with_tower (folder, apart ? tower : NULL, error);
+}
+
+static void
+find_image_id (GoldenRun *run)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (VlmTokenizer) tokenizer =
+      vlm_prompt_tokenizer (run->model, &error);
+
+  g_assert_no_error (error);
+  vlm_prompt_image_id (&run->image_id, run->model, tokenizer, &error);
+  g_assert_no_error (error);
+}
+
 GoldenRun *
 golden_run_new (const char *device, const char *folder, DataType type)
 {
@@ -35,9 +58,10 @@ golden_run_new (const char *device, const char *folder, DataType type)
 
   run->dev = device_open (device, 1, &status);
   g_assert_nonnull (run->dev);
-  run->model = vlm_model_open (folder, &error);
+  run->model = open_model (folder, &error);
   g_assert_no_error (error);
   config = &run->model->config;
+  find_image_id (run);
   P = max_tiles (config);
   bound = P * (config->vision.n_patches + 1);
   run->max_sequence = 2 * bound + 512;
@@ -166,7 +190,7 @@ golden_run_splice (
 {
   int D = run->model->config.text.width, at = 0;
 
-  while (at < n && ids[at] != run->model->config.image_token)
+  while (at < n && ids[at] != run->image_id)
     at++;
   g_assert_cmpint (at, <, n);
   *n_rows =

@@ -18,6 +18,7 @@ typedef struct {
   VlmDecoder *decoder;
   VlmKvPool *pool;
   int max_sequence;
+  int image_id; /* the tokenizer's <image> */
 
   /* of the last picture; host copies are owned */
   VlmTileGeometry geometry;
@@ -51,7 +52,7 @@ float *golden_run_pixels (GoldenRun *run);
  * token included. */
 float *golden_run_features (GoldenRun *run, int *n);
 
-/* Splices the picture for image_token in ids and prefills; image rows
+/* Splices the picture for image_id in ids and prefills; image rows
  * [*n_rows,D] to the host in *rows, owned, if not NULL. */
 void golden_run_splice (
     GoldenRun *run, const int *ids, int n, float **rows, int *n_rows);

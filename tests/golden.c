@@ -97,9 +97,7 @@ check_prompt (const GoldenRun *run, const GoldenCase *c)
   g_autoptr (GError) error = NULL;
   const VlmModel *model = run->model;
   VlmPrompt prompt = { 0 };
-  VlmTokenizer *tokenizer = vlm_tokenizer_new (model->tokenizer_json,
-      model->tokenizer_json_length, "tokenizer.json", model->add_bos,
-      model->add_eos, model->bos_token, model->eos_token, &error);
+  VlmTokenizer *tokenizer = vlm_prompt_tokenizer (model, &error);
   int image_id;
 
   g_assert_no_error (error);

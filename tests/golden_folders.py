@@ -3,7 +3,9 @@
 #
 # A folder is a line of FOLDERS or a draw(): a dictionary of what differs from
 # the plain case, an F32 llava_next folder as save_pretrained writes it.
-#   tokenizer    vicuna, qwen2 or llama3: of tests/golden-text/
+#   tokenizer    vicuna, qwen2, llama3 or sentencepiece: of tests/golden-text/
+#   original     as LLaVA's own repository writes it; "tower": with the vision
+#                tower in a folder of its own, tower/
 #   template     name in tests/golden-text/templates.json
 #   place        where the template stands: jinja, json (chat_template.json),
 #                processor, tokenizer, list (both in tokenizer_config.json)
@@ -22,6 +24,7 @@
 #                special_tokens_map.json beside tokenizer_config.json
 #   generation   keys of generation_config.json; False: no such file
 #   extra        keys of config.json that mean nothing
+import base64
 import glob
 import json
 import math
@@ -33,6 +36,7 @@ import zlib
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save_file as save_tensors
+from sentencepiece import SentencePieceProcessor
 from transformers import (AutoProcessor, CLIPImageProcessor, CLIPVisionConfig,
                           LlamaConfig, LlavaConfig,
                           LlavaForConditionalGeneration, LlavaImageProcessor,
@@ -50,7 +54,7 @@ TEXT = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 88,
         "num_hidden_layers": 3, "num_attention_heads": 4,
         "num_key_value_heads": 2, "rms_norm_eps": 1e-5,
         "max_position_embeddings": 4096}
-TEMPLATES = {"mistral": "mistral", "qwen2": "72b", "llama3": "llama3",
+TEMPLATES = {"mistral": "mistral", "sentencepiece": "vicuna", "qwen2": "72b", "llama3": "llama3",
              "vicuna": "llava-1.5"}
 CLASSES = {"llama": LlamaConfig, "mistral": MistralConfig,
            "qwen2": Qwen2Config}
@@ -114,6 +118,11 @@ FOLDERS = {
                  "rms_norm_eps": 1e-6}},
     "llava": {"llava": True, "dtype": torch.bfloat16,
               "text": rope("linear", factor=2.0)},
+    "original": {"original": True, "tokenizer": "sentencepiece",
+                 "llava": "pad", "pillow": True, "dtype": torch.bfloat16},
+    "original-next": {"original": "tower", "tokenizer": "sentencepiece",
+                      "dtype": torch.float16, "shards": "150KB",
+                      "image": {"image_std": [0.3] * 3}},
     "llava-full": {
         "llava": "pad", "pillow": True, "dtype": torch.bfloat16,
         "image": {"do_normalize": False},
@@ -243,12 +252,16 @@ def template(more):
 
 def make_tokenizer(name, folder):
     spec = text_fixture(name)["tokenizer"]
+    if "<image>" not in (t["content"] for t in spec["added_tokens"]):
+        spec["added_tokens"].append({
+            **spec["added_tokens"][0], "content": "<image>",
+            "id": len(spec["model"]["vocab"])})
     os.makedirs(folder, exist_ok=True)
     path = f"{folder}/tokenizer.json"
     with open(path, "w") as f:
         json.dump(spec, f, ensure_ascii=False)
     ids = {t["content"]: t["id"] for t in spec["added_tokens"]}
-    names = {"vicuna": ("<s>", "</s>"), "qwen2": (None, "<|im_end|>"),
+    names = {"vicuna": ("<s>", "</s>"), "sentencepiece": ("<s>", "</s>"), "qwen2": (None, "<|im_end|>"),
              "llama3": ("<|begin_of_text|>", "<|eot_id|>")}[name]
     tok = PreTrainedTokenizerFast(
         tokenizer_file=path, bos_token=names[0], eos_token=names[1],
@@ -301,6 +314,13 @@ def rename(folder, names):
                        ("multi_modal_projector.",
                         "model.multi_modal_projector."),
                        ("image_newline", "model.image_newline")]}
+    rules["original"] = [
+        ("language_model.model.", "model."),
+        ("language_model.lm_head.", "lm_head."),
+        ("vision_tower.", "model.vision_tower.vision_tower.vision_model."),
+        ("multi_modal_projector.linear_1.", "model.mm_projector.0."),
+        ("multi_modal_projector.linear_2.", "model.mm_projector.2."),
+        ("image_newline", "model.image_newline")]
     rules["newest"] = [rule if rule[0] != "vision_tower." else
                        ("vision_tower.", "model.vision_tower.")
                        for rule in rules["model"]]
@@ -500,6 +520,101 @@ def make_folder(folder, more, seed):
     if more.get("shuffle"):
         shuffle(f"{folder}/model.safetensors")
     return model
+
+
+TOP_KEYS = ("vocab_size", "hidden_size", "intermediate_size",
+            "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+            "rms_norm_eps", "max_position_embeddings", "eos_token_id")
+
+
+def write_json(path, data):
+    with open(path, "w") as f:
+        json.dump(data, f, indent=1)
+        f.write("\n")
+
+
+def move_tower(folder, vision, image):
+    """The vision tower to a folder of its own, as CLIP's are."""
+    os.makedirs(f"{folder}/tower")
+    prefix, tower, index = "model.vision_tower.vision_tower.", {}, {}
+    for path in sorted(glob.glob(f"{folder}/model*.safetensors")):
+        tensors = load_file(path)
+        tower |= {k[len(prefix):]: v for k, v in tensors.items()
+                  if k.startswith(prefix)}
+        rest = {k: v for k, v in tensors.items() if not k.startswith(prefix)}
+        index |= dict.fromkeys(rest, os.path.basename(path))
+        os.remove(path)
+        if rest:
+            save_tensors(rest, path, metadata={"format": "pt"})
+    if os.path.exists(f"{folder}/model.safetensors.index.json"):
+        with edited(f"{folder}/model.safetensors.index.json") as data:
+            data["weight_map"] = index
+    tower["text_model.final_layer_norm.weight"] = torch.ones(3)
+    save_tensors(tower, f"{folder}/tower/model.safetensors",
+                 metadata={"format": "pt"})
+    write_json(f"{folder}/tower/config.json",
+               {"model_type": "clip", "vision_config": vision})
+    keys = ("size", "crop_size", "image_mean", "image_std", "rescale_factor",
+            "resample", "do_normalize", "do_rescale")
+    write_json(f"{folder}/tower/preprocessor_config.json", {
+        "image_processor_type": "CLIPImageProcessor",
+        **{k: image[k] for k in keys if k in image}})
+
+
+def write_original(source, folder, more):
+    """A folder of transformers' as LLaVA's own repository has it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    for path in glob.glob(f"{source}/model*"):
+        shutil.copy(path, folder)
+    rename(folder, "original")
+    with open(f"{source}/config.json") as f:
+        config = json.load(f)
+    with open(f"{source}/processor_config.json") as f:
+        image = json.load(f)["image_processor"]
+    new = {k: config["text_config"][k] for k in TOP_KEYS}
+    new |= {"model_type": "llava", "architectures": ["LlavaLlamaForCausalLM"],
+            "mm_hidden_size": config["vision_config"]["hidden_size"],
+            "mm_projector_type": "mlp2x_gelu", "mm_vision_tower": "a/tower",
+            "mm_vision_select_layer": config["vision_feature_layer"],
+            "mm_vision_select_feature": "patch",
+            "mm_use_im_start_end": False, "mm_use_im_patch_token": False,
+            "image_aspect_ratio": "pad", "mm_patch_merge_type": "flat"}
+    if "image_grid_pinpoints" in config:
+        new |= {"image_aspect_ratio": "anyres",
+                "mm_patch_merge_type": "spatial_unpad",
+                "image_grid_pinpoints": config["image_grid_pinpoints"]}
+    new |= more.get("mm", {})
+    if more["original"] == "tower":
+        move_tower(folder, config["vision_config"], image)
+    else:
+        new["vision_config"] = config["vision_config"]
+    write_json(f"{folder}/config.json", new)
+    write_json(f"{folder}/generation_config.json",
+               {"bos_token_id": 1, "eos_token_id": 2})
+    write_json(f"{folder}/tokenizer_config.json", {
+        "add_bos_token": True, "add_eos_token": False, "bos_token": "<s>",
+        "eos_token": "</s>", "tokenizer_class": "LlamaTokenizer"})
+    with open(f"{folder}/tokenizer.model", "wb") as f:
+        f.write(base64.b64decode(text_fixture("sentencepiece")["model"]))
+
+
+RULE = ("A chat between a curious user and an artificial intelligence "
+        "assistant. The assistant gives helpful, detailed, and polite answers "
+        "to the user's questions.")
+
+
+def converse(question):
+    """LLaVA's conversation of its version 1."""
+    return f"{RULE} USER: <image>\n{question} ASSISTANT:"
+
+
+def check_pieces(text, ids, image_id):
+    """LLaVA's own way: the texts around the picture, each on its own."""
+    library = SentencePieceProcessor(
+        model_proto=base64.b64decode(text_fixture("sentencepiece")["model"]))
+    a, b = (library.encode(t) for t in text.split("<image>"))
+    assert ids == [library.bos_id()] + a + [image_id] + b
 
 
 def load_processor(folder, pillow):

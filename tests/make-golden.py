@@ -36,6 +36,8 @@
 import argparse
 import json
 import os
+import shutil
+import tempfile
 import zlib
 
 import numpy as np
@@ -123,8 +125,9 @@ def keep(model, p, ids, features, a0, last):
 class Folder:
     """A folder loaded again: the model, and a processor per resampling."""
 
-    def __init__(self, model, path):
+    def __init__(self, model, path, original=False):
         self.model = model
+        self.original = original
         self.processor = {r: golden_folders.load_processor(path, r == "pillow")
                           for r in RESAMPLINGS}
         vision = model.config.vision_config
@@ -132,6 +135,8 @@ class Folder:
         self.side = self.tile // vision.patch_size
 
     def render(self, question):
+        if self.original:
+            return golden_folders.converse(question)
         chat = [{"role": "user", "content": [
             {"type": "image"}, {"type": "text", "text": question}]}]
         processor = self.processor["torchvision"]
@@ -183,6 +188,8 @@ def make_case(folder, size, seed, question, resampling, arrays, prefix):
     image_id = config.image_token_index
     at, n_image = expanded.index(image_id), expanded.count(image_id)
     ids = expanded[:at + 1] + expanded[at + n_image:]
+    if folder.original:
+        golden_folders.check_pieces(rendered, ids, image_id)
     more = {} if "image_sizes" not in batch else {
         "image_sizes": batch["image_sizes"]}
     with torch.no_grad():
@@ -206,7 +213,13 @@ def make_case(folder, size, seed, question, resampling, arrays, prefix):
 
 def make(name, path, more, seed):
     seed = zlib.crc32(name.encode()) + seed
-    folder = Folder(golden_folders.make_folder(path, more, seed), path)
+    original = more.get("original")
+    source = tempfile.mkdtemp() if original else path
+    folder = Folder(golden_folders.make_folder(source, more, seed), source,
+                    original)
+    if original:
+        golden_folders.write_original(source, path, more)
+        shutil.rmtree(source)
     resampling = RESAMPLINGS[bool(more.get("pillow"))]
     arrays, cases = {}, []
     for i, question in enumerate(QUESTIONS):

@@ -359,7 +359,7 @@ test_tokenizer_config (void)
   g_assert_cmpstr (model->bos_token, ==, "<s>");
   g_assert_cmpstr (model->eos_token, ==, "</s>");
   g_assert_cmpstr (model->chat_template, ==, "from list");
-  g_assert_cmpuint (model->tokenizer_json_length, ==, 2);
+  g_assert_cmpuint (model->tokenizer_length, ==, 2);
   folder_write (folder, "tokenizer_config.json", "{\"bos_token\":1}", -1);
   assert_open_fails (folder, VLM_ERROR_DATA, "bos_token is 1");
   folder_remove (folder);

@@ -145,7 +145,7 @@ test_case (gconstpointer data)
   VlmConfig config;
   float inv_freq[64], scale;
 
-  vlm_config_parse (&config, "x", json, NULL, NULL, NULL, &error);
+  vlm_config_parse (&config, "x", &(VlmConfigTexts){ json }, &error);
   g_assert_no_error (error);
   g_assert_cmpint (config.text.head_width, ==, 2 * c->n);
   vlm_rope_frequencies (&config.text, c->length, inv_freq, &scale);
