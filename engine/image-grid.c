@@ -176,8 +176,6 @@ vlm_tile_kept (const VlmTileGeometry *g, int *first_row, int *n_rows,
   gint64 canvas_h = g->rows * g->side, canvas_w = g->cols * g->side;
   int cut_rows = 0, cut_cols = 0;
 
-  if (g->zoomed)
-    canvas_h = canvas_w = 0;
   if (g->unpad) {
     if (g->img_w * canvas_h > canvas_w * g->img_h)
       cut_rows = (int) (canvas_h - g->img_h * canvas_w / g->img_w) / 2;
@@ -196,6 +194,8 @@ vlm_tile_image_tokens (const VlmTileGeometry *g, const VlmConfig *config)
   int y, x, n_rows, n_cols;
   int base = g->side * g->side + (config->keep_class_token ? 1 : 0);
 
+  if (g->zoomed)
+    return base;
   vlm_tile_kept (g, &y, &n_rows, &x, &n_cols);
   return base + n_rows * (n_cols + (config->newline ? 1 : 0));
 }

@@ -197,6 +197,14 @@ typedef struct Ops {
       const PagedBatch *batch, int h, int n_kv_heads, int c, float scale,
       int window);
 
+  /* How much one query of each sequence attends to a run of its keys, first[s]
+   * (device) .. first[s]+count-1: softmax over all its keys per head, summed
+   * over heads in ascending order. Each sequence has one token in the batch;
+   * q[n_seqs,h*c], score[n_seqs,count] f32. (FlexAttention's selector) */
+  void (*key_attention) (Device *dev, float *score, const Act *q,
+      const KvLayer *kv, const PagedBatch *batch, const int *first, int count,
+      int h, int n_kv_heads, int c, float scale);
+
   /* ---- rope ---- */
 
   /* table[n,c]: cos (first c/2) and sin of pos[i] * inv_freq[c/2], product
@@ -232,6 +240,14 @@ typedef struct Ops {
    * lut[3,256] normalises a byte of a channel. */
   void (*patches) (Device *dev, Act *y, const uint8_t *tiles, const float *lut,
       int t, int side, int p);
+
+  /* The same of one tile that is seen from z times further away: the z*z tiles
+   * [z*z,side,side,3] of a square, row by row, normalised, then shrunk z times
+   * by an antialiased bilinear filter. y[g*g,3*p*p]. Along an axis output i is
+   * the mean of inputs z*i+d, weighted by 2z - |2d+1-z| where that is
+   * positive; inputs outside do not count. Source: torch's interpolate. */
+  void (*shrunk_patches) (Device *dev, Act *y, const uint8_t *tiles,
+      const float *lut, int z, int side, int p);
 } Ops;
 
 #ifdef __cplusplus

@@ -16,3 +16,4 @@ void attend_twin (double *y, double *p, const float *q, const float *k,
 
 void kv_write_case (Kt *kt, const int *size);
 void attention_paged_case (Kt *kt, const int *size);
+void key_attention_case (Kt *kt, const int *size);

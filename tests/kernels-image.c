@@ -137,6 +137,59 @@ patches (Kt *kt, const int *size)
   kt_expect_same (kt, &Y, want);
 }
 
+/* Weights of one axis, in doubles: [n_out][4*z], and the first input. */
+static int
+twin_taps (double *weight, int *first, int i, int z, int n)
+{
+  double sum = 0;
+  int n_taps = 0;
+  *first = -1;
+  for (int s = 0; s < n; s++) {
+    double far = (s + 0.5 - (i + 0.5) * z) / z;
+    double w = far < 0 ? 1 + far : 1 - far;
+    if (w <= 1e-12)
+      continue;
+    if (*first < 0)
+      *first = s;
+    weight[n_taps++] = w;
+    sum += w;
+  }
+  for (int j = 0; j < n_taps; j++)
+    weight[j] /= sum;
+  return n_taps;
+}
+
+static void
+shrunk_patches (Kt *kt, const int *size)
+{
+  int z = size[0], g = size[1], p = size[2], side = g * p;
+  size_t count = (size_t) side * side * 3, n_bytes = count * z * z;
+  const uint8_t *tiles = random_bytes (kt, n_bytes);
+  const float *lut = kt_uniform (kt, 3 * 256, 2);
+  KtBuf T = kt_array (kt, tiles, n_bytes), Y = kt_acts (kt, NULL, count),
+        L = kt_array (kt, lut, sizeof *lut * 3 * 256);
+  kt_work (kt, n_bytes + 4.0 * count, 8.0 * n_bytes);
+  KT_EACH (kt, dev, on)
+  dev->op->shrunk_patches (dev, Y.on[on], T.on[on], L.on[on], z, side, p);
+  if (kt_timing (kt))
+    return;
+  double *want = kt_bytes (kt, sizeof *want * count), wx[64], wy[64];
+  for (size_t at = 0; at < count; at++) {
+    int patch = at / (3 * p * p), i = at % (3 * p * p), x0, y0;
+    int channel = i / (p * p);
+    int n_x = twin_taps (wx, &x0, patch % g * p + i % p, z, z * side);
+    int n_y = twin_taps (wy, &y0, patch / g * p + i / p % p, z, z * side);
+    for (int y = y0; y < y0 + n_y; y++)
+      for (int x = x0; x < x0 + n_x; x++) {
+        size_t tile = (size_t) (y / side) * z + x / side;
+        size_t pixel = (tile * side + y % side) * side + x % side;
+        want[at] += wy[y - y0] * wx[x - x0] *
+                    lut[256 * channel + tiles[3 * pixel + channel]];
+      }
+  }
+  kt_expect (kt, &Y, want, g * g, 3 * p * p, 1e-6);
+}
+
 #define RESIZES                                                                \
   .sizes = { { 1, 1, 1 }, { 5, 33, 17 }, { 17, 100, 65, 1 },                   \
     { 3, 577, 336, 1 }, { 40, 64, 130 }, { 8, 90, 41 }, { 21, 200, 64, 1 },    \
@@ -150,5 +203,9 @@ const KtCase kt_cases_image[] = {
   { KT_SLOT (patches), patches,
       .sizes = { { 1, 1, 1 }, { 2, 8, 8 }, { 1, 3, 14 }, { 5, 2, 7 } },
       .benches = { { 5, 24, 14 }, { 5, 8, 8 } } },
+  { KT_SLOT (shrunk_patches), shrunk_patches,
+      .sizes = { { 1, 2, 7 }, { 2, 3, 5 }, { 3, 1, 1 }, { 3, 4, 7 },
+          { 4, 2, 3 }, { 7, 1, 4 } },
+      .benches = { { 3, 24, 14 } } },
   { NULL },
 };

@@ -273,3 +273,46 @@ attention_paged_case (Kt *kt, const int *size)
   if (strncmp (kt_device (kt, 0)->name, "cuda", 4))
     check_alone (kt, &cache, &Q, &Y, h, scale, window);
 }
+
+/* The last query of each sequence and half of its keys; size as above. */
+void
+key_attention_case (Kt *kt, const int *size)
+{
+  int h = size[2], k = size[3], c = size[4], d = h * c, least = size[1];
+  Cache cache = cache_new (kt, size[0], size[1], 1, k, c);
+  cache_fill (kt, &cache);
+  write_all (kt, &cache);
+  for (int s = 0; s < cache.n_seqs; s++)
+    least = cache.kv_len[s] < least ? cache.kv_len[s] : least;
+  int count = least > 1 ? least / 2 : 1;
+  int *first = kt_bytes (kt, sizeof *first * cache.n_seqs);
+  for (int s = 0; s < cache.n_seqs; s++)
+    first[s] = kt_below (kt, cache.kv_len[s] - count + 1);
+  BatchBufs bufs =
+      batch_new (kt, &cache, 0, cache.n_seqs, cache.q_len, cache.kv_len);
+  const float *q = kt_uniform (kt, (size_t) cache.n_seqs * d, 1);
+  float scale = 1 / sqrtf (c);
+  KtBuf Q = kt_acts (kt, q, (size_t) cache.n_seqs * d),
+        F = kt_array (kt, first, sizeof *first * cache.n_seqs),
+        S = kt_array (kt, NULL, sizeof (float) * cache.n_seqs * count);
+  kt_work (kt, 4.0 * cache.n_tokens * k * c, 2.0 * cache.n_tokens * d);
+  KT_EACH (kt, dev, on)
+  {
+    PagedBatch batch = batch_on (&bufs, on);
+    dev->op->key_attention (dev, S.on[on], Q.on[on], &cache.layer[on], &batch,
+        F.on[on], count, h, k, c, scale);
+  }
+  if (kt_timing (kt))
+    return;
+  double *want = kt_bytes (kt, sizeof *want * cache.n_seqs * count);
+  double *p = kt_bytes (kt, sizeof *p * size[1]);
+  for (int s = 0; s < cache.n_seqs; s++)
+    for (int head = 0; head < h; head++) {
+      attend_twin (NULL, p, q + ((size_t) s * h + head) * c,
+          cache.keys + (size_t) cache.first[s] * k * c + head / (h / k) * c,
+          NULL, cache.kv_len[s], k * c, c, scale);
+      for (int j = 0; j < count; j++)
+        want[s * count + j] += p[first[s] + j];
+    }
+  kt_expect (kt, &S, want, cache.n_seqs, count, ATTENTION_TOLERANCE (kt));
+}

@@ -479,12 +479,15 @@ test_goldens (void)
   g_assert_nonnull (dir);
   while ((name = g_dir_read_name (dir))) {
     g_autofree char *folder = g_build_filename (path, name, NULL);
+    g_autofree char *tower = NULL;
     g_autoptr (VlmModel) model = NULL;
     g_autoptr (GError) error = NULL;
 
     if (!g_file_test (folder, G_FILE_TEST_IS_DIR))
       continue;
-    model = vlm_model_open (folder, &error);
+    tower = g_build_filename (folder, "tower", NULL);
+    model = vlm_model_open_with_tower (
+        folder, g_file_test (tower, G_FILE_TEST_IS_DIR) ? tower : NULL, &error);
     g_assert_no_error (error);
     g_assert_cmpstr (model->name, ==, name);
     g_assert_nonnull (model->chat_template);

@@ -79,6 +79,7 @@ void cpu_init_norm (Ops *op);
 void cpu_init_elementwise (Ops *op);
 void cpu_init_merge (Ops *op);
 void cpu_init_attention (Ops *op);
+void cpu_init_key_attention (Ops *op);
 void cpu_init_rope (Ops *op);
 void cpu_init_sample (Ops *op);
 void cpu_init_resize (Ops *op);

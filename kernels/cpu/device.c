@@ -163,6 +163,7 @@ fill_ops (Ops *op, CpuLevel level, bool has_bf16)
   cpu_init_elementwise (op);
   cpu_init_merge (op);
   cpu_init_attention (op);
+  cpu_init_key_attention (op);
   cpu_init_rope (op);
   cpu_init_sample (op);
   cpu_init_resize (op);

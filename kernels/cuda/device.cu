@@ -177,6 +177,7 @@ fill_ops (Ops *op)
   cuda_init_merge (op);
   cuda_init_attention_tiles (op);
   cuda_init_attention_paged (op);
+  cuda_init_key_attention (op);
   cuda_init_rope (op);
   cuda_init_sample (op);
   cuda_init_image (op);

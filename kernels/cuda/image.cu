@@ -127,9 +127,66 @@ patches (Device *dev, Act *y, const uint8_t *tiles, const float *lut, int t,
   cuda_launched (dev, "patches");
 }
 
+/* Output i's weight of input z*i+d: positive inside the filter. */
+static __device__ __forceinline__ int
+nearness (int d, int z)
+{
+  return 2 * z - abs (2 * d + 1 - z);
+}
+
+/* A block per patch; each axis' weights are normalised before they multiply,
+ * in the order of kernels/cpu/patches.c. */
+template <typename T>
+__global__ void
+shrunk_patches_kernel (
+    T *y, const uint8_t *tiles, const float *lut, int z, int side, int p)
+{
+  int g = side / p, top = blockIdx.x / g * p, left = blockIdx.x % g * p;
+  y += (size_t) blockIdx.x * 3 * p * p;
+  for (int i = threadIdx.x; i < 3 * p * p; i += blockDim.x) {
+    int channel = i / (p * p), oy = top + i / p % p, ox = left + i % p;
+    int y0 = max (z * oy - z / 2, 0), x0 = max (z * ox - z / 2, 0);
+    int y1 = min (z * oy + z + z / 2, z * side);
+    int x1 = min (z * ox + z + z / 2, z * side);
+    int sum_y = 0, sum_x = 0;
+    for (int v = y0; v < y1; v++)
+      sum_y += nearness (v - z * oy, z);
+    for (int u = x0; u < x1; u++)
+      sum_x += nearness (u - z * ox, z);
+    float value = 0;
+    for (int v = y0; v < y1; v++) {
+      float line = 0;
+      for (int u = x0; u < x1; u++) {
+        size_t tile = (size_t) (v / side) * z + u / side;
+        size_t at = (tile * side + v % side) * side + u % side;
+        line += (float) nearness (u - z * ox, z) / (float) sum_x *
+                lut[256 * channel + tiles[3 * at + channel]];
+      }
+      value += (float) nearness (v - z * oy, z) / (float) sum_y * line;
+    }
+    store (&y[i], value);
+  }
+}
+
+static void
+shrunk_patches (Device *dev, Act *y, const uint8_t *tiles, const float *lut,
+    int z, int side, int p)
+{
+  int g = side / p;
+  if (g == 0)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    LAUNCH (shrunk_patches_kernel<T>, g * g, THREADS, 0, cuda_stream (dev),
+        (T *) y, tiles, lut, z, side, p);
+  });
+  cuda_launched (dev, "shrunk_patches");
+}
+
 void
 cuda_init_image (Ops *op)
 {
+  op->shrunk_patches = shrunk_patches;
   op->resize_rows = resize_rows;
   op->resize_columns = resize_columns;
   op->patches = patches;
