@@ -286,7 +286,8 @@ reset_stream (GstHiredVlm *self)
   self->end_known = FALSE;
   self->position = self->last_start = GST_CLOCK_TIME_NONE;
   self->slowest = 0;
-  self->asked = self->ended = FALSE;
+  self->asked = !g_queue_is_empty (&self->wishes);
+  self->ended = FALSE;
   self->next_seq = 0;
   gst_segment_init (&self->segment, GST_FORMAT_UNDEFINED);
   gst_hired_vlm_attach_reset (self);

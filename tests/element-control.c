@@ -217,6 +217,27 @@ GST_START_TEST (describe_after_the_end)
 }
 GST_END_TEST;
 
+/* Asked before it starts, it keeps the last frame as well. */
+GST_START_TEST (describe_before_the_start)
+{
+  Bench b;
+  GstPromise *first = gst_promise_new (), *second = gst_promise_new ();
+
+  listen ();
+  bench_init (&b, FALSE, FALSE, NULL);
+  gst_element_set_state (b.element, GST_STATE_READY);
+  g_signal_emit_by_name (b.element, "describe", "first", first);
+  gst_element_set_state (b.element, GST_STATE_PLAYING);
+  gst_harness_set_src_caps_str (b.video, VIDEO_CAPS);
+  push_frames (&b, 0, 3);
+  expect_reply (first, "first 0.20");
+  gst_harness_push_event (b.video, gst_event_new_eos ());
+  g_signal_emit_by_name (b.element, "describe", "last", second);
+  expect_reply (second, "last 0.20");
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 /* A promise is answered even if no frame comes. */
 GST_START_TEST (describe_and_stop)
 {
@@ -431,6 +452,7 @@ element_control_suite (void)
   tcase_add_test (tc, describe_by_signal);
   tcase_add_test (tc, describe_the_newest);
   tcase_add_test (tc, describe_after_the_end);
+  tcase_add_test (tc, describe_before_the_start);
   tcase_add_test (tc, describe_and_stop);
   tcase_add_test (tc, signal_and_property);
   tcase_add_test (tc, budget_by_controller);

@@ -2,15 +2,17 @@
 # launch.sh - runs the scripts of pipelines/ and looks at what they made
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-#   launch.sh MODEL-WRITER CASE [EXAMPLE...]
+#   launch.sh MODEL-WRITER CASE
+#
+# The programs of examples/ lie beside the model writer.
 #
 # The model is tiny and random: its captions are nonsense and always the same.
 # The film is the demo's, 14 seconds, so a caption every two seconds is seven.
 set -eu
 # Meson names programs from the build folder, which is left below.
 absolute () { case "$1" in /* | "") echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
-writer=$(absolute "$1") case=$2 example=$(absolute "${3-}")
-server=$(absolute "${4-}") serving=
+writer=$(absolute "$1") case=$2 serving=
+examples=${writer%/*}
 source=$(cd "$(dirname "$0")/.." && pwd)
 pipelines=$source/pipelines
 film=$pipelines/sample.webm
@@ -33,6 +35,13 @@ need () {
   done
 }
 
+# example NAME [ARGUMENT...]
+example () {
+  name=$1; shift
+  [ -x "$examples/example-$name" ] || { echo "$name was not built"; exit 77; }
+  "$examples/example-$name" "$@"
+}
+
 expect () { [ "$1" = "$2" ] || fail "$3: expected $2, found $1"; }
 
 # The texts of the film, one a line, as the JSON output has them.
@@ -52,8 +61,11 @@ wait_for () {
 
 # serve PATH LINE...: an RTSP server of these lines; its address is in $url
 serve () {
-  [ -n "$server" ] || { echo "built without gst-rtsp-server"; exit 77; }
-  "$server" 0 "$@" >url.txt &
+  [ -x "$examples/example-rtsp-server" ] || {
+    echo "built without gst-rtsp-server"
+    exit 77
+  }
+  "$examples/example-rtsp-server" 0 "$@" >url.txt &
   serving=$!
   wait_for url.txt
   url=$(sed s/^rtsp/rtspt/ url.txt) # over TCP, which loses nothing
@@ -100,12 +112,40 @@ cues () {
 cue_time () { grep -e '-->' "$2" | sed -n "$1p" | cut -d' ' -f1; }
 
 case "$case" in
-  example)
-    "$example" "$work/model" >out.txt
+  example-frames)
+    example frames "$work/model" >out.txt
     expect "$(grep -c '^signal: ' out.txt)" 4 "captions by signal"
     expect "$(grep -c '^json: {' out.txt)" 4 "captions as JSON"
     expect "$(grep -c '^answer: ' out.txt)" 1 "answers"
     expect "$(grep -c '"prompt":"What colour is it?"' out.txt)" 1 "questions"
+    ;;
+  example-keep-model)
+    example keep-model "$work/model" >out.txt
+    expect "$(grep -c '^caption: ' out.txt)" 3 "captions"
+    expect "$(grep -c '^opened' out.txt)" 1 "models opened"
+    ;;
+  example-webrtc)
+    need webrtcbin dtlssrtpenc sctpenc
+    gst-inspect-1.0 nicesrc >/dev/null || { echo "no element nicesrc"; exit 77; }
+    example webrtc "$work/model" >out.txt || fail "no captions came"
+    expect "$(grep -c '^received: {"text":.*}$' out.txt)" 3 "captions"
+    ;;
+  example-python)
+    for python in python3 /usr/bin/python3 ""; do
+      [ -n "$python" ] || { echo "no PyGObject for GStreamer"; exit 77; }
+      "$python" -c "import gi; gi.require_version ('GstApp', '1.0')" \
+        2>/dev/null && break
+    done
+    need decodebin3
+    PYTHONDONTWRITEBYTECODE=1 PYTHONIOENCODING=utf-8 timeout 120 \
+      "$python" "$source/examples/captions.py" "$film" "$work/model" >out.txt
+    for way in message meta json; do
+      expect "$(grep -c "^$way: " out.txt)" 7 "captions by $way"
+    done
+    sed -n 's/^json: //p' out.txt >json.txt
+    sed -n 's/^meta: //p' out.txt | cmp - json.txt || fail "they differ"
+    expect "$(grep -c '^answer: ' out.txt)" 2 "answers"
+    ! grep -q '^answer: None' out.txt || fail "a question was not answered"
     ;;
   picture)
     need jpegenc jpegdec pngenc pngdec
