@@ -181,7 +181,8 @@ typedef struct {
  * streams take turns. */
 VlmStream *vlm_stream_new (VlmEngine *engine);
 
-/* Cancels everything, waits until no callback of the stream runs, frees. */
+/* Cancels everything, waits until no callback of the stream runs, frees. If
+ * nothing of the stream runs, requests that wait end on the calling thread. */
 void vlm_stream_free (VlmStream *stream);
 
 /* Queues a request; loading is started if it was not. Returns its number,

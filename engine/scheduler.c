@@ -315,6 +315,18 @@ cancel (VlmStream *stream, guint64 number)
     vlm_scheduler_wake (stream->engine);
 }
 
+/* What never had its turn need not wait for the turns of others, which may be
+ * in the midst of a picture. In order: not before what runs. Lock held. */
+static void
+end_waiting (VlmStream *stream)
+{
+  while (!stream->ending && stream->waiting.length) {
+    VlmRequest *request = g_queue_pop_head (&stream->waiting);
+    stream->ending++;
+    finish_cancelled (stream->engine, request);
+  }
+}
+
 void
 vlm_stream_free (VlmStream *stream)
 {
@@ -324,6 +336,7 @@ vlm_stream_free (VlmStream *stream)
   g_mutex_lock (&engine->lock);
   stream->closing = TRUE;
   cancel (stream, 0);
+  end_waiting (stream);
   while (busy (stream))
     g_cond_wait (&engine->wake, &engine->lock);
   guint at = 0;

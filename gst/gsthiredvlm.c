@@ -244,6 +244,7 @@ chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
   gboolean flushing, failed;
 
   if (!self->have_info) {
+    GST_WARNING_OBJECT (self, "a frame came before its caps");
     gst_buffer_unref (buffer);
     return GST_FLOW_NOT_NEGOTIATED;
   }

@@ -26,7 +26,7 @@
 #define SOURCE                                                                 \
   "videotestsrc is-live=true num-buffers=120 ! "                               \
   "video/x-raw,format=I420,width=160,height=120,framerate=30/1 ! "             \
-  "hiredvlm name=v model-path=m interval=0 "
+  "hiredvlm name=v model-path=m%u interval=0 "
 #define SINK "fakesink name=end%u sync=false "
 
 static const struct {

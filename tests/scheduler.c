@@ -389,6 +389,34 @@ test_cancel_waiting (void)
   watch_clear (&second);
 }
 
+/* Another stream's picture is being read, for ever. */
+static void
+test_free_waiting (void)
+{
+  Watch first, second;
+  watch_init (&first);
+  watch_init (&second);
+  VlmEngine *engine = open_engine (TRUE);
+  VlmStream *one = vlm_stream_new (engine), *two = vlm_stream_new (engine);
+  vlm_stream_submit (one, &funcs, &first);
+  vlm_stream_drain (one);
+  fake_engine_hold (TRUE);
+  vlm_stream_submit (one, &funcs, &first);
+  fake_engine_wait_for (begun, 2);
+  vlm_stream_submit (two, &funcs, &second);
+  vlm_stream_submit (two, &funcs, &second);
+  vlm_stream_free (two);
+  g_assert_error (second.error, VLM_ERROR, VLM_ERROR_CANCELLED);
+  g_assert_cmpint (second.fetched, ==, 0);
+  g_assert_cmpint (second.ended, ==, 2);
+  g_assert_cmpint (first.ended, ==, 1);
+  vlm_stream_free (one);
+  g_assert_cmpint (first.ended, ==, 2);
+  vlm_engine_unref (engine);
+  watch_clear (&first);
+  watch_clear (&second);
+}
+
 static void
 test_withdrawn (void)
 {
@@ -559,6 +587,7 @@ static const struct {
   { "/scheduler/load-fails", test_load_fails },
   { "/scheduler/cancel-running", test_cancel_running },
   { "/scheduler/cancel-waiting", test_cancel_waiting },
+  { "/scheduler/free-waiting", test_free_waiting },
   { "/scheduler/withdrawn", test_withdrawn },
   { "/scheduler/request-fails", test_request_fails },
   { "/scheduler/turns", test_turns },
