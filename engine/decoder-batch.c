@@ -30,6 +30,8 @@ place (DecoderBatch *batch, int n)
   batch->out_rows = take (batch, &used, n);
   batch->out_pos = take (batch, &used, n);
   batch->out_q_start = take (batch, &used, n + 1);
+  for (int rows = 0; rows < DECODER_N_ROWS; rows++)
+    batch->run_q_start[rows] = take (batch, &used, 2 * n);
   return used;
 }
 
@@ -43,14 +45,15 @@ vlm_decoder_batch_layout (DecoderBatch *batch, VlmArena *arena, int max_tokens)
   if (!batch->device)
     return;
   batch->host = g_new0 (int, count);
+  batch->runs = g_new (DecoderRun, max_tokens);
   place (batch, max_tokens);
 }
 
 void
 vlm_decoder_batch_clear (DecoderBatch *batch)
 {
-  g_free (batch->host);
-  batch->host = NULL;
+  g_clear_pointer (&batch->host, g_free);
+  g_clear_pointer (&batch->runs, g_free);
 }
 
 static int
@@ -66,15 +69,15 @@ add_tokens (DecoderBatch *batch, const VlmStepInput *in)
   int first_out = in->n - in->n_logits;
 
   for (int i = 0; i < in->n; i++) {
-    int row = batch->all.n++;
+    int row = batch->view[DECODER_ALL].n++;
     int pos = in->seq->length + i;
 
     batch->pos.host[row] = pos;
     batch->slots.host[row] = slot_of (in->seq, pos);
     batch->ids.host[row] = in->ids ? in->ids[i] : 0;
     if (i >= first_out) {
-      batch->out_rows.host[batch->out.n] = row;
-      batch->out_pos.host[batch->out.n++] = pos;
+      batch->out_rows.host[batch->view[DECODER_OUT].n] = row;
+      batch->out_pos.host[batch->view[DECODER_OUT].n++] = pos;
     }
   }
 }
@@ -91,18 +94,69 @@ add_pages (const VlmPageList *list, int used, const VlmSequence *seq, int n)
 static void
 link_views (DecoderBatch *batch, const VlmPageList *list)
 {
-  batch->all.kv_len = batch->kv_len.device;
-  batch->all.page_start = batch->page_start.device;
-  batch->all.pages = list->device;
-  batch->all.slots = batch->slots.device;
-  batch->all.q_start = batch->q_start.device;
+  batch->view[DECODER_ALL].kv_len = batch->kv_len.device;
+  batch->view[DECODER_ALL].page_start = batch->page_start.device;
+  batch->view[DECODER_ALL].pages = list->device;
+  batch->view[DECODER_ALL].slots = batch->slots.device;
+  batch->view[DECODER_ALL].q_start = batch->q_start.device;
 
-  batch->out.n_seqs = batch->all.n_seqs;
-  batch->out.max_kv_len = batch->all.max_kv_len;
-  batch->out.kv_len = batch->kv_len.device;
-  batch->out.page_start = batch->page_start.device;
-  batch->out.pages = list->device;
-  batch->out.q_start = batch->out_q_start.device;
+  batch->view[DECODER_OUT].n_seqs = batch->view[DECODER_ALL].n_seqs;
+  batch->view[DECODER_OUT].max_kv_len = batch->view[DECODER_ALL].max_kv_len;
+  batch->view[DECODER_OUT].kv_len = batch->kv_len.device;
+  batch->view[DECODER_OUT].page_start = batch->page_start.device;
+  batch->view[DECODER_OUT].pages = list->device;
+  batch->view[DECODER_OUT].q_start = batch->out_q_start.device;
+}
+
+/* Rows of a run of sequences first .. end-1 as a batch of their own; `at` is
+ * where in run_q_start. */
+static void
+set_run (DecoderBatch *batch, DecoderRun *run, DecoderRows rows, int first,
+    int end, int at)
+{
+  const PagedBatch *whole = &batch->view[rows];
+  const int *q_start =
+      rows == DECODER_ALL ? batch->q_start.host : batch->out_q_start.host;
+  PagedBatch *part = &run->batch[rows];
+
+  *part = *whole;
+  run->row[rows] = q_start[first];
+  part->n = q_start[end] - q_start[first];
+  part->n_seqs = end - first;
+  part->q_start = batch->run_q_start[rows].device + at;
+  part->kv_len += first;
+  part->page_start += first;
+  part->max_kv_len = part->max_q_len = 0;
+  for (int s = first; s <= end; s++)
+    batch->run_q_start[rows].host[at + s - first] = q_start[s] - q_start[first];
+  for (int s = first; s < end; s++) {
+    part->max_kv_len = MAX (part->max_kv_len, batch->kv_len.host[s]);
+    part->max_q_len = MAX (part->max_q_len, q_start[s + 1] - q_start[s]);
+  }
+}
+
+static const VlmTidal *
+tidal_of (const DecoderBatch *batch, const VlmStepInput *in, int s)
+{
+  return vlm_tidal_applies (in->tidal, in->n, batch->kv_len.host[s]) ? in->tidal
+                                                                     : NULL;
+}
+
+static void
+find_runs (DecoderBatch *batch, const VlmStepInput *inputs, int n_inputs)
+{
+  batch->n_runs = 0;
+  for (int first = 0, end; first < n_inputs; first = end) {
+    DecoderRun *run = &batch->runs[batch->n_runs];
+
+    run->tidal = tidal_of (batch, &inputs[first], first);
+    for (end = first + 1; end < n_inputs; end++)
+      if (!vlm_tidal_equal (run->tidal, tidal_of (batch, &inputs[end], end)))
+        break;
+    for (int rows = 0; rows < DECODER_N_ROWS; rows++)
+      set_run (batch, run, rows, first, end, first + batch->n_runs);
+    batch->n_runs++;
+  }
 }
 
 void
@@ -112,28 +166,32 @@ vlm_decoder_batch_build (
   const VlmPageList *list = vlm_kv_pool_list (inputs[0].seq->pool);
   int n_pages = 0;
 
-  batch->all = (PagedBatch){ .n_seqs = n_inputs };
-  batch->out = (PagedBatch){ 0 };
+  batch->view[DECODER_ALL] = (PagedBatch){ .n_seqs = n_inputs };
+  batch->view[DECODER_OUT] = (PagedBatch){ 0 };
   for (int s = 0; s < n_inputs; s++) {
     const VlmStepInput *in = &inputs[s];
     int length = in->seq->length + in->n;
 
-    batch->q_start.host[s] = batch->all.n;
-    batch->out_q_start.host[s] = batch->out.n;
+    batch->q_start.host[s] = batch->view[DECODER_ALL].n;
+    batch->out_q_start.host[s] = batch->view[DECODER_OUT].n;
     batch->page_start.host[s] = n_pages;
     batch->kv_len.host[s] = length;
-    batch->all.max_kv_len = MAX (batch->all.max_kv_len, length);
-    batch->all.max_q_len = MAX (batch->all.max_q_len, in->n);
-    batch->out.max_q_len = MAX (batch->out.max_q_len, in->n_logits);
+    batch->view[DECODER_ALL].max_kv_len =
+        MAX (batch->view[DECODER_ALL].max_kv_len, length);
+    batch->view[DECODER_ALL].max_q_len =
+        MAX (batch->view[DECODER_ALL].max_q_len, in->n);
+    batch->view[DECODER_OUT].max_q_len =
+        MAX (batch->view[DECODER_OUT].max_q_len, in->n_logits);
     add_tokens (batch, in);
     n_pages = add_pages (
         list, n_pages, in->seq, (length + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS);
   }
-  batch->q_start.host[n_inputs] = batch->all.n;
-  batch->out_q_start.host[n_inputs] = batch->out.n;
+  batch->q_start.host[n_inputs] = batch->view[DECODER_ALL].n;
+  batch->out_q_start.host[n_inputs] = batch->view[DECODER_OUT].n;
   batch->page_start.host[n_inputs] = n_pages;
 
   link_views (batch, list);
+  find_runs (batch, inputs, n_inputs);
   device_upload (dev, batch->device, batch->host, batch->bytes);
   device_upload (dev, list->device, list->host, n_pages * sizeof (int));
 }

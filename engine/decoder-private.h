@@ -27,22 +27,34 @@ typedef struct {
   int *host, *device;
 } IntArray;
 
+/* All tokens of a step, or those whose logits are wanted. */
+typedef enum { DECODER_ALL, DECODER_OUT, DECODER_N_ROWS } DecoderRows;
+
+/* Neighbouring inputs that attend alike. */
+typedef struct {
+  const VlmTidal *tidal;            /* chosen keys; NULL: all */
+  int row[DECODER_N_ROWS];          /* its first */
+  PagedBatch batch[DECODER_N_ROWS]; /* of its rows alone */
+} DecoderRun;
+
 /* The step as the ops see it, built on the host and uploaded in one piece.
  * Arrays are sized for max_tokens, a sequence having at least one token. */
 typedef struct {
   gsize bytes; /* of the block */
   int *host, *device;
-  IntArray ids;         /* [n] or unused rows of it */
-  IntArray pos;         /* [n] */
-  IntArray slots;       /* [n] */
-  IntArray q_start;     /* [n_seqs+1] */
-  IntArray kv_len;      /* [n_seqs] */
-  IntArray page_start;  /* [n_seqs+1] */
-  IntArray out_rows;    /* [n_out] tokens whose logits are wanted */
-  IntArray out_pos;     /* [n_out] */
-  IntArray out_q_start; /* [n_seqs+1] */
-  PagedBatch all;       /* every token */
-  PagedBatch out;       /* the same sequences, wanted tokens only */
+  IntArray ids;                    /* [n] or unused rows of it */
+  IntArray pos;                    /* [n] */
+  IntArray slots;                  /* [n] */
+  IntArray q_start;                /* [n_seqs+1] */
+  IntArray kv_len;                 /* [n_seqs] */
+  IntArray page_start;             /* [n_seqs+1] */
+  IntArray out_rows;               /* [n_out] tokens whose logits are wanted */
+  IntArray out_pos;                /* [n_out] */
+  IntArray out_q_start;            /* [n_seqs+1] */
+  PagedBatch view[DECODER_N_ROWS]; /* of all sequences */
+  DecoderRun *runs;                /* [n_runs] in order */
+  int n_runs;
+  IntArray run_q_start[DECODER_N_ROWS]; /* [n_seqs+n_runs] each from 0 */
 } DecoderBatch;
 
 struct VlmDecoder {
@@ -81,5 +93,10 @@ void vlm_decoder_batch_clear (DecoderBatch *batch);
  * still those before the step. */
 void vlm_decoder_batch_build (
     DecoderBatch *batch, Device *dev, const VlmStepInput *inputs, int n_inputs);
+
+/* d->attn = what the queries d->q of `rows` attend to in this layer; noted is
+ * what later layers shall. */
+void vlm_decoder_attend (
+    VlmDecoder *d, const VlmKvPool *pool, int layer, DecoderRows rows);
 
 G_END_DECLS

@@ -6,8 +6,6 @@
  */
 #include "engine/decoder-private.h"
 
-#include <math.h>
-
 #include "engine/error.h"
 
 void
@@ -88,11 +86,11 @@ fill_rope (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
     fill_varying_rope (d, inputs, n_inputs);
     return;
   }
-  op->rope_table (
-      d->dev, d->rope, b->pos.device, d->inv_freq, b->all.n, c, d->rope_scale);
-  if (b->out.n > 0)
+  op->rope_table (d->dev, d->rope, b->pos.device, d->inv_freq,
+      b->view[DECODER_ALL].n, c, d->rope_scale);
+  if (b->view[DECODER_OUT].n > 0)
     op->rope_table (d->dev, d->out_rope, b->out_pos.device, d->inv_freq,
-        b->out.n, c, d->rope_scale);
+        b->view[DECODER_OUT].n, c, d->rope_scale);
 }
 
 /* Keys and values of all tokens into the cache; xb is left normed. */
@@ -101,30 +99,30 @@ run_keys (VlmDecoder *d, const DecoderLayer *l, const KvLayer *kv)
 {
   const Ops *op = d->dev->op;
   const VlmTextConfig *t = &d->text;
-  int n = d->batch.all.n;
+  int n = d->batch.view[DECODER_ALL].n;
 
   op->rms_norm (d->dev, d->xb, d->x, l->attn_norm, n, t->width, t->eps);
   op->matmul (d->dev, d->k, d->xb, &l->k, n, EPILOGUE_SET);
   op->matmul (d->dev, d->v, d->xb, &l->v, n, EPILOGUE_SET);
   op->rope (d->dev, d->k, d->rope, n, t->kv_heads, t->head_width);
-  op->kv_write (
-      d->dev, kv, d->k, d->v, &d->batch.all, t->kv_heads, t->head_width);
+  op->kv_write (d->dev, kv, d->k, d->v, &d->batch.view[DECODER_ALL],
+      t->kv_heads, t->head_width);
 }
 
-/* The rest of a layer for the rows of `batch`: x[n,D] becomes the layer's
+/* The rest of a layer for `rows`: x[n,D] becomes the layer's
  * output, xb[n,D] is its norm and is overwritten. */
 static void
-run_rows (VlmDecoder *d, const DecoderLayer *l, int layer, const KvLayer *kv,
-    const PagedBatch *batch, Act *x, Act *xb, const float *rope)
+run_rows (VlmDecoder *d, const VlmKvPool *pool, int layer, DecoderRows rows,
+    Act *x, Act *xb, const float *rope)
 {
   const Ops *op = d->dev->op;
   const VlmTextConfig *t = &d->text;
-  int n = batch->n, D = t->width, h = t->heads, c = t->head_width;
+  const DecoderLayer *l = &d->layers[layer];
+  int n = d->batch.view[rows].n, D = t->width;
 
   op->matmul (d->dev, d->q, xb, &l->q, n, EPILOGUE_SET);
-  op->rope (d->dev, d->q, rope, n, h, c);
-  op->attention_paged (d->dev, d->attn, d->q, kv, batch, h, t->kv_heads, c,
-      1 / sqrtf (c), t->window ? t->window[layer] : 0);
+  op->rope (d->dev, d->q, rope, n, t->heads, t->head_width);
+  vlm_decoder_attend (d, pool, layer, rows);
   op->matmul (d->dev, x, d->attn, &l->o, n, EPILOGUE_ADD);
 
   op->rms_norm (d->dev, xb, x, l->mlp_norm, n, D, t->eps);
@@ -156,21 +154,20 @@ run_layers (
   int D = d->text.width, last = d->text.layers - 1;
 
   for (int i = 0; i < last; i++) {
-    const KvLayer *kv = vlm_kv_pool_layer (pool, i);
-
     if (!check_cancelled (inputs, n_inputs, error))
       return FALSE;
-    run_keys (d, &d->layers[i], kv);
-    run_rows (d, &d->layers[i], i, kv, &b->all, d->x, d->xb, d->rope);
+    run_keys (d, &d->layers[i], vlm_kv_pool_layer (pool, i));
+    run_rows (d, pool, i, DECODER_ALL, d->x, d->xb, d->rope);
   }
 
   run_keys (d, &d->layers[last], vlm_kv_pool_layer (pool, last));
-  if (b->out.n == 0)
+  if (b->view[DECODER_OUT].n == 0)
     return TRUE;
-  op->gather_rows (d->dev, d->out_x, d->x, b->out_rows.device, b->out.n, D);
-  op->gather_rows (d->dev, d->out_xb, d->xb, b->out_rows.device, b->out.n, D);
-  run_rows (d, &d->layers[last], last, vlm_kv_pool_layer (pool, last), &b->out,
-      d->out_x, d->out_xb, d->out_rope);
+  op->gather_rows (
+      d->dev, d->out_x, d->x, b->out_rows.device, b->view[DECODER_OUT].n, D);
+  op->gather_rows (
+      d->dev, d->out_xb, d->xb, b->out_rows.device, b->view[DECODER_OUT].n, D);
+  run_rows (d, pool, last, DECODER_OUT, d->out_x, d->out_xb, d->out_rope);
   return TRUE;
 }
 
@@ -178,7 +175,7 @@ static void
 run_head (VlmDecoder *d)
 {
   const Ops *op = d->dev->op;
-  int n = d->batch.out.n;
+  int n = d->batch.view[DECODER_OUT].n;
 
   if (n == 0)
     return;

@@ -10,6 +10,7 @@
 
 #include "engine/kvcache.h"
 #include "engine/model.h"
+#include "engine/tidal.h"
 #include "kernels/ops.h"
 
 G_BEGIN_DECLS
@@ -38,6 +39,7 @@ typedef struct {
   int rope_length;       /* length the RoPE is scaled for: the whole prompt's
                             while it is prefilled, then the current one */
   const gint *cancelled; /* polled once per layer; or NULL */
+  const VlmTidal *tidal; /* full attention if NULL, or if n is not 1 */
 } VlmStepInput;
 
 /* Runs one step. *logits (device, valid until the next step) has the rows

@@ -96,6 +96,30 @@ typedef enum {
   VLM_REUSE_ALL = 7,
 } VlmReuse;
 
+/* What a new token attends to; prompts are always read in full. */
+typedef enum {
+  VLM_DECODE_FULL,  /* everything cached */
+  VLM_DECODE_TIDAL, /* in most layers a chosen few (TidalDecode) */
+} VlmDecodeAttention;
+
+/* How the few are chosen; engine/tidal.h. */
+typedef enum {
+  VLM_TIDAL_KV,    /* for each key head, by its query heads together */
+  VLM_TIDAL_QUERY, /* for each query head, as the authors' evaluation does */
+  VLM_TIDAL_PAGES, /* whole cache pages for each key head */
+} VlmTidalGroup;
+
+#define VLM_TIDAL_KNOWN_LAYER (-1)
+#define VLM_TIDAL_MIN_TOKENS 2
+
+typedef struct {
+  int tokens;         /* VLM_TIDAL_MIN_TOKENS or more */
+  int reselect_layer; /* from 0; 0: none; or VLM_TIDAL_KNOWN_LAYER */
+  VlmTidalGroup group;
+  int correct_every; /* tokens after which those decoded since are read again
+                        with full attention; 0: never */
+} VlmTidalSettings;
+
 typedef struct {
   char *prompt;        /* owned; NULL: the model's describe prompt */
   char *system_prompt; /* owned, or NULL */
@@ -111,10 +135,13 @@ typedef struct {
   char **stop;
   VlmResampling resampling;
   VlmReuse reuse;
+  VlmDecodeAttention decode_attention;
+  VlmTidalSettings tidal;
   gboolean detail; /* fill the detail members of the result */
 } VlmSettings;
 
-/* Defaults: hired at 0.2, greedy, 128 tokens, all reuse. */
+/* Defaults: hired at 0.2, greedy, 128 tokens, all reuse, full attention
+ * (tidal: 256 tokens for each key head). */
 void vlm_settings_init (VlmSettings *settings);
 void vlm_settings_clear (VlmSettings *settings);
 

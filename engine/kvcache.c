@@ -14,6 +14,7 @@ struct VlmKvPool {
   int n_free;
   int *free_pages; /* [n_pages] a stack; its first n_free are free */
   VlmPageList list;
+  VlmKeyTables tables;
 };
 
 static gsize
@@ -22,11 +23,18 @@ layer_values_per_page (const VlmTextConfig *text)
   return (gsize) text->kv_heads * KV_PAGE_TOKENS * text->head_width;
 }
 
+static gsize
+table_values_per_page (const VlmTextConfig *text)
+{
+  return (gsize) text->heads * KV_PAGE_TOKENS;
+}
+
 guint64
 vlm_kv_page_bytes (const Device *dev, const VlmTextConfig *text)
 {
   return (guint64) 2 * text->layers * layer_values_per_page (text) *
              dev->act_bytes +
+         table_values_per_page (text) * (sizeof (float) + sizeof (int)) +
          sizeof (int);
 }
 
@@ -40,6 +48,15 @@ layer_init (
   layer->v = device_alloc (pool->dev, bytes);
   layer->n_pages = pool->n_pages;
   return (layer->k && layer->v) || vlm_device_check (pool->dev, error);
+}
+
+static gboolean
+tables_init (VlmKvPool *pool, gsize count, GError **error)
+{
+  pool->tables.scores = device_alloc (pool->dev, count * sizeof (float));
+  pool->tables.lists = device_alloc (pool->dev, count * sizeof (int));
+  return (pool->tables.scores && pool->tables.lists) ||
+         vlm_device_check (pool->dev, error);
 }
 
 VlmKvPool *
@@ -61,6 +78,8 @@ vlm_kv_pool_new (
   pool->list.device = device_alloc (dev, n_pages * sizeof (int));
   if (!pool->list.device && !vlm_device_check (dev, error))
     return NULL;
+  if (!tables_init (pool, table_values_per_page (text) * n_pages, error))
+    return NULL;
   pool->free_pages = g_new (int, n_pages);
   pool->n_free = n_pages;
   for (int i = 0; i < n_pages; i++)
@@ -77,6 +96,8 @@ vlm_kv_pool_free (VlmKvPool *pool)
     device_free (pool->dev, pool->layers[i].k);
     device_free (pool->dev, pool->layers[i].v);
   }
+  device_free (pool->dev, pool->tables.scores);
+  device_free (pool->dev, pool->tables.lists);
   device_free (pool->dev, pool->list.device);
   g_free (pool->list.host);
   g_free (pool->layers);
@@ -100,6 +121,12 @@ const VlmPageList *
 vlm_kv_pool_list (const VlmKvPool *pool)
 {
   return &pool->list;
+}
+
+const VlmKeyTables *
+vlm_kv_pool_tables (const VlmKvPool *pool)
+{
+  return &pool->tables;
 }
 
 void
@@ -150,4 +177,11 @@ vlm_sequence_truncate (VlmSequence *seq, int length)
   seq->length = MIN (seq->length, length);
   while (seq->n_pages > wanted)
     pool->free_pages[pool->n_free++] = seq->pages[--seq->n_pages];
+}
+
+void
+vlm_sequence_rewind (VlmSequence *seq, int length)
+{
+  g_return_if_fail (length >= 0 && length <= seq->length);
+  seq->length = length;
 }

@@ -26,7 +26,7 @@ VlmKvPool *vlm_kv_pool_new (
     Device *dev, const VlmTextConfig *text, int n_pages, GError **error);
 void vlm_kv_pool_free (VlmKvPool *pool);
 
-/* Device bytes of one page over all layers. */
+/* Device bytes of one page over all layers, with its place in the tables. */
 guint64 vlm_kv_page_bytes (const Device *dev, const VlmTextConfig *text);
 
 int vlm_kv_pool_free_pages (const VlmKvPool *pool);
@@ -40,6 +40,15 @@ typedef struct {
 
 const VlmPageList *vlm_kv_pool_list (const VlmKvPool *pool);
 
+/* Device memory for the chosen keys of one step, by the same reasoning: the
+ * tables of Ops.key_scores, [heads,n_pages*KV_PAGE_TOKENS] each. */
+typedef struct {
+  float *scores;
+  int *lists;
+} VlmKeyTables;
+
+const VlmKeyTables *vlm_kv_pool_tables (const VlmKvPool *pool);
+
 void vlm_sequence_init (VlmSequence *seq, VlmKvPool *pool);
 void vlm_sequence_clear (VlmSequence *seq); /* gives its pages back */
 
@@ -49,6 +58,10 @@ gboolean vlm_sequence_reserve (VlmSequence *seq, int length);
 
 /* Forgets tokens past `length`; pages no longer needed go back. */
 void vlm_sequence_truncate (VlmSequence *seq, int length);
+
+/* Forgets tokens past `length` and keeps the pages: they are to be written
+ * again. */
+void vlm_sequence_rewind (VlmSequence *seq, int length);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmKvPool, vlm_kv_pool_free)
 

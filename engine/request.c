@@ -21,6 +21,9 @@ typedef struct {
   int n_draft;  /* ids proposed to follow it in this step */
   int boldness; /* how many may be */
   int step_ids[1 + VLM_DRAFT_TOKENS];
+  gboolean is_tidal;
+  VlmTidal tidal;
+  int exact; /* cached tokens that were read with full attention */
   gint64 begun_us, seen_us, first_us;
 } Work;
 
@@ -90,6 +93,17 @@ build_prompt (VlmJob *job, GError **error)
   return vlm_prompt_build (&work->prompt, net->model, net->tokenizer,
       net->image_id, settings->prompt, settings->system_prompt,
       settings->raw_prompt, error);
+}
+
+static gboolean
+settle_attention (VlmJob *job, GError **error)
+{
+  Work *work = work_of (job);
+  const VlmModel *model = work->networks->model;
+  const VlmSettings *settings = &job->task.settings;
+  work->is_tidal = settings->decode_attention == VLM_DECODE_TIDAL;
+  return !work->is_tidal || vlm_tidal_init (&work->tidal, &settings->tidal,
+                                &model->config.text, model->name, error);
 }
 
 /* The picture as tiles on the device; its pixels are not needed after. */
@@ -288,7 +302,7 @@ vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
   VlmResult *result = &job->result;
   const Act *features;
   result->queue_us = work->begun_us - job->submitted_us;
-  if (!build_prompt (job, error))
+  if (!settle_attention (job, error) || !build_prompt (job, error))
     return FALSE;
   const guint8 *tiles = cut_tiles (job, error);
   if (!tiles || !check_cancelled (job, error) ||
@@ -313,25 +327,43 @@ vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
 
 /* ---- step ---- */
 
-static void
-prompt_input (VlmJob *job, VlmStepInput *input)
+/* A chunk of the prompt, of which `left` tokens are not cached yet. */
+static VlmStepInput
+prompt_input (VlmJob *job, int left)
 {
   Work *work = work_of (job);
   VlmNetworks *net = work->networks;
-  int length = work->sequence.length, left = work->n_prompt - length;
-  int width = net->model->config.text.width;
-  *input = (VlmStepInput){
+  int width = net->model->config.text.width, done = work->sequence.length;
+  return (VlmStepInput){
     .seq = &work->sequence,
     .n = MIN (left, net->plan.chunk),
-    .rows = act_at (net->dev, net->rows, (gsize) length * width),
+    .rows = act_at (net->dev, net->rows, (gsize) done * width),
     .n_logits = left <= net->plan.chunk,
     .rope_length = work->n_prompt,
     .cancelled = &job->cancelled,
   };
 }
 
+/* Tokens that were decoded and are read again with full attention, their keys
+ * and values written over. */
+static VlmStepInput
+correction_input (VlmJob *job, int left)
+{
+  Work *work = work_of (job);
+  const int *ids = (const int *) (void *) work->ids->data;
+  int length = work->sequence.length;
+  return (VlmStepInput){
+    .seq = &work->sequence,
+    .n = MIN (left, work->networks->plan.chunk),
+    .ids = ids + (length - work->n_prompt),
+    .rope_length = length + left,
+    .cancelled = &job->cancelled,
+  };
+}
+
 /* Ids of the last caption that may follow the newest, into step_ids. A draft
- * that fails makes the next ones shorter. */
+ * that fails makes the next ones shorter. None where a step of many tokens
+ * attends to more than one of a single token. */
 static void
 propose (VlmJob *job, int *spare)
 {
@@ -343,7 +375,7 @@ propose (VlmJob *job, int *spare)
              1;
   const int *draft;
   work->n_draft = 0;
-  if (!(text_reuse (job) & VLM_REUSE_DRAFT))
+  if (work->is_tidal || !(text_reuse (job) & VLM_REUSE_DRAFT))
     return;
   work->n_draft = vlm_recall_draft (work->recall, work->ids,
       MIN (MIN (room, *spare), work->boldness), &draft);
@@ -352,26 +384,50 @@ propose (VlmJob *job, int *spare)
   *spare -= work->n_draft;
 }
 
-gboolean
-vlm_request_input (VlmJob *job, VlmStepInput *input, int *spare)
+static VlmStepInput
+newest_input (VlmJob *job, int *spare)
 {
   Work *work = work_of (job);
-  if (job->ended)
-    return FALSE;
-  if (work->sequence.length < work->n_prompt) {
-    prompt_input (job, input);
-    return TRUE;
-  }
   propose (job, spare);
   work->step_ids[0] = work->newest;
-  *input = (VlmStepInput){
+  return (VlmStepInput){
     .seq = &work->sequence,
     .n = 1 + work->n_draft,
     .ids = work->step_ids,
     .n_logits = 1 + work->n_draft,
     .rope_length = work->sequence.length + 1,
+    .tidal = work->is_tidal ? &work->tidal : NULL,
   };
+}
+
+gboolean
+vlm_request_input (VlmJob *job, VlmStepInput *input, int *spare)
+{
+  Work *work = work_of (job);
+  int length = work->sequence.length, n_ids = work->ids->len;
+  int left = work->n_prompt + MAX (n_ids - 1, 0) - length;
+  if (job->ended)
+    return FALSE;
+  if (length < work->n_prompt)
+    *input = prompt_input (job, left);
+  else if (left > 0)
+    *input = correction_input (job, left);
+  else
+    *input = newest_input (job, spare);
   return TRUE;
+}
+
+/* After enough sparse steps, back to the last token that is exact. */
+static void
+correct (VlmJob *job)
+{
+  Work *work = work_of (job);
+  int every = job->task.settings.tidal.correct_every;
+  int length = work->sequence.length;
+  if (!work->is_tidal || every <= 0 || length - work->exact < every)
+    return;
+  vlm_sequence_rewind (&work->sequence, work->exact);
+  work->exact = length;
 }
 
 static gboolean
@@ -476,6 +532,8 @@ vlm_request_output (VlmJob *job, float *logits)
   VlmResult *result = &job->result;
   if (!logits)
     return;
+  if (!job->decoding)
+    work->exact = work->sequence.length;
   job->decoding = TRUE;
   take_tokens (job, logits);
   result->text = work->text->str;
@@ -483,6 +541,8 @@ vlm_request_output (VlmJob *job, float *logits)
   if (job->task.settings.detail)
     result->token_ids = (const int *) (void *) work->ids->data;
   measure (job);
+  if (!job->ended)
+    correct (job);
 }
 
 void

@@ -236,22 +236,27 @@ step_alike (VlmRunner *runner, VlmJob **jobs, VlmStepInput *inputs, int n)
   }
 }
 
-/* Prompts and newest tokens go apart: a product of many rows may be computed
- * another way than one of few, and a text must not depend on whether some
- * prompt was read beside it. */
+/* Newest tokens go together with their drafts; pieces of prompts, and tokens that are read
+ * again each alone: a product of many rows may be computed another way than
+ * one of few, and a text must not depend on what was read beside it. */
 void
 vlm_runner_step (VlmRunner *runner, VlmJob **jobs, int n)
 {
   g_autofree VlmStepInput *inputs = g_new (VlmStepInput, n);
   g_autofree VlmJob **taking = g_new (VlmJob *, n);
-  for (int decoding = 1; decoding >= 0; decoding--) {
-    int n_inputs = 0, spare = VLM_DRAFT_TOKENS;
-    for (int i = 0; i < n; i++)
-      if (jobs[i]->decoding == decoding &&
-          vlm_request_input (jobs[i], &inputs[n_inputs], &spare))
-        taking[n_inputs++] = jobs[i];
-    step_alike (runner, taking, inputs, n_inputs);
+  int n_ones = 0, n_longer = 0, spare = VLM_DRAFT_TOKENS;
+  for (int i = 0; i < n; i++) {
+    VlmStepInput input;
+    if (!vlm_request_input (jobs[i], &input, &spare))
+      continue;
+    gboolean alone = !jobs[i]->decoding || !input.n_logits;
+    int at = alone ? n - ++n_longer : n_ones++;
+    inputs[at] = input;
+    taking[at] = jobs[i];
   }
+  step_alike (runner, taking, inputs, n_ones);
+  for (int i = n - n_longer; i < n; i++)
+    step_alike (runner, &taking[i], &inputs[i], 1);
 }
 
 void

@@ -12,6 +12,7 @@ vlm_settings_init (VlmSettings *settings)
     .sampling = { .temperature = 0, .top_p = 1 },
     .resampling = VLM_RESAMPLING_TORCHVISION,
     .reuse = VLM_REUSE_ALL,
+    .tidal = { .tokens = 256, .reselect_layer = VLM_TIDAL_KNOWN_LAYER },
   };
   vlm_settings_set_policy (settings, vlm_policies[0]);
 }

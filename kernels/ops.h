@@ -62,6 +62,21 @@ typedef struct PagedBatch {
   const int *slots;      /* [n] page * KV_PAGE_TOKENS + place, per token */
 } PagedBatch;
 
+/* What of the cache is chosen, and for whom. */
+typedef enum KeyGroup {
+  KEYS_OF_KV_HEAD,    /* keys, one list for all query heads of a key head */
+  KEYS_OF_QUERY_HEAD, /* keys, a list for each query head */
+  PAGES_OF_KV_HEAD,   /* whole pages, one list for a key head */
+} KeyGroup;
+
+/* A list of a sequence has the best n_most of its keys or pages (all, if it
+ * has no more), the n_recent newest among them whatever their scores. */
+typedef struct KeyChoice {
+  KeyGroup group;
+  int n_most;
+  int n_recent; /* at most n_most */
+} KeyChoice;
+
 /* How logits become an id; neutral values in brackets. */
 typedef struct SampleParams {
   float repetition_penalty; /* [1] */
@@ -204,6 +219,39 @@ typedef struct Ops {
   void (*key_attention) (Device *dev, float *score, const Act *q,
       const KvLayer *kv, const PagedBatch *batch, const int *first, int count,
       int h, int n_kv_heads, int c, float scale);
+
+  /* ---- attention to chosen keys (TidalDecode, Yang et al. 2024) ----
+   *
+   * Scores and lists are tables that the ops share: a sequence of P pages has
+   * [h,P*KV_PAGE_TOKENS] of them, page_start[s]*KV_PAGE_TOKENS*h from the
+   * beginning. Row i is query head i's; where a key head has one list, the
+   * row of the first of its query heads has it and the others are working
+   * memory. Every sequence has at most one token in the batch; one that has
+   * none is passed over. */
+
+  /* What the keys or pages of every list are ranked by. A query head's list:
+   * scale q.K. A key head's: the same if it has one query head, else the sum
+   * over its query heads of softmax(scale q.K), in ascending order. A page:
+   * the sum over query heads and the page's keys of the softmax. Keys outside
+   * the window (as in attention_paged) and pages of nothing else have minus
+   * infinity. */
+  void (*key_scores) (Device *dev, float *score, const Act *q,
+      const KvLayer *kv, const PagedBatch *batch, KeyGroup group, int h,
+      int n_kv_heads, int c, float scale, int window);
+
+  /* The lists: positions (or, of pages, places in the sequence's page list)
+   * in ascending order. The highest scores win, of equal ones the lowest
+   * positions; NaN is above everything. Exact: equal scores give equal lists
+   * on every device. */
+  void (*choose_keys) (Device *dev, int *lists, const float *score,
+      const PagedBatch *batch, const KeyChoice *choice, int h, int n_kv_heads);
+
+  /* attention_paged over the listed keys that are in the window only; zeros
+   * where there are none. */
+  void (*attention_listed) (Device *dev, Act *y, const Act *q,
+      const KvLayer *kv, const PagedBatch *batch, const int *lists,
+      const KeyChoice *choice, int h, int n_kv_heads, int c, float scale,
+      int window);
 
   /* ---- rope ---- */
 

@@ -164,6 +164,8 @@ fill_ops (Ops *op, CpuLevel level, bool has_bf16)
   cpu_init_merge (op);
   cpu_init_attention (op);
   cpu_init_key_attention (op);
+  cpu_init_listed (op);
+  cpu_init_listed_choice (op);
   cpu_init_rope (op);
   cpu_init_sample (op);
   cpu_init_resize (op);

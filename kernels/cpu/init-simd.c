@@ -13,5 +13,6 @@ SIMD_NAME (cpu_init_simd) (Ops *op)
   SIMD_NAME (cpu_init_elementwise) (op);
   SIMD_NAME (cpu_init_merge) (op);
   SIMD_NAME (cpu_init_attention) (op);
+  SIMD_NAME (cpu_init_listed) (op);
   SIMD_NAME (cpu_init_resize) (op);
 }

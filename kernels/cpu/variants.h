@@ -10,6 +10,7 @@
 #define VARIANTS(level)                                                        \
   void cpu_init_attention_##level (Ops *op);                                   \
   void cpu_init_elementwise_##level (Ops *op);                                 \
+  void cpu_init_listed_##level (Ops *op);                                      \
   void cpu_init_matmul_##level (Ops *op);                                      \
   void cpu_init_merge_##level (Ops *op);                                       \
   void cpu_init_norm_##level (Ops *op);                                        \

@@ -89,6 +89,8 @@ void cuda_init_merge (Ops *op);
 void cuda_init_attention_tiles (Ops *op);
 void cuda_init_attention_paged (Ops *op);
 void cuda_init_key_attention (Ops *op);
+void cuda_init_listed (Ops *op);
+void cuda_init_listed_choice (Ops *op);
 void cuda_init_rope (Ops *op);
 void cuda_init_sample (Ops *op);
 void cuda_init_image (Ops *op);

@@ -178,6 +178,8 @@ fill_ops (Ops *op)
   cuda_init_attention_tiles (op);
   cuda_init_attention_paged (op);
   cuda_init_key_attention (op);
+  cuda_init_listed (op);
+  cuda_init_listed_choice (op);
   cuda_init_rope (op);
   cuda_init_sample (op);
   cuda_init_image (op);
