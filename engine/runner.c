@@ -236,9 +236,10 @@ step_alike (VlmRunner *runner, VlmJob **jobs, VlmStepInput *inputs, int n)
   }
 }
 
-/* Newest tokens go together with their drafts; pieces of prompts, and tokens that are read
- * again each alone: a product of many rows may be computed another way than
- * one of few, and a text must not depend on what was read beside it. */
+/* Newest tokens go together with their drafts; pieces of prompts, and tokens
+ * that are read again, each go alone: a product of many rows may be computed
+ * another way than one of few, and a text must not depend on what was read
+ * beside it. */
 void
 vlm_runner_step (VlmRunner *runner, VlmJob **jobs, int n)
 {

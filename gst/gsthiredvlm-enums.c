@@ -112,6 +112,38 @@ gst_hired_vlm_resampling_get_type (void)
 }
 
 GType
+gst_hired_vlm_decode_attention_get_type (void)
+{
+  static gsize type;
+  static const GEnumValue values[] = { { VLM_DECODE_FULL,
+                                           "Everything before them", "full" },
+    { VLM_DECODE_TIDAL,
+        "In most layers a few tokens that two layers choose (TidalDecode); "
+        "for long answers over thousands of tokens",
+        "tidal" },
+    { 0, NULL, NULL } };
+
+  return enum_type (&type, "GstHiredVlmDecodeAttention", values);
+}
+
+GType
+gst_hired_vlm_tidal_group_get_type (void)
+{
+  static gsize type;
+  static const GEnumValue values[] = {
+    { VLM_TIDAL_KV, "Tokens, for the query heads of a key head together",
+        "kv" },
+    { VLM_TIDAL_QUERY,
+        "Tokens, for each query head, as the published evaluation", "query" },
+    { VLM_TIDAL_PAGES,
+        "Cache pages of 64 tokens, for each key head: the fastest", "pages" },
+    { 0, NULL, NULL }
+  };
+
+  return enum_type (&type, "GstHiredVlmTidalGroup", values);
+}
+
+GType
 gst_hired_vlm_budget_mode_get_type (void)
 {
   static gsize type;

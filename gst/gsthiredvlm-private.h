@@ -125,6 +125,8 @@ GType gst_hired_vlm_weights_get_type (void);
 GType gst_hired_vlm_resampling_get_type (void);
 GType gst_hired_vlm_reuse_get_type (void);
 GType gst_hired_vlm_policy_get_type (void);
+GType gst_hired_vlm_decode_attention_get_type (void);
+GType gst_hired_vlm_tidal_group_get_type (void);
 GType gst_hired_vlm_budget_mode_get_type (void);
 
 /* ---- gsthiredvlm-model.c ---- */

@@ -31,6 +31,11 @@ enum {
   PROP_REPETITION_PENALTY,
   PROP_SEED,
   PROP_STOP,
+  PROP_DECODE_ATTENTION,
+  PROP_TIDAL_TOKENS,
+  PROP_TIDAL_RESELECT_LAYER,
+  PROP_TIDAL_GROUP,
+  PROP_TIDAL_CORRECT_EVERY,
   PROP_MODE,
   PROP_INTERVAL,
   PROP_SCENE_THRESHOLD,
@@ -80,6 +85,11 @@ static const gsize places[N_PROPS] = {
   [PROP_REPETITION_PENALTY] = PLACE (repetition_penalty),
   [PROP_SEED] = PLACE (seed),
   [PROP_STOP] = PLACE (stop),
+  [PROP_DECODE_ATTENTION] = PLACE (decode_attention),
+  [PROP_TIDAL_TOKENS] = PLACE (tidal_tokens),
+  [PROP_TIDAL_RESELECT_LAYER] = PLACE (tidal_reselect_layer),
+  [PROP_TIDAL_GROUP] = PLACE (tidal_group),
+  [PROP_TIDAL_CORRECT_EVERY] = PLACE (tidal_correct_every),
   [PROP_MODE] = PLACE (mode),
   [PROP_INTERVAL] = PLACE (interval),
   [PROP_SCENE_THRESHOLD] = PLACE (scene_threshold),
@@ -113,6 +123,9 @@ set_place (GstHiredVlm *self, guint id, const GValue *value)
     break;
   case G_TYPE_BOOLEAN:
     *(gboolean *) place = g_value_get_boolean (value);
+    break;
+  case G_TYPE_INT:
+    *(gint *) place = g_value_get_int (value);
     break;
   case G_TYPE_UINT:
     *(guint *) place = g_value_get_uint (value);
@@ -152,6 +165,9 @@ get_place (GstHiredVlm *self, guint id, GValue *value)
     break;
   case G_TYPE_BOOLEAN:
     g_value_set_boolean (value, *(const gboolean *) place);
+    break;
+  case G_TYPE_INT:
+    g_value_set_int (value, *(const gint *) place);
     break;
   case G_TYPE_UINT:
     g_value_set_uint (value, *(const guint *) place);
@@ -400,6 +416,35 @@ install_generation (GObjectClass *klass)
 }
 
 static void
+install_attention (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_DECODE_ATTENTION,
+      g_param_spec_enum ("decode-attention", "Decode Attention",
+          "What new tokens attend to; prompts are always read in full",
+          gst_hired_vlm_decode_attention_get_type (), VLM_DECODE_FULL,
+          PLAYING));
+  g_object_class_install_property (klass, PROP_TIDAL_TOKENS,
+      g_param_spec_int ("tidal-tokens", "Tidal Tokens",
+          "Cached tokens that a layer of decode-attention=tidal attends to; "
+          "while there are no more, attention is full",
+          VLM_TIDAL_MIN_TOKENS, G_MAXINT, 256, PLAYING));
+  g_object_class_install_property (klass, PROP_TIDAL_RESELECT_LAYER,
+      g_param_spec_int ("tidal-reselect-layer", "Tidal Reselect Layer",
+          "Layer, counted from 0, that chooses a second time after the third; "
+          "0: none, -1: the one known for the model",
+          VLM_TIDAL_KNOWN_LAYER, G_MAXINT, VLM_TIDAL_KNOWN_LAYER, PLAYING));
+  g_object_class_install_property (klass, PROP_TIDAL_GROUP,
+      g_param_spec_enum ("tidal-group", "Tidal Group",
+          "What is chosen, and for whom", gst_hired_vlm_tidal_group_get_type (),
+          VLM_TIDAL_KV, PLAYING));
+  g_object_class_install_property (klass, PROP_TIDAL_CORRECT_EVERY,
+      g_param_spec_int ("tidal-correct-every", "Tidal Correct Every",
+          "After so many new tokens they are read again with full attention, "
+          "0: never",
+          0, G_MAXINT, 0, PLAYING));
+}
+
+static void
 install_choice (GObjectClass *klass)
 {
   g_object_class_install_property (klass, PROP_MODE,
@@ -511,6 +556,7 @@ gst_hired_vlm_install_properties (GObjectClass *klass)
   install_prompt (klass);
   install_policy (klass);
   install_generation (klass);
+  install_attention (klass);
   install_choice (klass);
   install_text (klass);
   install_output (klass);

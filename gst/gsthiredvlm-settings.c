@@ -18,6 +18,8 @@ gst_hired_vlm_settings_init (GstHiredVlmSettings *settings)
     .max_tokens = 128,
     .top_p = 1,
     .repetition_penalty = 1,
+    .tidal_tokens = 256,
+    .tidal_reselect_layer = VLM_TIDAL_KNOWN_LAYER,
     .interval = GST_SECOND,
     .caption_duration = GST_CLOCK_TIME_NONE,
     .text_refresh = 500 * GST_MSECOND,
@@ -101,6 +103,11 @@ gst_hired_vlm_settings_task (const GstHiredVlmSettings *settings,
   task->stop = g_strdupv (settings->stop);
   task->resampling = settings->resampling;
   task->reuse = settings->reuse;
+  task->decode_attention = settings->decode_attention;
+  task->tidal.tokens = settings->tidal_tokens;
+  task->tidal.reselect_layer = settings->tidal_reselect_layer;
+  task->tidal.group = settings->tidal_group;
+  task->tidal.correct_every = settings->tidal_correct_every;
   task->detail = settings->detail || settings->draw_tokens;
   return TRUE;
 }

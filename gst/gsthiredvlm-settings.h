@@ -52,7 +52,9 @@ typedef struct {
   guint max_tokens, top_k;
   gdouble temperature, top_p, repetition_penalty;
   guint64 seed;
-  gchar **stop; /* or NULL */
+  gchar **stop;                       /* or NULL */
+  gint decode_attention, tidal_group; /* VlmDecodeAttention, VlmTidalGroup */
+  gint tidal_tokens, tidal_reselect_layer, tidal_correct_every;
   /* which frames, and when */
   gint mode, timing; /* GstHiredVlmMode, GstHiredVlmTiming */
   guint64 interval;  /* ns; GST_CLOCK_TIME_NONE: only when asked */
