@@ -171,12 +171,19 @@ load_networks (BenchBed *bed, GError **error)
 }
 
 gboolean
-bench_bed_init (BenchBed *bed, const BenchOptions *options, GError **error)
+bench_bed_open (BenchBed *bed, const BenchOptions *options, GError **error)
 {
   if (!open_device (bed, options, error))
     return FALSE;
   bed->model = make_model (options, error);
-  return bed->model && choose_type (bed, options->weights, error) &&
+  return bed->model != NULL;
+}
+
+gboolean
+bench_bed_init (BenchBed *bed, const BenchOptions *options, GError **error)
+{
+  return bench_bed_open (bed, options, error) &&
+         choose_type (bed, options->weights, error) &&
          lay_out (bed, options, error) &&
          fit_layers (bed, options->layers, error) && load_networks (bed, error);
 }

@@ -25,7 +25,10 @@ typedef struct {
   double token_budget;
   gboolean json;
   gboolean no_probes;
-  int width, height; /* of size */
+  int width, height;      /* of size */
+  char *decode_attention; /* full: frames; tidal: attention alone */
+  char *contexts;         /* "2928,8192": of attention alone */
+  int tidal_tokens;
 } BenchOptions;
 
 /* ---- the networks on the device ---- */
@@ -51,6 +54,8 @@ typedef struct {
 
 /* Opens or makes the model, cuts it to options->layers or to what fits, and
  * loads it. Fails with VLM_ERROR_NO_MEMORY naming needed and free bytes. */
+gboolean bench_bed_open (/* device and model alone */
+    BenchBed *bed, const BenchOptions *options, GError **error);
 gboolean bench_bed_init (
     BenchBed *bed, const BenchOptions *options, GError **error);
 void bench_bed_clear (BenchBed *bed);
@@ -93,6 +98,13 @@ double bench_prefill_operations (const BenchBed *bed, int n);
 /* All weights that a step reads, and the cache of a sequence of that
  * length. */
 double bench_decode_bytes (const BenchBed *bed, int length);
+
+/* ---- attention alone ---- */
+
+/* One layer's decode attention at each context: full, choosing, and to chosen
+ * keys; prints. The model's weights are not used. */
+gboolean bench_attention (
+    const BenchBed *bed, const BenchOptions *options, GError **error);
 
 /* ---- the report ---- */
 

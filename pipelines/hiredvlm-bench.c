@@ -57,9 +57,34 @@ check_model (BenchOptions *o, GError **error)
 }
 
 static gboolean
+check_attention (const BenchOptions *o, GError **error)
+{
+  g_auto (GStrv) contexts = g_strsplit (o->contexts, ",", -1);
+
+  if (!g_str_equal (o->decode_attention, "full") &&
+      !g_str_equal (o->decode_attention, "tidal"))
+    return fail_setting (error,
+        "--decode-attention: full or tidal was expected, not \"%s\".",
+        o->decode_attention);
+  if (o->tidal_tokens < VLM_TIDAL_MIN_TOKENS)
+    return fail_setting (
+        error, "%s", "--tidal-tokens: 2 or more was expected.");
+  for (int i = 0; contexts[i]; i++) {
+    guint64 n;
+
+    if (!g_ascii_string_to_unsigned (contexts[i], 10, 1, 1 << 20, &n, NULL))
+      return fail_setting (error,
+          "--contexts: numbers of 1 to 1048576 were expected, not \"%s\".",
+          o->contexts);
+  }
+  return TRUE;
+}
+
+static gboolean
 check_options (BenchOptions *o, GError **error)
 {
-  if (!parse_size (o, error) || !check_model (o, error))
+  if (!parse_size (o, error) || !check_model (o, error) ||
+      !check_attention (o, error))
     return FALSE;
   if (!vlm_policy_find (o->policy))
     return fail_setting (
@@ -88,6 +113,8 @@ fill_defaults (BenchOptions *o)
   default_text (&o->policy, "hired");
   default_text (&o->device, "auto");
   default_text (&o->size, "1920x1080");
+  default_text (&o->decode_attention, "full");
+  default_text (&o->contexts, "2928,8192,32768");
 }
 
 static gboolean
@@ -120,6 +147,14 @@ parse_options (BenchOptions *o, int *argc, char ***argv, GError **error)
         "threads of the CPU (one per processor)", "N" },
     { "no-probes", 0, 0, G_OPTION_ARG_NONE, &o->no_probes,
         "do not measure the device's peaks, which shares are of", NULL },
+    { "decode-attention", 0, 0, G_OPTION_ARG_STRING, &o->decode_attention,
+        "full; tidal: time no frames but one layer's attention to all and to "
+        "chosen keys (full)",
+        "NAME" },
+    { "tidal-tokens", 0, 0, G_OPTION_ARG_INT, &o->tidal_tokens,
+        "with tidal: keys chosen (256)", "N" },
+    { "contexts", 0, 0, G_OPTION_ARG_STRING, &o->contexts,
+        "with tidal: keys there are (2928,8192,32768)", "N,M" },
     { "json", 0, 0, G_OPTION_ARG_NONE, &o->json,
         "print one JSON object instead of a table", NULL },
     { NULL },
@@ -143,7 +178,7 @@ static void
 options_clear (BenchOptions *o)
 {
   char *owned[] = { o->model, o->shape, o->weights, o->policy, o->device,
-    o->size };
+    o->size, o->decode_attention, o->contexts };
 
   for (gsize i = 0; i < G_N_ELEMENTS (owned); i++)
     g_free (owned[i]);
@@ -155,6 +190,9 @@ measure (BenchBed *bed, const BenchOptions *options, GError **error)
   DeviceProbe probes;
   BenchResult result;
 
+  if (g_str_equal (options->decode_attention, "tidal"))
+    return bench_bed_open (bed, options, error) &&
+           bench_attention (bed, options, error);
   if (!bench_bed_init (bed, options, error) ||
       !bench_run (bed, options, &result, &probes, error))
     return FALSE;
@@ -169,7 +207,9 @@ int
 main (int argc, char **argv)
 {
   g_autoptr (GError) error = NULL;
-  BenchOptions options = { .tokens = 32, .token_budget = 0.2 };
+  BenchOptions options = {
+    .tokens = 32, .token_budget = 0.2, .tidal_tokens = 256
+  };
   BenchBed bed = { 0 };
   gboolean done = parse_options (&options, &argc, &argv, &error) &&
                   measure (&bed, &options, &error);

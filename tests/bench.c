@@ -78,6 +78,38 @@ test_json (void)
   g_assert_cmpint (json_object_get_size (phases), ==, 7);
 }
 
+/* Attention alone. */
+static void
+test_attention (void)
+{
+  static const char *const groups[] = { "kv", "query", "pages" };
+  g_autofree char *out = NULL, *err = NULL;
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  JsonArray *contexts;
+
+  g_assert_cmpint (
+      run ("--shape tiny --device cpu --decode-attention tidal --contexts "
+           "70,300 --tidal-tokens 20 --no-probes --json",
+          &out, &err),
+      ==, 0);
+  g_assert_true (json_parser_load_from_data (parser, out, -1, NULL));
+  contexts = json_object_get_array_member (
+      json_node_get_object (json_parser_get_root (parser)), "contexts");
+  g_assert_cmpint (json_array_get_length (contexts), ==, 2);
+  for (guint i = 0; i < 2; i++) {
+    JsonObject *one = json_array_get_object_element (contexts, i);
+
+    g_assert_cmpint (
+        json_object_get_int_member (one, "context"), ==, i ? 300 : 70);
+    g_assert_cmpfloat (json_object_get_double_member (one, "full_ms"), >, 0);
+    for (gsize g = 0; g < G_N_ELEMENTS (groups); g++)
+      g_assert_cmpfloat (
+          json_object_get_double_member (
+              json_object_get_object_member (one, groups[g]), "sparse_ms"),
+          >, 0);
+  }
+}
+
 static void
 test_refusals (void)
 {
@@ -85,7 +117,10 @@ test_refusals (void)
     "--shape tiny --tokens 0", "--shape tiny --weights int3",
     "--shape tiny --device abacus", "--shape tiny --policy none",
     "--model /nonexistent", "--shape tiny --model x",
-    "--shape tiny --token-budget 0", "surplus" };
+    "--shape tiny --token-budget 0", "surplus",
+    "--shape tiny --decode-attention some",
+    "--shape tiny --decode-attention tidal --contexts 1,x",
+    "--shape tiny --decode-attention tidal --tidal-tokens 1" };
 
   for (gsize i = 0; i < G_N_ELEMENTS (options); i++) {
     g_autofree char *out = NULL, *err = NULL;
@@ -102,6 +137,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/bench/json", test_json);
+  g_test_add_func ("/bench/attention", test_attention);
   g_test_add_func ("/bench/refusals", test_refusals);
   return g_test_run ();
 }

@@ -141,7 +141,7 @@ key_attention_case (Kt *kt, const int *size)
   int h = size[2], k = size[3], c = size[4], d = h * c, least = size[1];
   Cache cache = cache_new (kt, size[0], size[1], 1, k, c);
   cache_fill (kt, &cache);
-  write_all (kt, &cache);
+  cache_write (kt, &cache);
   for (int s = 0; s < cache.n_seqs; s++)
     least = cache.kv_len[s] < least ? cache.kv_len[s] : least;
   int count = least > 1 ? least / 2 : 1;
