@@ -183,14 +183,16 @@ check_context (VlmJob *job, int image_rows, GError **error)
   return FALSE;
 }
 
-/* What the language model may use of the last request. Frequencies of the
- * dynamic RoPE depend on the length: there nothing is the same. */
+/* What the language model may use of the last request. Nothing is the same
+ * where frequencies depend on the length (dynamic RoPE), or what a layer sees
+ * on the last token of a step (FlexAttention). */
 static VlmReuse
 text_reuse (VlmJob *job)
 {
   const Work *work = work_of (job);
-  const VlmRope *rope = &work->networks->model->config.text.rope;
-  if (!work->recall || rope->kind == VLM_ROPE_DYNAMIC)
+  const VlmConfig *config = &work->networks->model->config;
+  if (!work->recall || config->text.rope.kind == VLM_ROPE_DYNAMIC ||
+      config->family->zooms)
     return 0;
   return job->task.settings.reuse;
 }
