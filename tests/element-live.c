@@ -257,6 +257,111 @@ GST_START_TEST (lag_is_told)
 }
 GST_END_TEST;
 
+/* Once for each new maximum, not once for each caption. */
+GST_START_TEST (excessive_lag_is_told_once)
+{
+  static const guint ms[] = { 700, 600, 700, 900, 800 };
+  guint warnings, errors;
+  Bench b;
+
+  bench_init (&b, TRUE, FALSE, "interval", (guint64) 0, "latency",
+      200 * GST_MSECOND, NULL);
+  wait_loaded (&b);
+  for (guint i = 0; i < G_N_ELEMENTS (ms); i++) {
+    GstClockTime now = (i + 1) * 10 * GST_SECOND;
+
+    gst_harness_set_time (b.video, now + ms[i] * GST_MSECOND);
+    gst_harness_push (b.video, frame_new (now, FRAME_NS));
+    while (stat_of (&b, "described") <= i)
+      g_usleep (1000);
+  }
+  gst_harness_push_event (b.video, gst_event_new_eos ());
+  count_faults (&b, &warnings, &errors);
+  fail_unless_equals_int (warnings, 2);
+  fail_unless_equals_int (errors, 0);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+/* Upstream shall not drop frames because captions are late. */
+GST_START_TEST (qos_of_video_goes_upstream)
+{
+  Bench b;
+  GstEvent *event;
+  guint n = 0;
+
+  bench_init (&b, TRUE, TRUE, NULL);
+  push_frames (&b, 0, 1);
+  gst_harness_push_upstream_event (
+      b.text, gst_event_new_qos (GST_QOS_TYPE_UNDERFLOW, 2, 100, 0));
+  gst_harness_push_upstream_event (
+      b.video, gst_event_new_qos (GST_QOS_TYPE_UNDERFLOW, 3, 100, 0));
+  while ((event = gst_harness_try_pull_upstream_event (b.video))) {
+    gdouble proportion;
+
+    if (GST_EVENT_TYPE (event) == GST_EVENT_QOS) {
+      gst_event_parse_qos (event, NULL, &proportion, NULL, NULL);
+      fail_unless (proportion == 3);
+      n++;
+    }
+    gst_event_unref (event);
+  }
+  fail_unless_equals_int (n, 1);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+/* Later captions: another segment, and a message that latency changed. */
+GST_START_TEST (lateness_while_playing)
+{
+  Bench b;
+  GstMessage *message;
+  guint64 base = 0;
+
+  bench_live (&b, TRUE, GST_CLOCK_TIME_NONE);
+  push_frames (&b, 0, 2);
+  g_object_set (b.element, "lateness", 2 * GST_SECOND, NULL);
+  message = pop_message (&b, GST_MESSAGE_LATENCY);
+  gst_message_unref (message);
+  push_frames (&b, 2, 2);
+  while (base < 2 * GST_SECOND) {
+    GstEvent *event = gst_harness_pull_event (b.text);
+    const GstSegment *segment;
+
+    fail_unless (event != NULL);
+    if (GST_EVENT_TYPE (event) == GST_EVENT_SEGMENT) {
+      gst_event_parse_segment (event, &segment);
+      base = segment->base;
+    }
+    gst_event_unref (event);
+  }
+  fail_unless_equals_uint64 (base, 2 * GST_SECOND);
+  fail_unless_equals_uint64 (query_latency (b.video), 0);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+/* A film takes as long as it takes; a camera that waits says how long. */
+GST_START_TEST (sync_on_a_live_source_has_latency)
+{
+  FakeConfig config;
+  Bench b;
+
+  fake_engine_config_init (&config);
+  config.encode_us = 20 * 1000;
+  fake_engine_configure (&config);
+  bench_init (&b, TRUE, FALSE, "interval", (guint64) 0, NULL);
+  gst_util_set_object_arg (G_OBJECT (b.element), "mode", "sync");
+  gst_element_set_state (b.element, GST_STATE_READY);
+  gst_element_set_state (b.element, GST_STATE_PLAYING);
+  gst_harness_set_src_caps_str (b.video, VIDEO_CAPS);
+  push_frames (&b, 0, 1);
+  gst_message_unref (pop_message (&b, GST_MESSAGE_LATENCY));
+  fail_unless (query_latency (b.video) >= 20 * GST_MSECOND);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 GST_START_TEST (partial_text_is_posted)
 {
   Bench b;
@@ -332,6 +437,10 @@ element_live_suite (void)
   tcase_add_test (tc, gaps_never_pass_a_held_cue);
   tcase_add_test (tc, latency_is_on_the_text_pad_only);
   tcase_add_test (tc, lag_is_told);
+  tcase_add_test (tc, excessive_lag_is_told_once);
+  tcase_add_test (tc, qos_of_video_goes_upstream);
+  tcase_add_test (tc, lateness_while_playing);
+  tcase_add_test (tc, sync_on_a_live_source_has_latency);
   tcase_add_test (tc, partial_text_is_posted);
   tcase_add_test (tc, late_text_pad);
   tcase_add_test (tc, text_pad_goes_while_running);

@@ -152,6 +152,38 @@ GST_START_TEST (reverse)
 }
 GST_END_TEST;
 
+/* Without a flush what is under way is played to the end of the segment. */
+GST_START_TEST (seek_without_flush)
+{
+  Film film;
+
+  film_init (&film);
+  film_seek (&film, 1, GST_SEEK_FLAG_FLUSH, 0, 100 * GST_SECOND);
+  gst_element_set_state (film.pipeline, GST_STATE_PLAYING);
+  wait_for_cue (&film, GST_SECOND);
+  film_seek (&film, 1, GST_SEEK_FLAG_NONE, 200 * GST_SECOND, 201 * GST_SECOND);
+  film_wait (&film, GST_MESSAGE_EOS);
+  fail_unless (film.last_start >= 200 * GST_SECOND);
+  fail_if (film.overlap);
+  film_clear (&film);
+}
+GST_END_TEST;
+
+/* Sped up for the eye, nothing is described. */
+GST_START_TEST (trick_mode)
+{
+  Film film;
+
+  film_init (&film);
+  film_seek (&film, 8, GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_TRICKMODE, 0,
+      8 * GST_SECOND);
+  gst_element_set_state (film.pipeline, GST_STATE_PLAYING);
+  film_wait (&film, GST_MESSAGE_EOS);
+  fail_unless_equals_uint64 (film.n_cues, 0);
+  film_clear (&film);
+}
+GST_END_TEST;
+
 GST_START_TEST (seek_storm)
 {
   Film film;
@@ -181,6 +213,8 @@ element_seek_suite (void)
   tcase_add_test (tc, flushing_seeks);
   tcase_add_test (tc, segment_seeks);
   tcase_add_test (tc, reverse);
+  tcase_add_test (tc, seek_without_flush);
+  tcase_add_test (tc, trick_mode);
   tcase_add_test (tc, seek_storm);
   return s;
 }
