@@ -178,6 +178,19 @@ end_loading (GstHiredVlm *self)
   return was;
 }
 
+static void
+log_facts (GstHiredVlm *self, VlmEngine *engine)
+{
+  VlmEngineInfo info;
+
+  vlm_engine_info (engine, &info);
+  GST_INFO_OBJECT (self,
+      "model %s on %s: weights %s, %" G_GUINT64_FORMAT " bytes, context %d, "
+      "batch %d",
+      info.model, info.device, info.weights, info.weight_bytes, info.context,
+      info.batch);
+}
+
 /* Worker. */
 static void
 on_load (
@@ -199,6 +212,7 @@ on_load (
 
     progress (self, GST_PROGRESS_TYPE_CONTINUE, text);
   } else if (end_loading (self)) {
+    log_facts (self, engine);
     progress (self, GST_PROGRESS_TYPE_COMPLETE, "The model is loaded.");
   }
 }
