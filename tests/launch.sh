@@ -329,6 +329,19 @@ case "$case" in
     [ "$seen" -ge 20 ] || fail "no caption was seen on the screen"
     [ "$seen" -lt 40000 ] || fail "that is no black film with a caption"
     ;;
+  leaks)
+    need decodebin3 textoverlay webvttenc
+    GST_TRACERS=leaks GST_DEBUG=GST_TRACER:7 GST_DEBUG_FILE=one.txt \
+      "$pipelines/caption-subtitles.sh" "$film" out.vtt $every
+    SINK=fakesink GST_TRACERS=leaks GST_DEBUG=GST_TRACER:7 \
+      GST_DEBUG_FILE=two.txt "$pipelines/caption-play.sh" "$film" $every \
+      draw-tokens=true
+    for file in one.txt two.txt; do
+      grep -q 'object-alive.class' $file || fail "the tracer did not run"
+      ! grep 'object-alive, type-name=.*address=(gpointer)0x' $file ||
+        fail "something was left alive"
+    done
+    ;;
   shipped)
     need decodebin3
     HIREDVLM_MODEL_DIR=$source/models "$pipelines/caption-json.sh" "$film" \
