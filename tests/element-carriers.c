@@ -179,7 +179,7 @@ description_of (const gchar *path)
   gst_bus_set_flushing (bus, FALSE);
   gst_element_set_state (pipeline, GST_STATE_PLAYING);
   while (text == NULL &&
-         (message = gst_bus_timed_pop_filtered (bus, 20 * GST_SECOND,
+         (message = gst_bus_timed_pop_filtered (bus, 60 * GST_SECOND,
               GST_MESSAGE_TAG | GST_MESSAGE_EOS | GST_MESSAGE_ERROR))) {
     gboolean last = GST_MESSAGE_TYPE (message) != GST_MESSAGE_TAG;
     GstTagList *tags;
@@ -286,7 +286,7 @@ element_carriers_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
-  tcase_set_timeout (tc, 60);
+  tcase_set_timeout (tc, 120);
   tcase_add_checked_fixture (tc, element_setup, element_teardown);
   tcase_add_test (tc, all_carriers_say_the_same);
   tcase_add_test (tc, accessors_of_the_header);

@@ -426,7 +426,7 @@ GST_START_TEST (context_of_another_model)
 
   gst_element_set_state (pipeline, GST_STATE_PLAYING);
   message = gst_bus_timed_pop_filtered (
-      bus, 20 * GST_SECOND, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+      bus, 60 * GST_SECOND, GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
   fail_unless_equals_int (GST_MESSAGE_TYPE (message), GST_MESSAGE_EOS);
   gst_message_unref (message);
   fake_engine_counters (&counters);
@@ -444,6 +444,7 @@ element_control_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
+  tcase_set_timeout (tc, 120);
   tcase_add_checked_fixture (tc, element_setup, element_teardown);
   tcase_add_test (tc, prompt_by_property);
   tcase_add_test (tc, prompt_by_event);

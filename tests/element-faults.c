@@ -388,7 +388,7 @@ element_faults_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
-  tcase_set_timeout (tc, 60);
+  tcase_set_timeout (tc, 120);
   tcase_add_checked_fixture (tc, element_setup, element_teardown);
   add_engine (tc);
   tcase_add_test (tc, flows_of_the_text_pad);

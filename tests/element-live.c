@@ -427,6 +427,7 @@ element_live_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
+  tcase_set_timeout (tc, 120);
   tcase_add_checked_fixture (tc, element_setup, element_teardown);
   tcase_add_test (tc, video_passes_while_the_model_works);
   tcase_add_test (tc, frames_are_skipped_while_loading);

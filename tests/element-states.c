@@ -178,6 +178,7 @@ element_states_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
+  tcase_set_timeout (tc, 120);
   tcase_add_checked_fixture (tc, element_setup, element_teardown);
   tcase_add_test (tc, eos_waits_for_the_descriptions);
   tcase_add_test (tc, eos_with_nothing_to_do);

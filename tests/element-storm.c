@@ -278,7 +278,7 @@ GST_START_TEST (seek_storm)
   count_at (pipeline, "end", &n_frames);
   gst_element_set_state (pipeline, GST_STATE_PLAYING);
   fail_unless_equals_int (
-      gst_element_get_state (pipeline, NULL, NULL, 20 * GST_SECOND),
+      gst_element_get_state (pipeline, NULL, NULL, 60 * GST_SECOND),
       GST_STATE_CHANGE_SUCCESS);
   for (guint i = 0; i < STORM; i++) {
     GstElement *target = i % 3 == 1 ? text : pipeline;

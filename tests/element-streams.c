@@ -241,6 +241,7 @@ element_streams_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
+  tcase_set_timeout (tc, 120);
   tcase_add_checked_fixture (tc, element_setup, element_teardown);
   tcase_add_test (tc, caps_change_while_a_frame_waits);
   tcase_add_test (tc, strides_and_offsets);
