@@ -10,19 +10,44 @@
 #include <string.h>
 #include "gst/gsthiredvlm.h"
 
+/* "`video/x-raw`, ...": which formats there are depends on GStreamer. */
+static char *
+caps_text (GstPadTemplate *template)
+{
+  g_autoptr (GstCaps) caps = gst_pad_template_get_caps (template);
+  GString *out = g_string_new (NULL);
+  for (guint i = 0; i < gst_caps_get_size (caps); i++) {
+    const GstStructure *s = gst_caps_get_structure (caps, i);
+    g_string_append_printf (
+        out, "%s`%s`", i ? ", " : "", gst_structure_get_name (s));
+    const GValue *formats = gst_structure_get_value (s, "format");
+    if (!formats)
+      continue;
+    g_string_append (out, " in ");
+    guint n = gst_value_list_get_size (formats);
+    for (guint j = 0; n < 10 && j < n; j++)
+      g_string_append_printf (out, "%s`%s`", j ? " or " : "",
+          g_value_get_string (gst_value_list_get_value (formats, j)));
+    if (n >= 10)
+      g_string_append (out, "any format");
+  }
+  return g_string_free (out, FALSE);
+}
+
 static void
 add_pads (GString *out, GstElementClass *klass)
 {
   static const char *const presence[] = { "always", "sometimes", "request" };
-  g_string_append (out, "## Pads\n\n| pad | direction | presence |\n"
-                        "|---|---|---|\n");
+  g_string_append (out, "## Pads\n\n| pad | direction | presence | caps |\n"
+                        "|---|---|---|---|\n");
   for (GList *l = gst_element_class_get_pad_template_list (klass); l;
        l = l->next) {
     GstPadTemplate *t = l->data;
-    g_string_append_printf (out, "| `%s` | %s | %s |\n",
+    g_autofree char *caps = caps_text (t);
+    g_string_append_printf (out, "| `%s` | %s | %s | %s |\n",
         GST_PAD_TEMPLATE_NAME_TEMPLATE (t),
         GST_PAD_TEMPLATE_DIRECTION (t) == GST_PAD_SINK ? "sink" : "src",
-        presence[GST_PAD_TEMPLATE_PRESENCE (t)]);
+        presence[GST_PAD_TEMPLATE_PRESENCE (t)], caps);
   }
 }
 
@@ -82,7 +107,7 @@ add_properties (GString *out, GObjectClass *klass)
 {
   guint n;
   g_autofree GParamSpec **specs = g_object_class_list_properties (klass, &n);
-  g_string_append (out, "\n## Properties\n\n");
+  g_string_append (out, "## Properties\n\n");
   for (guint i = 0; i < n; i++) {
     GParamSpec *spec = specs[i];
     if (spec->owner_type != G_OBJECT_CLASS_TYPE (klass))
@@ -99,6 +124,28 @@ add_properties (GString *out, GObjectClass *klass)
   }
 }
 
+/* "describe (gchararray, GstPromise)": names of parameters are not known. */
+static void
+add_signals (GString *out, GType type)
+{
+  guint n;
+  g_autofree guint *ids = g_signal_list_ids (type, &n);
+  g_string_append (out, "## Signals\n\n");
+  for (guint i = 0; i < n; i++) {
+    GSignalQuery query;
+    g_signal_query (ids[i], &query);
+    g_string_append_printf (out, "- `%s (", query.signal_name);
+    for (guint j = 0; j < query.n_params; j++)
+      g_string_append_printf (out, "%s%s", j ? ", " : "",
+          g_type_name (query.param_types[j] & ~G_SIGNAL_TYPE_STATIC_SCOPE));
+    g_string_append_printf (out, ")`%s\n",
+        query.signal_flags & G_SIGNAL_ACTION ? ", an action to be emitted by "
+                                               "the application"
+                                             : ", emitted by the element");
+  }
+  g_string_append_c (out, '\n');
+}
+
 static char *
 make_text (void)
 {
@@ -112,6 +159,8 @@ make_text (void)
       "[pipelines.md](pipelines.md). Times are in nanoseconds.\n\n",
       gst_element_class_get_metadata (klass, GST_ELEMENT_METADATA_DESCRIPTION));
   add_pads (out, klass);
+  g_string_append_c (out, '\n');
+  add_signals (out, G_OBJECT_CLASS_TYPE (klass));
   add_properties (out, G_OBJECT_CLASS (klass));
   g_string_truncate (out, out->len - 1);
   return g_string_free (out, FALSE);
