@@ -23,13 +23,20 @@
 
 static const char *const group_names[N_GROUPS] = { "kv", "query", "pages" };
 
+/* Of the rounds, in milliseconds. */
 typedef struct {
-  double choose_ms, sparse_ms, sparse_floor_ms;
+  double median, least;
+} Spread;
+
+typedef struct {
+  Spread choose, sparse;
+  double sparse_floor_ms;
 } GroupResult;
 
 typedef struct {
   int context;
-  double full_ms, full_floor_ms;
+  Spread full;
+  double full_floor_ms;
   GroupResult groups[N_GROUPS];
 } ContextResult;
 
@@ -197,11 +204,11 @@ compare (gconstpointer a, gconstpointer b)
   return (*x > *y) - (*x < *y);
 }
 
-static double
-median (double *values)
+static Spread
+spread (double *values)
 {
   qsort (values, ROUNDS, sizeof *values, compare);
-  return values[ROUNDS / 2];
+  return (Spread){ values[ROUNDS / 2], values[0] };
 }
 
 /* Milliseconds to read keys and values of so many tokens of so many heads. */
@@ -217,11 +224,11 @@ static void
 summarise (
     const Bed *b, Times *times, const DeviceProbe *probe, ContextResult *result)
 {
-  result->full_ms = median (times->full);
+  result->full = spread (times->full);
   result->full_floor_ms = floor_ms (b, b->n, b->text->kv_heads, probe);
   for (int group = 0; group < N_GROUPS; group++) {
-    result->groups[group].choose_ms = median (times->choose[group]);
-    result->groups[group].sparse_ms = median (times->sparse[group]);
+    result->groups[group].choose = spread (times->choose[group]);
+    result->groups[group].sparse = spread (times->sparse[group]);
   }
 }
 
@@ -280,14 +287,17 @@ print_text (const BenchBed *bed, const BenchOptions *o,
   for (int i = 0; i < n; i++) {
     const ContextResult *r = &results[i];
 
-    printf ("context %-6d full   %9.3f ms  floor %9.3f ms\n", r->context,
-        r->full_ms, r->full_floor_ms);
-    for (int group = 0; group < N_GROUPS; group++)
-      printf ("  %-6s sparse %9.3f ms  floor %9.3f ms  %6.1f times full;  "
-              "choosing %9.3f ms\n",
-          group_names[group], r->groups[group].sparse_ms,
-          r->groups[group].sparse_floor_ms,
-          r->full_ms / r->groups[group].sparse_ms, r->groups[group].choose_ms);
+    printf ("context %-6d full   %9.3f ms, least %9.3f; floor %8.3f\n",
+        r->context, r->full.median, r->full.least, r->full_floor_ms);
+    for (int group = 0; group < N_GROUPS; group++) {
+      const GroupResult *g = &r->groups[group];
+
+      printf ("  %-6s       sparse %9.3f ms, least %9.3f; floor %8.3f; least "
+              "of full %6.1f times; choosing %9.3f, least %9.3f\n",
+          group_names[group], g->sparse.median, g->sparse.least,
+          g->sparse_floor_ms, r->full.least / g->sparse.least, g->choose.median,
+          g->choose.least);
+    }
   }
 }
 
@@ -299,18 +309,28 @@ add_number (JsonBuilder *b, const char *name, double value)
 }
 
 static void
+add_spread (JsonBuilder *b, const char *name, const Spread *spread)
+{
+  g_autofree char *median = g_strdup_printf ("%s_ms", name);
+  g_autofree char *least = g_strdup_printf ("%s_ms_least", name);
+
+  add_number (b, median, spread->median);
+  add_number (b, least, spread->least);
+}
+
+static void
 add_context (JsonBuilder *b, const ContextResult *r)
 {
   json_builder_begin_object (b);
   json_builder_set_member_name (b, "context");
   json_builder_add_int_value (b, r->context);
-  add_number (b, "full_ms", r->full_ms);
+  add_spread (b, "full", &r->full);
   add_number (b, "full_floor_ms", r->full_floor_ms);
   for (int group = 0; group < N_GROUPS; group++) {
     json_builder_set_member_name (b, group_names[group]);
     json_builder_begin_object (b);
-    add_number (b, "choose_ms", r->groups[group].choose_ms);
-    add_number (b, "sparse_ms", r->groups[group].sparse_ms);
+    add_spread (b, "choose", &r->groups[group].choose);
+    add_spread (b, "sparse", &r->groups[group].sparse);
     add_number (b, "sparse_floor_ms", r->groups[group].sparse_floor_ms);
     json_builder_end_object (b);
   }
