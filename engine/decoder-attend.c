@@ -72,6 +72,8 @@ vlm_decoder_attend (
   const KvLayer *kv = vlm_kv_pool_layer (pool, layer);
   const VlmKeyTables *tables = vlm_kv_pool_tables (pool);
 
+  if (d->watch)
+    d->watch (d->dev, layer, d->q, kv, &b->view[rows], d->watch_data);
   if (any_sparse (b, layer))
     for (int i = 0; i < b->n_runs; i++)
       attend_run (d, layer, kv, tables, &b->runs[i], rows);
@@ -83,4 +85,11 @@ vlm_decoder_attend (
     if (b->runs[i].tidal &&
         vlm_tidal_layer (b->runs[i].tidal, layer) == VLM_TIDAL_SELECT)
       select_keys (d, layer, kv, tables, &b->runs[i]);
+}
+
+void
+vlm_decoder_watch (VlmDecoder *d, VlmDecoderWatch func, gpointer user_data)
+{
+  d->watch = func;
+  d->watch_data = user_data;
 }

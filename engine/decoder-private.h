@@ -59,6 +59,8 @@ typedef struct {
 
 struct VlmDecoder {
   Device *dev;
+  VlmDecoderWatch watch; /* or NULL */
+  gpointer watch_data;
   VlmTextConfig text; /* window is a copy */
   int max_tokens, max_logits;
   VlmParams *params;

@@ -49,6 +49,14 @@ typedef struct {
 gboolean vlm_decoder_step (VlmDecoder *decoder, const VlmStepInput *inputs,
     int n_inputs, float **logits, GError **error);
 
+/* For measuring: called in every layer, before its attention, with its
+ * queries q [batch->n,heads*head_width] (device) and the layer's cache, which
+ * has the step's keys. func NULL ends it. */
+typedef void (*VlmDecoderWatch) (Device *dev, int layer, const Act *q,
+    const KvLayer *kv, const PagedBatch *batch, gpointer user_data);
+void vlm_decoder_watch (
+    VlmDecoder *decoder, VlmDecoderWatch func, gpointer user_data);
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmDecoder, vlm_decoder_free)
 
 G_END_DECLS

@@ -108,6 +108,24 @@ vlm_runner_info (const VlmRunner *runner, VlmEngineInfo *info)
   };
 }
 
+Device *
+vlm_runner_device (VlmRunner *runner)
+{
+  return runner->dev;
+}
+
+VlmDecoder *
+vlm_runner_decoder (VlmRunner *runner)
+{
+  return runner->networks.decoder;
+}
+
+const VlmTextConfig *
+vlm_runner_text (const VlmRunner *runner)
+{
+  return &runner->model->config.text;
+}
+
 /* ---- loading ---- */
 
 /* What did not fit once may fit the next time. */

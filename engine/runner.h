@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "engine/decoder.h"
 #include "engine/engine.h"
 
 G_BEGIN_DECLS
@@ -65,6 +66,11 @@ void vlm_runner_step (VlmRunner *runner, VlmJob **jobs, int n);
 
 /* Releases what begin took; also after a begin that failed. */
 void vlm_runner_end (VlmRunner *runner, VlmJob *job);
+
+/* For measuring without a scheduler: what a loaded runner works with. */
+Device *vlm_runner_device (VlmRunner *runner);
+VlmDecoder *vlm_runner_decoder (VlmRunner *runner);
+const VlmTextConfig *vlm_runner_text (const VlmRunner *runner);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmRunner, vlm_runner_free)
 
