@@ -3,7 +3,8 @@
  *
  *   hiredvlm-quiz --policies hired,random:seed=7 --budgets 0.2,1 quiz.json
  *
- * Prints one JSON object a line: policy, budget, tokens (visual, kept), ms (a
+ * Prints one JSON object a line: policy, budget, tokens (visual, kept),
+ * prompt-tokens (all of a prompt, mean), ms (a
  * description), cache-bytes (keys and values of a prompt), scores {kind:
  * [[right, of] per picture]}; with
  * --answers also the answers. evaluate draws the pictures and reads this.
@@ -17,8 +18,9 @@
 #include "models/quiz.h"
 
 typedef struct {
-  char *model, *policies, *budgets, *device, *weights;
+  char *model, *policies, *budgets, *device, *weights, *tidal_group;
   int lanes, threads, max_tokens;
+  int tidal_tokens; /* 0: full attention */
   gboolean answers;
 } Options;
 
@@ -61,6 +63,28 @@ set_budget (VlmSettings *settings, const char *text, GError **error)
   return FALSE;
 }
 
+static gboolean
+set_attention (VlmSettings *settings, const Options *o, GError **error)
+{
+  static const char *const groups[] = { [VLM_TIDAL_KV] = "kv",
+    [VLM_TIDAL_QUERY] = "query",
+    [VLM_TIDAL_PAGES] = "pages" };
+
+  if (o->tidal_tokens <= 0)
+    return TRUE;
+  settings->decode_attention = VLM_DECODE_TIDAL;
+  settings->tidal.tokens = o->tidal_tokens;
+  for (gsize i = 0; i < G_N_ELEMENTS (groups); i++)
+    if (!g_strcmp0 (o->tidal_group ? o->tidal_group : "kv", groups[i])) {
+      settings->tidal.group = i;
+      return TRUE;
+    }
+  g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+      "--tidal-group: kv, query or pages was expected, not \"%s\".",
+      o->tidal_group);
+  return FALSE;
+}
+
 static void
 add_scores (JsonBuilder *b, const Quiz *quiz, const QuizResult *result)
 {
@@ -95,6 +119,8 @@ print_result (const Quiz *quiz, const QuizResult *result, const char *policy,
   json_builder_add_double_value (b, budget);
   json_builder_set_member_name (b, "tokens");
   json_builder_add_double_value (b, result->tokens);
+  json_builder_set_member_name (b, "prompt-tokens");
+  json_builder_add_double_value (b, result->prompt_tokens);
   json_builder_set_member_name (b, "ms");
   json_builder_add_double_value (b, result->ms);
   json_builder_set_member_name (b, "cache-bytes");
@@ -123,7 +149,8 @@ run_policy (const Options *o, const Quiz *quiz, VlmEngine *engine,
 
   vlm_settings_init (&settings);
   settings.max_tokens = o->max_tokens;
-  if (!set_policy (&settings, policy, error))
+  if (!set_policy (&settings, policy, error) ||
+      !set_attention (&settings, o, error))
     return FALSE;
   for (int i = 0; budgets[i]; i++) {
     QuizResult result = { 0 };
@@ -185,6 +212,10 @@ parse_options (Options *o, int *argc, char ***argv, GError **error)
         "questions that run at a time (4)", "N" },
     { "max-tokens", 0, 0, G_OPTION_ARG_INT, &o->max_tokens,
         "longest answer (128)", "N" },
+    { "tidal-tokens", 0, 0, G_OPTION_ARG_INT, &o->tidal_tokens,
+        "decode-attention=tidal with so many tokens (0: full attention)", "N" },
+    { "tidal-group", 0, 0, G_OPTION_ARG_STRING, &o->tidal_group,
+        "kv, query or pages (kv)", "NAME" },
     { "answers", 0, 0, G_OPTION_ARG_NONE, &o->answers, "print the answers too",
         NULL },
     { NULL },
@@ -221,5 +252,6 @@ main (int argc, char **argv)
   g_free (o.budgets);
   g_free (o.device);
   g_free (o.weights);
+  g_free (o.tidal_group);
   return done ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -197,6 +197,7 @@ quiz_run (const Quiz *quiz, VlmEngine *engine, const VlmSettings *settings,
     return FALSE;
   }
   result->tokens = round.tokens / MAX (n, 1);
+  result->prompt_tokens = round.prompt_tokens / MAX (n, 1);
   result->ms = measure_ms (&round, engine);
   vlm_engine_info (engine, &info);
   result->cache_bytes = round.prompt_tokens / MAX (n, 1) * info.cache_bytes /

@@ -47,12 +47,13 @@ typedef struct {
 } QuizScore;
 
 typedef struct {
-  char **answers;     /* [n_questions + 1], NULL-terminated */
-  QuizScore *scores;  /* [n_kinds, n_pictures] */
-  double tokens;      /* visual tokens kept, mean of the questions */
-  double ms;          /* of the first question about a picture, one at a time,
-                       * mean of a few */
-  double cache_bytes; /* keys and values of a prompt, mean */
+  char **answers;       /* [n_questions + 1], NULL-terminated */
+  QuizScore *scores;    /* [n_kinds, n_pictures] */
+  double tokens;        /* visual tokens kept, mean of the questions */
+  double prompt_tokens; /* all of them, mean */
+  double ms;            /* of the first question about a picture, one at a time,
+                         * mean of a few */
+  double cache_bytes;   /* keys and values of a prompt, mean */
 } QuizResult;
 
 /* How often one answer is right, and out of how many. */
