@@ -49,6 +49,37 @@ GST_START_TEST (prompt_by_property)
 }
 GST_END_TEST;
 
+static char *
+say_attention (const VlmTask *task, gpointer user_data)
+{
+  const VlmSettings *s = &task->settings;
+
+  return g_strdup_printf ("%d %d %d %d %d", s->decode_attention,
+      s->tidal.tokens, s->tidal.reselect_layer, s->tidal.group,
+      s->tidal.correct_every);
+}
+
+GST_START_TEST (attention_by_property)
+{
+  FakeConfig config;
+  Bench b;
+
+  fake_engine_config_init (&config);
+  config.describe = say_attention;
+  fake_engine_configure (&config);
+  bench_init (&b, FALSE, FALSE, "interval", (guint64) 0, NULL);
+  push_frames (&b, 0, 1);
+  expect_text (&b, "0 256 -1 0 0");
+  gst_util_set_object_arg (G_OBJECT (b.element), "decode-attention", "tidal");
+  gst_util_set_object_arg (G_OBJECT (b.element), "tidal-group", "pages");
+  g_object_set (b.element, "tidal-tokens", 512, "tidal-reselect-layer", 13,
+      "tidal-correct-every", 1000, NULL);
+  push_frames (&b, 1, 1);
+  expect_text (&b, "1 512 13 2 1000");
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 static void
 push_prompt (Bench *b, const gchar *prompt, gboolean once)
 {
@@ -447,6 +478,7 @@ element_control_suite (void)
   tcase_set_timeout (tc, 120);
   tcase_add_checked_fixture (tc, element_setup, element_teardown);
   tcase_add_test (tc, prompt_by_property);
+  tcase_add_test (tc, attention_by_property);
   tcase_add_test (tc, prompt_by_event);
   tcase_add_test (tc, prompt_by_meta);
   tcase_add_test (tc, describe_by_event);
