@@ -77,7 +77,7 @@ vlm_decoder_attend (
   if (any_sparse (b, layer))
     for (int i = 0; i < b->n_runs; i++)
       attend_run (d, layer, kv, tables, &b->runs[i], rows);
-  else
+  else if (!vlm_decoder_fine_covers (d, layer, rows))
     d->dev->op->attention_paged (d->dev, d->attn, d->q, kv, &b->view[rows],
         t->heads, t->kv_heads, t->head_width, 1 / sqrtf (t->head_width),
         t->window ? t->window[layer] : 0);
@@ -85,6 +85,7 @@ vlm_decoder_attend (
     if (b->runs[i].tidal &&
         vlm_tidal_layer (b->runs[i].tidal, layer) == VLM_TIDAL_SELECT)
       select_keys (d, layer, kv, tables, &b->runs[i]);
+  vlm_decoder_fine_attend (d, pool, layer, rows);
 }
 
 void

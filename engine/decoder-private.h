@@ -19,6 +19,7 @@ typedef struct {
   Mat o;                       /* [D,h*c] */
   Mat gate, up;                /* [I,D] */
   Mat down;                    /* [D,I] */
+  Mat fine_k, fine_v;          /* [k*c,D] of hierarchical layers */
 } DecoderLayer;
 
 /* One array of the step's integers: the same place in the host's block and
@@ -57,6 +58,9 @@ typedef struct {
   IntArray run_q_start[DECODER_N_ROWS]; /* [n_seqs+n_runs] each from 0 */
 } DecoderBatch;
 
+/* What hierarchical layers need (decoder-fine.c). */
+typedef struct DecoderFine DecoderFine;
+
 struct VlmDecoder {
   Device *dev;
   VlmDecoderWatch watch; /* or NULL */
@@ -82,7 +86,9 @@ struct VlmDecoder {
   float *inv_freq;        /* [1,c/2], or [n_seqs,c/2] if it varies */
   float *host_inv_freq;   /* the same */
   float rope_scale;
-  float *logits; /* [max_logits,V] */
+  float *logits;     /* [max_logits,V] */
+  DecoderFine *fine; /* NULL unless the family zooms */
+  int n_map;         /* image tokens that a selection is made of */
 };
 
 /* Lays the arrays out in `arena` (device) and, once that has memory, in a
@@ -99,6 +105,27 @@ void vlm_decoder_batch_build (
 /* d->attn = what the queries d->q of `rows` attend to in this layer; noted is
  * what later layers shall. */
 void vlm_decoder_attend (
+    VlmDecoder *d, const VlmKvPool *pool, int layer, DecoderRows rows);
+
+/* For up to `most` sequences in a step. */
+DecoderFine *vlm_decoder_fine_new (int most);
+void vlm_decoder_fine_free (DecoderFine *fine);
+
+/* Lays it out: queries of `width`, maps of n_map values. */
+void vlm_decoder_fine_layout (DecoderFine *fine, VlmArena *arena,
+    const Device *dev, int width, int n_map);
+
+/* Notes which sequences of the step look closer; the batch is built. */
+void vlm_decoder_fine_begin (
+    VlmDecoder *d, const VlmStepInput *inputs, int n_inputs);
+
+/* Whether every row is one that the next call attends for anew. */
+gboolean vlm_decoder_fine_covers (
+    const VlmDecoder *d, int layer, DecoderRows rows);
+
+/* Rows of d->attn whose sequences selected cells in the layer before attend to
+ * those too; then what this layer selects. */
+void vlm_decoder_fine_attend (
     VlmDecoder *d, const VlmKvPool *pool, int layer, DecoderRows rows);
 
 G_END_DECLS

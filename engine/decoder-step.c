@@ -207,6 +207,7 @@ vlm_decoder_step (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs,
 {
   check_inputs (d, inputs, n_inputs);
   vlm_decoder_batch_build (&d->batch, d->dev, inputs, n_inputs);
+  vlm_decoder_fine_begin (d, inputs, n_inputs);
   fill_x (d, inputs, n_inputs);
   fill_rope (d, inputs, n_inputs);
   if (!run_layers (d, inputs, n_inputs, error))

@@ -22,8 +22,21 @@ list_layer (VlmParams *p, DecoderLayer *l, const VlmTextConfig *t, int i)
   vlm_params_mat (p, &l->gate, I, D, t->mlp_bias, AT "mlp.gate_proj", i);
   vlm_params_mat (p, &l->up, I, D, t->mlp_bias, AT "mlp.up_proj", i);
   vlm_params_mat (p, &l->down, D, I, t->mlp_bias, AT "mlp.down_proj", i);
-#undef AT
 }
+
+/* Those that the layers before the first hierarchical one have are not used. */
+static void
+list_fine (VlmParams *p, DecoderLayer *l, const VlmTextConfig *t, int i)
+{
+  int D = t->width, kv = t->kv_heads * t->head_width;
+
+  vlm_params_mat (
+      p, &l->fine_k, kv, D, t->qkv_bias, AT "self_attn.k_proj_hd", i);
+  vlm_params_mat (
+      p, &l->fine_v, kv, D, t->qkv_bias, AT "self_attn.v_proj_hd", i);
+}
+
+#undef AT
 
 static gboolean
 is_tied (const VlmModel *model)
@@ -42,6 +55,8 @@ list_weights (VlmDecoder *d, const VlmModel *model)
       p, &d->embedding, t->vocab, t->width, FALSE, "text.embed_tokens");
   for (int i = 0; i < t->layers; i++)
     list_layer (p, &d->layers[i], t, i);
+  for (int i = VLM_FINE_LAYER; d->fine && i < t->layers; i++)
+    list_fine (p, &d->layers[i], t, i);
   vlm_params_vector (p, &d->norm, t->width, "text.norm.weight");
   d->logits_mat = &d->embedding;
   if (is_tied (model))
@@ -83,6 +98,8 @@ lay_out (VlmDecoder *d)
   d->inv_freq = vlm_arena_take (a, n_freq * (c / 2), sizeof (float));
   d->logits =
       vlm_arena_take (a, (gsize) d->max_logits * t->vocab, sizeof (float));
+  if (d->fine)
+    vlm_decoder_fine_layout (d->fine, a, d->dev, q, d->n_map);
 }
 
 static VlmDecoder *
@@ -98,6 +115,9 @@ decoder_new_empty (
   d->max_tokens = max_tokens;
   d->max_logits = max_logits;
   d->layers = g_new0 (DecoderLayer, d->text.layers);
+  d->n_map = model->config.vision.n_patches;
+  if (model->config.zoom.ratio)
+    d->fine = vlm_decoder_fine_new (max_logits);
   return d;
 }
 
@@ -154,6 +174,7 @@ vlm_decoder_free (VlmDecoder *d)
     return;
   vlm_params_free (d->params);
   vlm_decoder_batch_clear (&d->batch);
+  vlm_decoder_fine_free (d->fine);
   device_free (d->dev, d->arena.base);
   g_free (d->text.window);
   g_free (d->host_inv_freq);

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "engine/fine.h"
 #include "engine/kvcache.h"
 #include "engine/model.h"
 #include "engine/tidal.h"
@@ -40,6 +41,8 @@ typedef struct {
                             while it is prefilled, then the current one */
   const gint *cancelled; /* polled once per layer; or NULL */
   const VlmTidal *tidal; /* full attention if NULL, or if n is not 1 */
+  VlmFine *fine;         /* FlexAttention: what the token whose logits are
+                            wanted, one at most, looks at closer; or NULL */
 } VlmStepInput;
 
 /* Runs one step. *logits (device, valid until the next step) has the rows

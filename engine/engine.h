@@ -121,12 +121,12 @@ typedef struct {
 } VlmTidalSettings;
 
 typedef struct {
-  char *prompt;        /* owned; NULL: the model's describe prompt */
-  char *system_prompt; /* owned, or NULL */
-  gboolean raw_prompt; /* prompt is the whole text with its <image> */
-  const VlmPolicy *policy;
-  double token_budget; /* <= 1 share, > 1 number of tokens */
-  double policy_param[VLM_POLICY_MAX_PARAMS];
+  char *prompt;            /* owned; NULL: the model's describe prompt */
+  char *system_prompt;     /* owned, or NULL */
+  gboolean raw_prompt;     /* prompt is the whole text with its <image> */
+  const VlmPolicy *policy; /* NULL: the model's own, vlm_policy_of */
+  double token_budget;     /* <= 1 share, > 1 number of tokens */
+  double policy_param[VLM_POLICY_MAX_PARAMS]; /* policy NULL: of the first */
   int max_tokens;
   VlmSampling sampling; /* repetition_penalty 0: as the model's
                            generation_config.json says */
@@ -140,8 +140,9 @@ typedef struct {
   gboolean detail; /* fill the detail members of the result */
 } VlmSettings;
 
-/* Defaults: hired at 0.2, greedy, 128 tokens, all reuse, full attention
- * (tidal: 256 tokens for each key head). */
+/* Defaults: the model's policy (hired but for FlexAttention) at 0.2, greedy,
+ * 128 tokens, all reuse, full attention (tidal: 256 tokens for each key head).
+ */
 void vlm_settings_init (VlmSettings *settings);
 void vlm_settings_clear (VlmSettings *settings);
 
@@ -183,6 +184,12 @@ typedef struct {
   const int *kept_ids; /* of each row the token whose place it takes, -1 for
                         * a sum of several that has none */
   int n_kept;
+  /* of each hierarchical layer of a FlexAttention model, from VLM_FINE_LAYER
+   * on: fine tokens a new token looked at, the mean so far, rounded */
+  const int *layer_fine_tokens;
+  int n_fine_layers;
+  /* always: the mean over layers, 0 for other families */
+  double fine_tokens;
   /* always: for pictures of the kept tokens */
   VlmTileGeometry geometry;
 } VlmResult;

@@ -306,12 +306,13 @@ vlm_tiler_run (VlmTiler *tiler, const VlmPicture *picture,
     base = (Cut){ g->fit_w, g->fit_h, g->pad_x, g->pad_y, 1, 1 };
 
   if (!check_picture (picture, error) ||
-      (tiler->mode == VLM_IMAGE_PAD_SQUARE &&
+      ((tiler->mode == VLM_IMAGE_PAD_SQUARE || g->zoomed) &&
           !pad_to_square (tiler, picture, g, &input, error)) ||
       !reserve (
           tiler, &tiler->tiles, tile * vlm_tile_count (g), "tiles", error) ||
       !upload_picture (tiler, &input, &source, error) ||
-      !run_cut (tiler, tiler->tiles.data, &source, &base, error))
+      (!g->zoomed &&
+          !run_cut (tiler, tiler->tiles.data, &source, &base, error)))
     return NULL;
   if (g->rows > 0 && !run_cut (tiler, (guint8 *) tiler->tiles.data + tile,
                          &source, &grid, error))

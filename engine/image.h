@@ -29,6 +29,7 @@ typedef enum {
 
 /* Where the tiles lie. Tile 0 is the whole image squeezed to a square; tile
  * 1 + r*cols + c is part (r,c) of the image fitted, centred and padded.
+ * FlexAttention has no pixels of tile 0, which is shrunk from the others.
  * Models of one tile (LLaVA-1.5) have rows = cols = 0; when they crop, fit is
  * what the crop is taken from and pad is negative. */
 typedef struct {
@@ -38,8 +39,7 @@ typedef struct {
   int fit_h, fit_w;  /* resized with its aspect kept */
   int pad_y, pad_x;  /* padding above and left of it */
   gboolean unpad;    /* packing drops the padding */
-  gboolean zoomed;   /* FlexAttention: the grid's tiles are not in the sequence,
-                      * and tile 0 is shrunk from them */
+  gboolean zoomed;   /* FlexAttention: only tile 0 is in the sequence */
 } VlmTileGeometry;
 
 /* An 8-bit RGB picture in host memory, borrowed. pixel_aspect_n/d: width to

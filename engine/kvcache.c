@@ -39,14 +39,14 @@ vlm_kv_page_bytes (const Device *dev, const VlmTextConfig *text)
 }
 
 static gboolean
-layer_init (
-    VlmKvPool *pool, KvLayer *layer, gsize values_per_page, GError **error)
+layer_init (VlmKvPool *pool, KvLayer *layer, gsize values_per_page, int n_pages,
+    GError **error)
 {
-  gsize bytes = values_per_page * pool->n_pages * pool->dev->act_bytes;
+  gsize bytes = values_per_page * n_pages * pool->dev->act_bytes;
 
   layer->k = device_alloc (pool->dev, bytes);
   layer->v = device_alloc (pool->dev, bytes);
-  layer->n_pages = pool->n_pages;
+  layer->n_pages = n_pages;
   return (layer->k && layer->v) || vlm_device_check (pool->dev, error);
 }
 
@@ -63,6 +63,13 @@ VlmKvPool *
 vlm_kv_pool_new (
     Device *dev, const VlmTextConfig *text, int n_pages, GError **error)
 {
+  return vlm_kv_pool_new_with_fine (dev, text, n_pages, 0, 0, error);
+}
+
+VlmKvPool *
+vlm_kv_pool_new_with_fine (Device *dev, const VlmTextConfig *text, int n_pages,
+    int first_fine, int n_fine, GError **error)
+{
   g_autoptr (VlmKvPool) pool = g_new0 (VlmKvPool, 1);
 
   pool->dev = dev;
@@ -70,8 +77,8 @@ vlm_kv_pool_new (
   pool->n_layers = text->layers;
   pool->layers = g_new0 (KvLayer, text->layers);
   for (int i = 0; i < text->layers; i++)
-    if (!layer_init (
-            pool, &pool->layers[i], layer_values_per_page (text), error))
+    if (!layer_init (pool, &pool->layers[i], layer_values_per_page (text),
+            n_pages + (i >= first_fine ? n_fine : 0), error))
       return NULL;
 
   pool->list.host = g_new (int, n_pages);

@@ -26,6 +26,11 @@ VlmKvPool *vlm_kv_pool_new (
     Device *dev, const VlmTextConfig *text, int n_pages, GError **error);
 void vlm_kv_pool_free (VlmKvPool *pool);
 
+/* The same with n_fine more pages in layers from first_fine on, n_pages and
+ * up, which are not handed out: FlexAttention's. */
+VlmKvPool *vlm_kv_pool_new_with_fine (Device *dev, const VlmTextConfig *text,
+    int n_pages, int first_fine, int n_fine, GError **error);
+
 /* Device bytes of one page over all layers, with its place in the tables. */
 guint64 vlm_kv_page_bytes (const Device *dev, const VlmTextConfig *text);
 

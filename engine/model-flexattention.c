@@ -9,6 +9,7 @@
 #include "engine/model-parse.h"
 
 #include "engine/error.h"
+#include "engine/fine.h"
 
 const VlmFamily vlm_family_flexattention = {
   .model_type = "llava",
@@ -79,6 +80,21 @@ parse_extra (VlmConfig *config, const VlmJson *extra, GError **error)
              error);
 }
 
+/* A cell of the selection is whole pages of the cache. */
+static gboolean
+check_cells (const VlmConfig *config, const VlmJson *extra, GError **error)
+{
+  int fine = config->vision.side * config->zoom.ratio;
+  int page = VLM_FINE_SIDE * 8; /* 8 x 8 = KV_PAGE_TOKENS */
+  g_autofree char *expected =
+      g_strdup_printf ("a ratio that makes a multiple of %d fine patches a "
+                       "side of %d,",
+          page, config->vision.side);
+
+  return fine % page == 0 || vlm_json_fail (extra, "zoom_ratio",
+                                 VLM_ERROR_WRONG_TYPE, expected, error);
+}
+
 gboolean
 vlm_config_parse_zoom (VlmConfig *config, const VlmJson *top, GError **error)
 {
@@ -103,6 +119,5 @@ vlm_config_parse_zoom (VlmConfig *config, const VlmJson *top, GError **error)
         error);
   config->image.mode = VLM_IMAGE_ZOOM;
   return parse_extra (config, &extra, error) &&
-         vlm_json_fail (&extra, "zoom_ratio", VLM_ERROR_WRONG_TYPE,
-             "nothing: FlexAttention is not implemented", error);
+         check_cells (config, &extra, error);
 }

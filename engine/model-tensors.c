@@ -4,6 +4,7 @@
  * Only headers are read. Encoder layers past the deepest feature layer never
  * run and need not be there.
  */
+#include "engine/fine.h"
 #include "engine/model-parse.h"
 
 /* The tensor `prefix` + `name`, of one or two dimensions (cols 0: one). */
@@ -136,6 +137,25 @@ check_text (VlmTextConfig *t, const VlmWeights *weights, GError **error)
              have (weights, "", "lm_head.weight", t->vocab, t->width, error));
 }
 
+/* Hierarchical layers' second projections; a folder may leave out those of the
+ * layers before. */
+static gboolean
+check_fine (const VlmConfig *config, const VlmWeights *weights, GError **error)
+{
+  const VlmTextConfig *t = &config->text;
+  int d = t->width, kv = t->kv_heads * t->head_width;
+
+  for (int i = VLM_FINE_LAYER; config->zoom.ratio && i < t->layers; i++) {
+    g_autofree char *prefix = g_strdup_printf ("text.layers.%d.self_attn.", i);
+
+    if (!have_linear (
+            weights, prefix, "k_proj_hd", kv, d, t->qkv_bias, error) ||
+        !have_linear (weights, prefix, "v_proj_hd", kv, d, t->qkv_bias, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 gboolean
 vlm_model_check_tensors (VlmModel *model, GError **error)
 {
@@ -143,5 +163,6 @@ vlm_model_check_tensors (VlmModel *model, GError **error)
 
   return check_vision (config, model->weights, error) &&
          check_projector (config, model->weights, error) &&
-         check_text (&config->text, model->weights, error);
+         check_text (&config->text, model->weights, error) &&
+         check_fine (config, model->weights, error);
 }

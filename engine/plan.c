@@ -48,6 +48,8 @@ measure_picture (VlmPlan *plan, const VlmConfig *config)
     plan->max_tiles = MAX (plan->max_tiles, 1 + rows * cols);
     plan->max_rows = MAX (plan->max_rows, image_rows);
   }
+  if (config->zoom.ratio)
+    plan->max_tiles = 1 + config->zoom.ratio * config->zoom.ratio;
   plan->max_tokens = plan->max_tiles * (vision->n_patches + 1);
 }
 
@@ -65,13 +67,16 @@ position_limit (const VlmTextConfig *text)
 }
 
 static void
-size_cache (VlmPlan *plan, guint64 page_bytes, int context, int batch)
+size_cache (VlmPlan *plan, guint64 page_bytes, guint64 fine_bytes, int context,
+    int batch)
 {
   plan->context = context;
   plan->batch = batch;
   int pages = (context + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
   plan->n_pages = pages * batch;
-  plan->cache_bytes = plan->n_pages * page_bytes;
+  plan->cache_bytes =
+      plan->n_pages * (page_bytes + (fine_bytes ? sizeof (int) : 0)) +
+      batch * fine_bytes;
 }
 
 static guint64
@@ -106,10 +111,12 @@ vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
 
   int batch = MAX_BATCH;
   for (;;) {
-    size_cache (plan, page_bytes, context, batch);
+    size_cache (
+        plan, page_bytes, vlm_fine_bytes (dev, &model->config), context, batch);
     plan->row_bytes = row * context;
-    plan->recall_bytes =
-        batch * vlm_tile_cache_bytes (dev, model, plan->max_tiles);
+    if (!model->config.zoom.ratio) /* nothing of theirs is used again */
+      plan->recall_bytes =
+          batch * vlm_tile_cache_bytes (dev, model, plan->max_tiles);
     plan->weight_bytes = measure_networks (plan, dev, model);
     if (total (plan) <= (batch > 1 ? free_bytes / 2 : free_bytes))
       return TRUE;

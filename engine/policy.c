@@ -41,6 +41,12 @@ vlm_policy_find (const char *name)
   return NULL;
 }
 
+const VlmPolicy *
+vlm_policy_of (const VlmConfig *config)
+{
+  return config->family->zooms ? &vlm_policy_all : vlm_policies[0];
+}
+
 int
 vlm_policy_tokens (const VlmTileGeometry *geometry)
 {

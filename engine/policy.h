@@ -121,6 +121,10 @@ extern const VlmPolicy *const vlm_policies[];
 /* NULL if there is none of that name. */
 const VlmPolicy *vlm_policy_find (const char *name);
 
+/* What a model is described with if nothing is asked for: the first of the
+ * list, or "all" where layers choose for themselves what they look at. */
+const VlmPolicy *vlm_policy_of (const VlmConfig *config);
+
 /* All patches: P*N. */
 int vlm_policy_tokens (const VlmTileGeometry *geometry);
 

@@ -126,12 +126,19 @@ kept_canvas (const VlmTileGeometry *g, int *n_rows, int *n_cols)
     vlm_tile_kept (g, &first_row, n_rows, &first_col, n_cols);
 }
 
+static int
+sequence_features (const VlmProjector *p, const VlmSelection *selection,
+    const VlmTileGeometry *g)
+{
+  return g->zoomed ? g->side * g->side : selection->n + p->n_class_tokens;
+}
+
 int
 vlm_projector_rows (const VlmProjector *p, const VlmSelection *selection,
     const VlmTileGeometry *geometry)
 {
   int n_rows, n_cols;
-  int n = selection->n + p->n_class_tokens;
+  int n = sequence_features (p, selection, geometry);
 
   if (!selection->packed || !p->newlines)
     return n;
@@ -189,7 +196,7 @@ vlm_projector_run (VlmProjector *p, const Act *features,
     const VlmSelection *selection, const VlmTileGeometry *geometry, Act *x,
     int first)
 {
-  int n = selection->n + p->n_class_tokens;
+  int n = sequence_features (p, selection, geometry);
 
   g_assert (n <= p->max_tokens);
   if (selection->packed && p->newlines) {
@@ -199,4 +206,22 @@ vlm_projector_run (VlmProjector *p, const Act *features,
   for (int i = 0; i < n; i += BLOCK)
     project (p, act_at (p->dev, x, (gsize) (first + i) * p->width),
         act_at (p->dev, features, (gsize) i * p->width_in), MIN (BLOCK, n - i));
+}
+
+void
+vlm_projector_run_fine (VlmProjector *p, const Act *features,
+    const VlmTileGeometry *g, Act *y, const int *rows)
+{
+  const Ops *op = p->dev->op;
+  int n = g->rows * g->cols * g->side * g->side, base = g->side * g->side;
+
+  g_assert (g->zoomed && n <= p->max_tokens);
+  device_upload (p->dev, p->dev_rows, rows, n * sizeof (int));
+  for (int i = 0; i < n; i += BLOCK) {
+    int count = MIN (BLOCK, n - i);
+
+    project (p, p->out,
+        act_at (p->dev, features, (gsize) (base + i) * p->width_in), count);
+    op->scatter_rows (p->dev, y, p->out, p->dev_rows + i, count, p->width);
+  }
 }

@@ -24,7 +24,8 @@ guint64 vlm_projector_bytes (
 
 /* Image rows the selection takes in the sequence: n, plus one newline per
  * kept canvas row when it is packed and the family has newlines, plus the
- * class token where the select strategy is "full". */
+ * class token where the select strategy is "full". Of a zoomed picture only
+ * tile 0's. */
 int vlm_projector_rows (const VlmProjector *projector,
     const VlmSelection *selection, const VlmTileGeometry *geometry);
 
@@ -33,6 +34,11 @@ int vlm_projector_rows (const VlmProjector *projector,
 void vlm_projector_run (VlmProjector *projector, const Act *features,
     const VlmSelection *selection, const VlmTileGeometry *geometry, Act *x,
     int first);
+
+/* Projects the features of a zoomed picture's grid, which follow those of tile
+ * 0 line after line, into rows[i] of y [G*G,D]; `rows` is host memory. */
+void vlm_projector_run_fine (VlmProjector *projector, const Act *features,
+    const VlmTileGeometry *geometry, Act *y, const int *rows);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmProjector, vlm_projector_free)
 

@@ -11,6 +11,9 @@ typedef struct {
   VlmPrompt prompt;
   VlmSelection selection;
   VlmSequence sequence;
+  const VlmPolicy *policy;
+  VlmFine *fine; /* FlexAttention's, or NULL */
+  int *layer_fine_tokens;
   VlmRecall *recall; /* or NULL */
   VlmSampler *sampler;
   VlmTextStream *pieces;
@@ -46,8 +49,9 @@ work_new (VlmNetworks *networks, const VlmJob *job)
   work->begun_us = g_get_monotonic_time ();
   work->boldness = VLM_DRAFT_TOKENS;
   vlm_sequence_init (&work->sequence, networks->pool);
-  work->recall =
-      vlm_recall_enter (networks->recalls, networks->plan.batch, job->stream);
+  if (!networks->fine) /* a token's look leaves traces in what is cached */
+    work->recall =
+        vlm_recall_enter (networks->recalls, networks->plan.batch, job->stream);
   return work;
 }
 
@@ -62,6 +66,8 @@ vlm_request_end (VlmJob *job)
   if (work->recall)
     vlm_recall_leave (work->recall, &work->sequence, work->n_prompt, work->ids);
   vlm_sequence_clear (&work->sequence);
+  vlm_fine_give (work->fine);
+  g_free (work->layer_fine_tokens);
   vlm_prompt_clear (&work->prompt);
   vlm_sampler_free (work->sampler);
   vlm_text_stream_free (work->pieces);
@@ -95,6 +101,24 @@ build_prompt (VlmJob *job, GError **error)
       settings->raw_prompt, error);
 }
 
+/* The model's own policy, unless another is asked for and has a place. */
+static gboolean
+settle_policy (VlmJob *job, GError **error)
+{
+  Work *work = work_of (job);
+  const VlmModel *model = work->networks->model;
+  const VlmPolicy *asked = job->task.settings.policy;
+  const VlmPolicy *own = vlm_policy_of (&model->config);
+  work->policy = asked ? asked : own;
+  if (!model->config.family->zooms || work->policy == own)
+    return TRUE;
+  g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+      "%s is a FlexAttention model, whose layers look closer instead of "
+      "seeing less: the policy \"%s\" was expected, not \"%s\".",
+      model->name, own->name, asked->name);
+  return FALSE;
+}
+
 static gboolean
 settle_attention (VlmJob *job, GError **error)
 {
@@ -102,6 +126,13 @@ settle_attention (VlmJob *job, GError **error)
   const VlmModel *model = work->networks->model;
   const VlmSettings *settings = &job->task.settings;
   work->is_tidal = settings->decode_attention == VLM_DECODE_TIDAL;
+  if (work->is_tidal && model->config.family->zooms) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+        "%s is a FlexAttention model, whose layers choose what they look at "
+        "themselves: full decode attention was expected.",
+        model->name);
+    return FALSE;
+  }
   return !work->is_tidal || vlm_tidal_init (&work->tidal, &settings->tidal,
                                 &model->config.text, model->name, error);
 }
@@ -149,7 +180,7 @@ encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
   VlmVisionJob vision = {
     .tiles = tiles,
     .lut = vlm_tiler_lut (net->tiler[settings->resampling]),
-    .policy = settings->policy,
+    .policy = work->policy,
     .input = { .geometry = job->result.geometry,
         .budget = settings->token_budget },
     .cancelled = &job->cancelled,
@@ -203,7 +234,7 @@ take_prefix (VlmJob *job, int image_rows)
 {
   Work *work = work_of (job);
   const VlmSettings *settings = &job->task.settings;
-  VlmRecallPicture picture = { job->result.geometry, settings->policy,
+  VlmRecallPicture picture = { job->result.geometry, work->policy,
     settings->token_budget, { 0 } };
   gboolean use = text_reuse (job) & VLM_REUSE_PREFIX;
   if (!work->recall)
@@ -230,6 +261,28 @@ splice (VlmJob *job, const Act *features, int image_rows)
   if (after)
     vlm_decoder_embed (
         net->decoder, net->rows, at + image_rows, prompt->ids + at + 1, after);
+}
+
+/* The picture's finer tokens, for layers to look at. */
+static gboolean
+look_closer (VlmJob *job, const Act *features, GError **error)
+{
+  Work *work = work_of (job);
+  VlmNetworks *net = work->networks;
+  const VlmTileGeometry *g = &job->result.geometry;
+  if (!net->fine)
+    return TRUE;
+  work->fine = vlm_fine_take (net->fine);
+  if (!work->fine) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
+        "All %d places for finer pictures are taken.", net->plan.batch);
+    return FALSE;
+  }
+  vlm_projector_run_fine (net->projector, features, g, work->fine->features,
+      vlm_fine_rows (work->fine));
+  vlm_fine_begin (
+      work->fine, work->prompt.image_at, g->img_w, g->img_h, work->n_prompt);
+  return TRUE;
 }
 
 static gboolean
@@ -276,7 +329,8 @@ fill_detail (VlmJob *job)
   result->tile_budgets = work->selection.per_tile;
   result->n_tiles = vlm_tile_count (geometry);
   result->kept_ids = work->selection.order;
-  result->n_kept = work->selection.n;
+  result->n_kept =
+      geometry->zoomed ? geometry->side * geometry->side : work->selection.n;
 }
 
 static void
@@ -287,7 +341,7 @@ fill_result (VlmJob *job, int image_rows)
   VlmResult *result = &job->result;
   result->text = work->text->str;
   result->prompt = settings->prompt ? settings->prompt : VLM_DEFAULT_PROMPT;
-  result->policy = settings->policy->name;
+  result->policy = work->policy->name;
   result->token_budget = settings->token_budget;
   result->image_tokens =
       vlm_tile_image_tokens (&result->geometry, &work->networks->model->config);
@@ -304,7 +358,8 @@ vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
   VlmResult *result = &job->result;
   const Act *features;
   result->queue_us = work->begun_us - job->submitted_us;
-  if (!settle_attention (job, error) || !build_prompt (job, error))
+  if (!settle_policy (job, error) || !settle_attention (job, error) ||
+      !build_prompt (job, error))
     return FALSE;
   const guint8 *tiles = cut_tiles (job, error);
   if (!tiles || !check_cancelled (job, error) ||
@@ -318,7 +373,8 @@ vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
   if (!reserve (job, error))
     return FALSE;
   splice (job, features, image_rows);
-  if (!vlm_device_check (networks->dev, error))
+  if (!look_closer (job, features, error) ||
+      !vlm_device_check (networks->dev, error))
     return FALSE;
   work->seen_us = g_get_monotonic_time ();
   result->vision_us = work->seen_us - work->begun_us;
@@ -343,6 +399,7 @@ prompt_input (VlmJob *job, int left)
     .n_logits = left <= net->plan.chunk,
     .rope_length = work->n_prompt,
     .cancelled = &job->cancelled,
+    .fine = work->fine,
   };
 }
 
@@ -399,6 +456,7 @@ newest_input (VlmJob *job, int *spare)
     .n_logits = 1 + work->n_draft,
     .rope_length = work->sequence.length + 1,
     .tidal = work->is_tidal ? &work->tidal : NULL,
+    .fine = work->fine,
   };
 }
 
@@ -488,6 +546,30 @@ take_token (VlmJob *job, int id)
 }
 
 static void
+report_fine (VlmJob *job)
+{
+  Work *work = work_of (job);
+  VlmResult *result = &job->result;
+  int n = work->networks->model->config.text.layers - VLM_FINE_LAYER;
+  double sum = 0;
+  if (!work->fine || n <= 0)
+    return;
+  if (!work->layer_fine_tokens)
+    work->layer_fine_tokens = g_new0 (int, n);
+  for (int i = 0; i < n; i++) {
+    double mean = (double) work->fine->selected[VLM_FINE_LAYER + i] /
+                  MAX (work->fine->steps, 1);
+    work->layer_fine_tokens[i] = (int) (mean + 0.5);
+    sum += mean;
+  }
+  result->fine_tokens = sum / n;
+  if (!job->task.settings.detail)
+    return;
+  result->layer_fine_tokens = work->layer_fine_tokens;
+  result->n_fine_layers = n;
+}
+
+static void
 measure (VlmJob *job)
 {
   Work *work = work_of (job);
@@ -542,6 +624,7 @@ vlm_request_output (VlmJob *job, float *logits)
   result->tokens = work->ids->len;
   if (job->task.settings.detail)
     result->token_ids = (const int *) (void *) work->ids->data;
+  report_fine (job);
   measure (job);
   if (!job->ended)
     correct (job);

@@ -174,9 +174,16 @@ static gboolean
 take_memory (VlmNetworks *net, GError **error)
 {
   const VlmPlan *plan = &net->plan;
-  net->pool = vlm_kv_pool_new (
-      net->dev, &net->model->config.text, plan->n_pages, error);
+  const VlmConfig *config = &net->model->config;
+  int n_fine = config->zoom.ratio ? vlm_fine_pages (config) * plan->batch : 0;
+  net->pool = vlm_kv_pool_new_with_fine (
+      net->dev, &config->text, plan->n_pages, VLM_FINE_LAYER, n_fine, error);
   if (!net->pool)
+    return FALSE;
+  if (n_fine)
+    net->fine = vlm_fine_store_new (
+        net->dev, config, plan->batch, plan->n_pages, error);
+  if (n_fine && !net->fine)
     return FALSE;
   net->recalls = g_new0 (VlmRecall, plan->batch);
   net->rows = device_alloc (net->dev, plan->row_bytes);
@@ -211,6 +218,7 @@ vlm_runner_unload (VlmRunner *runner)
     vlm_recall_clear (&net->recalls[i]);
   g_clear_pointer (&net->recalls, g_free);
   device_free (net->dev, g_steal_pointer (&net->rows));
+  g_clear_pointer (&net->fine, vlm_fine_store_free);
   g_clear_pointer (&net->pool, vlm_kv_pool_free);
   g_clear_pointer (&net->decoder, vlm_decoder_free);
   g_clear_pointer (&net->projector, vlm_projector_free);

@@ -15,6 +15,7 @@ vlm_settings_init (VlmSettings *settings)
     .tidal = { .tokens = 256, .reselect_layer = VLM_TIDAL_KNOWN_LAYER },
   };
   vlm_settings_set_policy (settings, vlm_policies[0]);
+  settings->policy = NULL;
 }
 
 void

@@ -29,10 +29,18 @@ embed (VlmVision *v, const VlmVisionJob *job, const VisionRows *w)
   gsize tile_bytes = (gsize) 3 * c->image_size * c->image_size;
   gsize pixels = (gsize) c->n_patches * 3 * c->patch * c->patch;
 
-  for (int i = 0; i < w->n_tiles; i++)
-    op->patches (v->dev, act_at (v->dev, v->hidden, i * pixels),
-        job->tiles + v->live[w->first + i] * tile_bytes, job->lut, 1,
-        c->image_size, c->patch);
+  for (int i = 0; i < w->n_tiles; i++) {
+    const VlmTileGeometry *g = &job->input.geometry;
+    Act *y = act_at (v->dev, v->hidden, i * pixels);
+    int tile = v->live[w->first + i];
+
+    if (tile == 0 && g->zoomed)
+      op->shrunk_patches (v->dev, y, job->tiles + tile_bytes, job->lut, g->rows,
+          c->image_size, c->patch);
+    else
+      op->patches (v->dev, y, job->tiles + tile * tile_bytes, job->lut, 1,
+          c->image_size, c->patch);
+  }
   op->matmul (v->dev, w->q, v->hidden, &v->patch, w->n_tiles * c->n_patches,
       EPILOGUE_SET);
   op->embed_patches (v->dev, w->x, w->q, v->class_embedding, v->positions,

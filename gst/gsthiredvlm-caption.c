@@ -99,6 +99,8 @@ set_detail (GstStructure *s, const VlmResult *r)
   set_ints (s, GST_VLM_GRID, r->grid, 2);
   set_ints (s, GST_VLM_TILE_BUDGETS, r->tile_budgets, r->n_tiles);
   set_ints (s, GST_VLM_KEPT_IDS, r->kept_ids, r->n_kept);
+  if (r->n_fine_layers)
+    set_ints (s, GST_VLM_FINE_TOKENS, r->layer_fine_tokens, r->n_fine_layers);
   set_geometry (s, &r->geometry);
 }
 

@@ -5,8 +5,9 @@
  * the settings it was opened with: model-path, vision-tower-path, device,
  * weights. An element takes it if its own settings are the same and share-model
  * is on. Elements of one process share by the engine's registry anyway; the
- * context is for applications, which may keep a model loaded while no pipeline uses it, or
- * see when one is opened. The order of asking is that of gstglutils.c.
+ * context is for applications, which may keep a model loaded while no pipeline
+ * uses it, or see when one is opened. The order of asking is that of
+ * gstglutils.c.
  */
 #include "gst/gsthiredvlm-private.h"
 

@@ -43,6 +43,7 @@ typedef struct {
   guint64 in, described, failed, cancelled, skipped[N_SKIP];
   guint64 image_tokens, image_tokens_kept, tokens;
   guint64 tiles_reused, tokens_reused, tokens_drafted;
+  gdouble fine_tokens; /* of the last description */
   gdouble tokens_per_second;
   Spread ttft, total, lag;
 } Stats;

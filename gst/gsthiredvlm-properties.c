@@ -224,6 +224,8 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
   }
   GST_OBJECT_LOCK (self);
   set_place (self, id, value);
+  if (id == PROP_POLICY)
+    self->settings.policy_set = TRUE;
   if (id >= PROP_MODEL_PATH && id <= PROP_SHARE_MODEL)
     self->reopen = TRUE;
   if (id == PROP_PROMPT) {
@@ -347,7 +349,8 @@ install_policy (GObjectClass *klass)
 {
   g_object_class_install_property (klass, PROP_POLICY,
       g_param_spec_enum ("policy", "Policy",
-          "How the visual tokens to keep are chosen",
+          "How the visual tokens to keep are chosen; where it is not set, "
+          "FlexAttention models, which choose in their layers, keep all",
           gst_hired_vlm_policy_get_type (), 0, PLAYING));
   /**
    * GstHiredVlm:token-budget:

@@ -78,7 +78,7 @@ fill_policy (const GstHiredVlmSettings *settings, gdouble budget,
   vlm_policy_defaults (set.policy, &input);
   if (!gst_structure_foreach (settings->policy_params, set_param, &set))
     return FALSE;
-  task->policy = set.policy;
+  task->policy = settings->policy_set ? set.policy : NULL;
   task->token_budget = budget;
   for (int i = 0; i < VLM_POLICY_MAX_PARAMS; i++)
     task->policy_param[i] = input.param[i];

@@ -43,7 +43,8 @@ typedef struct {
   /* one description */
   gchar *prompt, *system_prompt;
   gboolean raw_prompt;
-  gint policy; /* index in vlm_policies */
+  gint policy;         /* index in vlm_policies */
+  gboolean policy_set; /* else the model's own */
   gdouble token_budget, min_budget;
   gint budget_mode;            /* GstHiredVlmBudgetMode */
   GstStructure *policy_params; /* never NULL: a NULL cannot be serialised */

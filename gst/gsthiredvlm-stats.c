@@ -36,6 +36,7 @@ gst_hired_vlm_stats_described (
   stats->image_tokens += result->image_tokens;
   stats->image_tokens_kept += result->image_tokens_kept;
   stats->tokens += result->tokens;
+  stats->fine_tokens = result->fine_tokens;
   stats->tiles_reused += result->tiles_reused;
   stats->tokens_reused += result->tokens_reused;
   stats->tokens_drafted += result->tokens_drafted;
@@ -89,6 +90,7 @@ gst_hired_vlm_stats (GstHiredVlm *self)
   gst_structure_set (s, "skipped-outside", G_TYPE_UINT64,
       stats.skipped[SKIP_OUTSIDE], "token-budget", G_TYPE_DOUBLE,
       gst_hired_vlm_budget (self), NULL);
+  gst_structure_set (s, "fine-tokens", G_TYPE_DOUBLE, stats.fine_tokens, NULL);
   gst_structure_set (s, "tiles-reused", G_TYPE_UINT64, stats.tiles_reused,
       "prompt-tokens-reused", G_TYPE_UINT64, stats.tokens_reused,
       "tokens-drafted", G_TYPE_UINT64, stats.tokens_drafted, NULL);

@@ -73,6 +73,9 @@ G_BEGIN_DECLS
 #define GST_VLM_GRID "grid"
 #define GST_VLM_TILE_BUDGETS "tile-budgets"
 #define GST_VLM_KEPT_IDS "kept-ids"
+#define GST_VLM_FINE_TOKENS                                                    \
+  "fine-tokens" /* int array, of each hierarchical                             \
+                   layer, mean over new tokens */
 /* Structure: where the tiles lie in the picture. Members, all int: side,
  * tile-px, rows, cols, width, height, fit-width, fit-height, pad-x, pad-y,
  * unpad. */

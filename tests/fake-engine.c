@@ -287,7 +287,7 @@ fill_result (VlmJob *job, FakeWork *work)
   double budget = s->token_budget;
   r->text = work->text->str;
   r->prompt = s->prompt ? s->prompt : "Describe the picture.";
-  r->policy = s->policy ? s->policy->name : "all";
+  r->policy = s->policy ? s->policy->name : vlm_policies[0]->name;
   r->image_tokens = total;
   r->image_tokens_kept = budget <= 1 ? (int) (budget * total) : (int) budget;
   r->prompt_tokens = r->image_tokens_kept + 10;

@@ -16,6 +16,8 @@ max_tiles (const VlmConfig *config)
 {
   int most = 1;
 
+  if (config->zoom.ratio)
+    return 1 + config->zoom.ratio * config->zoom.ratio;
   for (int i = 0; i < config->image.n_pinpoints; i++) {
     int rows = config->image.pinpoint[i][0] / config->vision.image_size;
     int cols = config->image.pinpoint[i][1] / config->vision.image_size;
@@ -47,6 +49,22 @@ find_image_id (GoldenRun *run)
   g_assert_no_error (error);
 }
 
+static void
+make_pool (GoldenRun *run)
+{
+  g_autoptr (GError) error = NULL;
+  const VlmConfig *config = &run->model->config;
+  int n_pages = run->max_sequence / KV_PAGE_TOKENS + 1;
+  int n_fine = config->zoom.ratio ? vlm_fine_pages (config) : 0;
+
+  run->pool = vlm_kv_pool_new_with_fine (
+      run->dev, &config->text, n_pages, VLM_FINE_LAYER, n_fine, &error);
+  g_assert_no_error (error);
+  if (n_fine)
+    run->fine = vlm_fine_store_new (run->dev, config, 1, n_pages, &error);
+  g_assert_no_error (error);
+}
+
 GoldenRun *
 golden_run_new (const char *device, const char *folder, DataType type)
 {
@@ -72,9 +90,7 @@ golden_run_new (const char *device, const char *folder, DataType type)
   g_assert_no_error (error);
   run->decoder = vlm_decoder_new (run->dev, run->model, type, CHUNK, 1, &error);
   g_assert_no_error (error);
-  run->pool = vlm_kv_pool_new (
-      run->dev, &config->text, run->max_sequence / KV_PAGE_TOKENS + 1, &error);
-  g_assert_no_error (error);
+  make_pool (run);
   run->x = device_alloc (run->dev,
       (gsize) run->max_sequence * config->text.width * run->dev->act_bytes);
   return run;
@@ -89,6 +105,7 @@ golden_run_free (GoldenRun *run)
   vlm_projector_free (run->projector);
   vlm_decoder_free (run->decoder);
   vlm_kv_pool_free (run->pool);
+  vlm_fine_store_free (run->fine);
   device_free (run->dev, run->x);
   vlm_model_free (run->model);
   device_close (run->dev);

@@ -17,6 +17,7 @@ typedef struct {
   VlmProjector *projector;
   VlmDecoder *decoder;
   VlmKvPool *pool;
+  VlmFineStore *fine; /* for one picture, of families that zoom */
   int max_sequence;
   int image_id; /* the tokenizer's <image> */
 
