@@ -149,9 +149,9 @@ def draw_plate(pen, thing):
 
 def random_text(rng):
     u = rng.random()
-    if u < 0.45:
+    if u < 0.25:
         return WORDS[rng.integers(len(WORDS))]
-    if u < 0.65:
+    if u < 0.45:
         return "".join(CHARS[26 + i] for i in rng.integers(0, 10, rng.integers(2, 4)))
     while True:
         text = "".join(CHARS[i] for i in rng.integers(0, 26, rng.integers(2, 5)))
@@ -290,15 +290,17 @@ def held_out(rng):
 
 
 def dense(rng):
-    """A crowded scene for the encoder."""
+    """A crowded scene for the encoder: mostly shapes, or mostly words."""
     w, h = picture_size(rng)
     layout = Layout(w, h)
     things = []
-    wants = ["text"] * int(rng.integers(3, 7)) + ["shape"] * int(rng.integers(4, 10))
+    n_texts, n_shapes = (rng.integers(3, 7), rng.integers(4, 10)) if rng.random() < 0.4 else (
+        rng.integers(8, 21), rng.integers(1, 6))
+    wants = ["text"] * int(n_texts) + ["shape"] * int(n_shapes)
     for want in wants:
-        for _ in range(8):
-            thing = (random_plate(rng, font_size(rng, layout)) if want == "text"
-                     else random_shape(rng, layout.scale * rng.uniform(5.5, 18)))
+        thing = (random_plate(rng, font_size(rng, layout)) if want == "text"
+                 else random_shape(rng, layout.scale * rng.uniform(5.5, 18)))
+        for _ in range(10):
             thing["x"], thing["y"] = rng.uniform(0, w), rng.uniform(0, h)
             if fits(thing, things, w, h, layout.scale):
                 things.append(thing)
@@ -358,16 +360,22 @@ def patch_ids(mask):
 
 
 def labelled(rng):
-    """A dense scene with labels: tiles [P,T,T,3] uint8; kind, colour, char,
-    order (1 + 2 * which letter of its word + whether the last) [P,N], 0 is none;
-    pairs [P,40] and chars [P,36] that a tile holds."""
+    """A dense scene with labels, its tiles and as many cut from anywhere: tiles
+    [P,T,T,3] uint8; kind, colour, char, order (1 + 2 * which letter of its word
+    + whether the last) [P,N], 0 is none; pairs and chars [P,76] that a tile
+    holds."""
     w, h, things = dense(rng)
     picture, mask, letters = draw(rng, w, h, things, with_mask=True)
     pixels, (rows, cols), (nw, nh, left, top) = tiles(picture)
-    canvas = np.zeros((rows * TILE, cols * TILE), np.uint8)
-    canvas[top:top + nh, left:left + nw] = mask.resize((nw, nh), Image.NEAREST)
+    canvas = np.zeros((rows * TILE, cols * TILE, 4), np.uint8)
+    canvas[top:top + nh, left:left + nw, :3] = np.asarray(picture.resize((nw, nh), Image.BICUBIC))
+    canvas[top:top + nh, left:left + nw, 3] = mask.resize((nw, nh), Image.NEAREST)
+    corners = [(r * TILE, c * TILE) for r in range(rows) for c in range(cols)]
+    corners += [(int(rng.integers((rows - 1) * TILE + 1)), int(rng.integers((cols - 1) * TILE + 1)))
+                for _ in corners]
+    cuts = np.stack([canvas[y:y + TILE, x:x + TILE] for y, x in corners])
     base = np.asarray(mask.resize((TILE, TILE), Image.NEAREST))[None]
-    ids = patch_ids(np.concatenate([base, cut(canvas, rows, cols)]))
+    ids = patch_ids(np.concatenate([base, cuts[..., 3]]))
     kind_of = np.zeros(len(things) + 1, np.int64)
     colour_of = np.zeros(len(things) + 1, np.int64)
     for i, t in enumerate(things, 1):
@@ -376,11 +384,13 @@ def labelled(rng):
             colour_of[i] = COLOUR_NAMES.index(t["colour"]) + 1
     kind, colour = kind_of[ids], colour_of[ids]
     char, order = np.zeros_like(kind), np.zeros_like(kind)
-    for x, y, c, i, last in letters:
-        cx, cy = int(left + x * nw / w), int(top + y * nh / h)
-        tile = 1 + (cy // TILE) * cols + cx // TILE
-        at = tile, (cy % TILE) // PATCH * SIDE + (cx % TILE) // PATCH
-        char[at], order[at] = c + 1, 1 + 2 * i + last
+    for tile, (y0, x0) in enumerate(corners, 1):
+        for x, y, c, i, last in letters:
+            cx, cy = int(left + x * nw / w) - x0, int(top + y * nh / h) - y0
+            if 0 <= cx < TILE and 0 <= cy < TILE:
+                at = tile, cy // PATCH * SIDE + cx // PATCH
+                char[at], order[at] = c + 1, 1 + 2 * i + last
+    pixels = np.concatenate([pixels[:1], cuts[..., :3]])
     holds = np.zeros((len(pixels), 40 + 36), np.float32)
     for t in range(len(pixels)):
         seen = kind[t] > 0

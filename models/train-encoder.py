@@ -6,11 +6,8 @@
 # column; heads on the class token name what the tile holds, which is what gives
 # HiRED something to read. Goes on from DIR/encoder.pt if that is there. The
 # learning rate follows the clock, so that it has come down when time is up.
-import argparse
-import math
 import multiprocessing as mp
 import os
-import time
 
 import numpy as np
 import torch
@@ -20,6 +17,7 @@ from torch import nn
 import muon
 import nets
 import scenes
+import session
 
 ORDERS = 9  # none; first to fourth letter, not the last or the last
 N_TILES = 24000  # tiles kept for drawing batches from
@@ -40,8 +38,8 @@ class Pool:
         self.worker = mp.Process(target=produce, args=(self.queue, seed), daemon=True)
         self.worker.start()
         self.parts, self.n, self.at = None, 0, 0
+        self.made = self.used = 0
         self.rng = np.random.default_rng(seed)
-        self.batches = 0
 
     def add(self, chunk):
         if self.parts is None:
@@ -51,13 +49,14 @@ class Pool:
             mine[idx] = c
         self.at = (self.at + len(idx)) % N_TILES
         self.n = min(self.n + len(idx), N_TILES)
+        self.made += len(idx)
 
     def batch(self, size):
-        self.batches += 1  # drawing may take an eighth of the machine, no more
-        while self.n < 1500 or (self.batches % 5 == 0 and not self.queue.empty()):
+        """Each tile is drawn about once: with four draws, letters were learned
+        by heart (0.95 right here, 0.84 on new tiles)."""
+        while self.n < 1500 or (self.made < self.used and not self.queue.empty()):
             self.add(self.queue.get())
-            if self.n >= 1500:
-                break
+        self.used += size
         idx = self.rng.integers(0, self.n, size)
         return [torch.from_numpy(p[idx]) for p in self.parts]
 
@@ -96,67 +95,26 @@ def losses(heads, x, kind, colour, char, order, holds):
     return total, parts
 
 
-def rate(progress, step, peak):
-    return peak * min(1, (step + 1) / 200) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(progress, 1))))
-
-
 def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("--out", required=True)
-    ap.add_argument("--minutes", type=float, default=35)
-    ap.add_argument("--batch", type=int, default=64)
-    ap.add_argument("--rate", type=float, default=3e-3)
-    ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--seed", type=int, default=1)
-    a = ap.parse_args()
+    a = session.arguments(minutes=75, batch=64, rate=3e-3, seed=1).parse_args()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
     vision = nets.Vision()
     heads = Heads(nets.VISION["width"])
     both = nn.ModuleDict({"vision": vision, "heads": heads})
     opt = muon.Both(both, vision.layers, nets.vision_parts, a.rate)
-    path = os.path.join(a.out, "encoder.pt")
-    step, before = 0, 0.0
-    if os.path.exists(path):
-        state = torch.load(path, weights_only=False)
-        both.load_state_dict(state["model"])
-        opt.load_state_dict(state["opt"])
-        step, before = state["step"], state["seconds"]
-    pool = Pool(a.seed + 1000 * (step + 1))
-    start = saved = shown = time.time()
-    mean, since = {}, 0
-
-    def save():
-        torch.save({"model": both.state_dict(), "opt": opt.state_dict(), "step": step,
-                    "seconds": before + time.time() - start}, path + ".new")
-        os.replace(path + ".new", path)
-
-    while True:
-        seconds = before + time.time() - start
-        if seconds > a.minutes * 60:
-            break
-        lr = rate(seconds / (a.minutes * 60), step, a.rate)
+    run = session.Session(a, "encoder.pt", {"model": both, "opt": opt}, "tiles")
+    pool = Pool(a.seed + 1000 * (run.step + 1))
+    while run.progress() <= 1:
+        lr = run.rate(warm=200, floor=0.03)
         tiles, *labels = pool.batch(a.batch)
         loss, parts = losses(heads, vision(tiles), *labels)
         opt.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         opt.step(lr)
-        step += 1
-        since += 1
-        for k, v in {**parts, "loss": loss.item()}.items():
-            if not math.isnan(v):
-                mean[k] = mean.get(k, v) * 0.98 + v * 0.02
-        if step % 100 == 0:
-            now = time.time()
-            print(f"step {step} {seconds / 60:.1f} min lr {lr:.5f} {since * a.batch / (now - shown):.0f} tiles/s "
-                  + " ".join(f"{k} {v:.3f}" for k, v in mean.items()), flush=True)
-            shown, since = now, 0
-        if time.time() - saved > 120:
-            save()
-            saved = time.time()
-    save()
-    print("done", step, flush=True)
+        run.stepped(lr, len(tiles), {**parts, "loss": loss.item()}, keep=0.98)
+    run.finish()
 
 
 if __name__ == "__main__":

@@ -9,11 +9,8 @@
 # tells each visual token's place in the picture, which the features of a tile
 # cannot know; it is dropped afterwards. Goes on from DIR/text.pt if that is
 # there; the learning rate and the mixture follow the clock.
-import argparse
-import math
 import multiprocessing as mp
 import os
-import time
 
 import numpy as np
 import torch
@@ -25,6 +22,7 @@ import muon
 import nets
 import scenes
 import selection
+import session
 
 QUESTIONS = 4  # besides the description and the text
 N_SCENES = 6000  # encoded scenes kept for drawing batches from
@@ -192,10 +190,6 @@ def forward(text, where_head, batch):
     return text.head(states.flatten(0, 1)[wanted]), label.flatten()[wanted], lost
 
 
-def rate(progress, step, peak):
-    return peak * min(1, (step + 1) / 150) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1))))
-
-
 def load_vision(path):
     state = torch.load(path, weights_only=False)["model"]
     vision = nets.Vision()
@@ -204,51 +198,26 @@ def load_vision(path):
 
 
 def main():
-    ap = argparse.ArgumentParser()
+    ap = session.arguments(minutes=155, batch=24, rate=2e-3, seed=2)
     ap.add_argument("--encoder", required=True)
-    ap.add_argument("--out", required=True)
-    ap.add_argument("--minutes", type=float, default=60)
-    ap.add_argument("--batch", type=int, default=24)
-    ap.add_argument("--rate", type=float, default=2e-3)
-    ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--seed", type=int, default=2)
     ap.add_argument("--whole", action="store_true", help="all tokens always: training without dropping")
     a = ap.parse_args()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
     vision = load_vision(a.encoder)
-    coder = language.Coder()
     text = nets.Text(language.vocab_size(), nets.VISION["width"])
     where_head = nn.Linear(nets.TEXT["width"], 6)
     both = nn.ModuleDict({"text": text, "where": where_head})
     opt = muon.Both(both, text.layers, nets.text_parts, a.rate)
-    path = os.path.join(a.out, "text.pt")
-    step, before = 0, 0.0
-    if os.path.exists(path):
-        state = torch.load(path, weights_only=False)
-        text.load_state_dict(state["model"])
-        where_head.load_state_dict(state["where"])
-        opt.load_state_dict(state["opt"])
-        step, before = state["step"], state["seconds"]
-    seed = a.seed + 1000 * (step + 1)
+    run = session.Session(a, "text.pt", {"model": text, "where": where_head, "opt": opt}, "scenes",
+                          {"encoder": vision.state_dict()})
+    seed = a.seed + 1000 * (run.step + 1)
     pool = Pool(vision, seed)
     rng = np.random.default_rng(seed + 1)
-    batcher = Batcher(coder, rng)
-    start = saved = shown = time.time()
-    mean, since = {}, 0
-
-    def save():
-        torch.save({"model": text.state_dict(), "where": where_head.state_dict(), "opt": opt.state_dict(), "step": step,
-                    "seconds": before + time.time() - start, "encoder": vision.state_dict()}, path + ".new")
-        os.replace(path + ".new", path)
-
-    while True:
-        seconds = before + time.time() - start
-        progress = seconds / (a.minutes * 60)
-        if progress > 1:
-            break
-        lr = rate(progress, step, a.rate)
-        mode, share = ("all", 1) if a.whole else choose_mode(rng, progress)
+    batcher = Batcher(language.Coder(), rng)
+    while run.progress() <= 1:
+        lr = run.rate(warm=150, floor=0.02)
+        mode, share = ("all", 1) if a.whole else choose_mode(rng, run.progress())
         size = a.batch if mode in ("base", "hired") else a.batch // 2
         logits, label, where = forward(text, where_head, batcher(pool.batch(size), mode, share))
         loss = F.cross_entropy(logits, label)
@@ -256,21 +225,9 @@ def main():
         (loss + 0.3 * where).backward()
         nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         opt.step(lr)
-        step += 1
-        since += size
         right = (logits.argmax(-1) == label).float().mean().item()
-        for k, v in (("loss", loss.item()), ("where", where.item()), (mode, right)):
-            mean[k] = mean.get(k, v) * 0.97 + v * 0.03
-        if step % 100 == 0:
-            now = time.time()
-            print(f"step {step} {seconds / 60:.1f} min lr {lr:.5f} {since / (now - shown):.0f} scenes/s "
-                  + " ".join(f"{k} {v:.3f}" for k, v in mean.items()), flush=True)
-            shown, since = now, 0
-        if time.time() - saved > 120:
-            save()
-            saved = time.time()
-    save()
-    print("done", step, flush=True)
+        run.stepped(lr, size, {"loss": loss.item(), "where": where.item(), mode: right}, keep=0.97)
+    run.finish()
 
 
 if __name__ == "__main__":
