@@ -341,7 +341,7 @@ element_storm_suite (void)
   TCase *tc = tcase_create ("general");
 
   suite_add_tcase (s, tc);
-  tcase_set_timeout (tc, 300);
+  tcase_set_timeout (tc, 900);
   tcase_add_checked_fixture (tc, element_setup, element_teardown);
   tcase_add_test (tc, state_storm);
   tcase_add_test (tc, load_is_cancelled_at_any_percent);
