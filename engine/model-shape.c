@@ -3,6 +3,8 @@
  */
 #include "engine/model-shape.h"
 
+#include "engine/fine.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
@@ -25,6 +27,13 @@ const VlmShape vlm_shapes[] = {
                   "\"hidden_size\":5120,\"intermediate_size\":13824,"
                   "\"num_hidden_layers\":40,\"num_attention_heads\":40,"
                   "\"max_position_embeddings\":4096,\"rms_norm_eps\":1e-5") },
+  { "llava-v1.5-7b-flexattn",
+      "{\"model_type\":\"llava\",\"image_aspect_ratio\":\"pad\","
+      "\"mm_vision_tower\":\"openai/clip-vit-large-patch14-336\","
+      "\"mm_projector_type\":\"mlp2x_gelu\",\"rms_norm_eps\":1e-5,"
+      "\"max_position_embeddings\":4096,\"extra\":{\"zoom_ratio\":\"3\","
+      "\"highres_size\":\"1008\",\"lowres_size\":\"336\","
+      "\"threshold\":\"48\",\"warmup\":\"10\"}}" },
   { "mistral-7b",
       LLAVA_NEXT ("\"model_type\":\"mistral\",\"vocab_size\":32064,"
                   "\"intermediate_size\":14336,\"num_key_value_heads\":8,"
@@ -194,6 +203,21 @@ add_vision (Maker *m, const VlmVisionConfig *v, int n_layers)
   }
 }
 
+/* Hierarchical layers' second projections. */
+static void
+add_fine (Maker *m, const VlmConfig *config)
+{
+  const VlmTextConfig *t = &config->text;
+  int kv = t->kv_heads * t->head_width;
+
+  for (int i = VLM_FINE_LAYER; config->zoom.ratio && i < t->layers; i++) {
+    g_autofree char *at = g_strdup_printf ("text.layers.%d.self_attn.", i);
+
+    add_linear (m, at, "k_proj_hd", kv, t->width, t->qkv_bias);
+    add_linear (m, at, "v_proj_hd", kv, t->width, t->qkv_bias);
+  }
+}
+
 static void
 add_text (Maker *m, const VlmTextConfig *t)
 {
@@ -244,6 +268,7 @@ add_all (Maker *m, const VlmModel *model)
   if (config->newline)
     add_vector (m, "", "image_newline", D, 0, 1);
   add_text (m, &config->text);
+  add_fine (m, config);
   add_beyond (m, &config->vision, vlm_model_vision_layers (model));
 }
 

@@ -70,6 +70,7 @@ bytes_needed (BenchBed *bed)
          vlm_projector_bytes (bed->dev, model, bed->type, bound) +
          vlm_decoder_bytes (bed->dev, model, bed->type, bed->max_tokens, 1) +
          n_pages * vlm_kv_page_bytes (bed->dev, text) +
+         vlm_fine_bytes (bed->dev, &model->config) +
          (guint64) bed->max_sequence * text->width * bed->dev->act_bytes +
          SPARE_BYTES;
 }
@@ -141,6 +142,19 @@ lay_out (BenchBed *bed, const BenchOptions *options, GError **error)
 }
 
 static gboolean
+make_cache (BenchBed *bed, int n_pages, GError **error)
+{
+  const VlmConfig *config = &bed->model->config;
+  int n_fine = config->zoom.ratio ? vlm_fine_pages (config) : 0;
+
+  bed->pool = vlm_kv_pool_new_with_fine (
+      bed->dev, &config->text, n_pages, VLM_FINE_LAYER, n_fine, error);
+  if (bed->pool && n_fine)
+    bed->fine = vlm_fine_store_new (bed->dev, config, 1, n_pages, error);
+  return bed->pool && (!n_fine || bed->fine);
+}
+
+static gboolean
 load_networks (BenchBed *bed, GError **error)
 {
   const VlmTextConfig *text = &bed->model->config.text;
@@ -161,8 +175,7 @@ load_networks (BenchBed *bed, GError **error)
       vlm_decoder_new (dev, bed->model, bed->type, bed->max_tokens, 1, error);
   if (!bed->decoder)
     return FALSE;
-  bed->pool = vlm_kv_pool_new (dev, text, n_pages, error);
-  if (!bed->pool)
+  if (!make_cache (bed, n_pages, error))
     return FALSE;
   bed->sampler = vlm_sampler_new (dev, text->vocab);
   bed->x = device_alloc (
@@ -176,6 +189,8 @@ bench_bed_open (BenchBed *bed, const BenchOptions *options, GError **error)
   if (!open_device (bed, options, error))
     return FALSE;
   bed->model = make_model (options, error);
+  if (bed->model && options->fine_threshold >= 0)
+    bed->model->config.zoom.threshold = options->fine_threshold;
   return bed->model != NULL;
 }
 
@@ -194,6 +209,7 @@ bench_bed_clear (BenchBed *bed)
   if (bed->dev)
     device_free (bed->dev, bed->x);
   vlm_sampler_free (bed->sampler);
+  vlm_fine_store_free (bed->fine);
   vlm_kv_pool_free (bed->pool);
   vlm_decoder_free (bed->decoder);
   vlm_projector_free (bed->projector);

@@ -57,6 +57,12 @@ print_probe (const char *name, double value)
     printf ("  %s -", name);
 }
 
+static double
+all_fine (const BenchBed *bed)
+{
+  return (double) KV_PAGE_TOKENS * vlm_fine_pages (&bed->model->config);
+}
+
 void
 bench_print_text (const BenchBed *bed, const BenchOptions *options,
     const DeviceProbe *probes, const BenchResult *result)
@@ -75,6 +81,15 @@ bench_print_text (const BenchBed *bed, const BenchOptions *options,
       options->size, bed->n_tiles, result->live_tiles, options->policy,
       options->token_budget, result->image_tokens_kept, result->image_tokens,
       result->prompt_tokens, options->tokens);
+  if (result->fine_layers > 0)
+    printf ("a new token attends to %d keys, in %d layers to %.0f more: "
+            "attention of %.2f Mflop, %.2f to all fine keys\n",
+        result->prompt_tokens, result->fine_layers, result->fine_tokens,
+        bench_token_operations (
+            bed, result->prompt_tokens, result->fine_tokens) /
+            1e6,
+        bench_token_operations (bed, result->prompt_tokens, all_fine (bed)) /
+            1e6);
   printf ("probes:");
   print_probe ("f32_gflops", probes->f32_gflops);
   print_probe ("bf16_gflops", probes->bf16_gflops);
@@ -186,6 +201,15 @@ bench_print_json (const BenchBed *bed, const BenchOptions *options,
   add_count (b, "image_tokens", result->image_tokens);
   add_count (b, "image_tokens_kept", result->image_tokens_kept);
   add_count (b, "prompt_tokens", result->prompt_tokens);
+  if (result->fine_layers > 0) {
+    add_count (b, "fine_layers", result->fine_layers);
+    add_number (b, "fine_tokens", result->fine_tokens);
+    add_number (b, "token_attention_flops",
+        bench_token_operations (
+            bed, result->prompt_tokens, result->fine_tokens));
+    add_number (b, "token_attention_flops_all_fine",
+        bench_token_operations (bed, result->prompt_tokens, all_fine (bed)));
+  }
   add_count (b, "frames", result->n_frames);
   add_probes (b, probes);
   json_builder_set_member_name (b, "phases");

@@ -27,6 +27,7 @@ typedef struct {
   int *ids;
   gint64 us[BENCH_N_PHASES], first_token_us;
   int image_rows, next_id;
+  VlmFine *fine; /* or NULL */
 } Frame;
 
 static gint64
@@ -59,6 +60,13 @@ see (Frame *f, gint64 *start, GError **error)
   f->us[BENCH_VISION] = lap (f, start) - f->us[BENCH_POLICY];
   vlm_projector_run (bed->projector, features, &f->selection, &bed->geometry,
       bed->x, BEFORE_IMAGE);
+  if (f->fine) {
+    vlm_projector_run_fine (bed->projector, features, &bed->geometry,
+        f->fine->features, vlm_fine_rows (f->fine));
+    vlm_fine_begin (f->fine, BEFORE_IMAGE, bed->geometry.img_w,
+        bed->geometry.img_h,
+        BEFORE_IMAGE + f->fine->view.side * f->fine->view.side + AFTER_IMAGE);
+  }
   f->us[BENCH_PROJECTOR] = lap (f, start);
   return TRUE;
 }
@@ -80,7 +88,8 @@ prefill (Frame *f, GError **error)
   for (int i = 0, done = 0; i < n_pieces; i++) {
     int end = n * (i + 1) / n_pieces;
     VlmStepInput in = { &f->seq, end - done, NULL,
-      act_at (bed->dev, bed->x, (gsize) done * D), end == n, n };
+      act_at (bed->dev, bed->x, (gsize) done * D), end == n, n,
+      .fine = f->fine };
 
     if (!vlm_decoder_step (bed->decoder, &in, 1, &logits, error))
       return FALSE;
@@ -94,7 +103,8 @@ static gboolean
 decode (Frame *f, GError **error)
 {
   for (int i = 0; i < f->options->tokens; i++) {
-    VlmStepInput in = { &f->seq, 1, &f->next_id, NULL, 1, f->seq.length + 1 };
+    VlmStepInput in = { &f->seq, 1, &f->next_id, NULL, 1, f->seq.length + 1,
+      .fine = f->fine };
     float *logits;
 
     if (!vlm_decoder_step (f->bed->decoder, &in, 1, &logits, error))
@@ -112,6 +122,8 @@ run_frame (Frame *f, GError **error)
 
   vlm_sampler_start (f->bed->sampler, &greedy, NULL, 0);
   vlm_sequence_truncate (&f->seq, 0);
+  vlm_fine_give (f->fine);
+  f->fine = f->bed->fine ? vlm_fine_take (f->bed->fine) : NULL;
   if (!see (f, &start, error))
     return FALSE;
   f->image_rows =
@@ -181,6 +193,20 @@ fill_times (BenchResult *r, gint64 us[][MAX_FRAMES], int n)
 }
 
 static void
+fill_fine (const Frame *f, BenchResult *r)
+{
+  int layers = f->bed->model->config.text.layers;
+  double selected = 0;
+
+  if (!f->fine || layers <= VLM_FINE_LAYER)
+    return;
+  for (int i = VLM_FINE_LAYER; i < layers; i++)
+    selected += f->fine->selected[i];
+  r->fine_layers = layers - VLM_FINE_LAYER;
+  r->fine_tokens = selected / r->fine_layers / f->fine->steps;
+}
+
+static void
 fill_work (const Frame *f, BenchResult *r)
 {
   const BenchBed *bed = f->bed;
@@ -195,9 +221,13 @@ fill_work (const Frame *f, BenchResult *r)
   r->work[BENCH_VISION] =
       bench_vision_operations (bed, first_tap, r->live_tiles, n);
   r->work[BENCH_PROJECTOR] = bench_projector_operations (bed, n);
+  fill_fine (f, r);
   r->work[BENCH_PREFILL] = bench_prefill_operations (bed, r->prompt_tokens);
   r->work[BENCH_DECODE] =
       bench_decode_bytes (bed, r->prompt_tokens + (f->options->tokens + 1) / 2);
+  r->work[BENCH_DECODE] +=
+      r->fine_layers * r->fine_tokens * 2 * bed->model->config.text.kv_heads *
+      bed->model->config.text.head_width * bed->dev->act_bytes;
 }
 
 static gboolean

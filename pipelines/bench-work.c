@@ -90,6 +90,16 @@ decode_vectors (const VlmTextConfig *t)
   return t->layers * layer + t->width;
 }
 
+double
+bench_token_operations (const BenchBed *bed, int length, double fine)
+{
+  const VlmTextConfig *t = &bed->model->config.text;
+  int layers = bed->fine ? MAX (t->layers - VLM_FINE_LAYER, 0) : 0;
+
+  return 4.0 * t->heads * t->head_width *
+         ((double) t->layers * length + layers * fine);
+}
+
 /* Of the embedding table one row is read, as the head all of a table. */
 double
 bench_decode_bytes (const BenchBed *bed, int length)

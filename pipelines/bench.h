@@ -28,6 +28,7 @@ typedef struct {
   int width, height;      /* of size */
   char *decode_attention; /* full: frames; tidal: attention alone */
   char *contexts;         /* "2928,8192": of attention alone */
+  int fine_threshold;     /* FlexAttention's; -1: the model's */
   int tidal_tokens;
 } BenchOptions;
 
@@ -48,6 +49,7 @@ typedef struct {
   VlmProjector *projector;
   VlmDecoder *decoder;
   VlmKvPool *pool;
+  VlmFineStore *fine; /* of families that zoom, else NULL */
   VlmSampler *sampler;
   Act *x; /* [max_sequence,D] the prompt's rows */
 } BenchBed;
@@ -82,6 +84,10 @@ typedef struct {
   double first_token_ms;       /* frame without its decode steps */
   int n_frames;                /* measured, after one to warm up */
   int image_tokens, image_tokens_kept, prompt_tokens, live_tiles;
+  /* FlexAttention: layers that look closer, and of a new token's keys in each
+   * of them the fine ones, a mean over all tokens of a frame */
+  int fine_layers;
+  double fine_tokens;
 } BenchResult;
 
 /* Probes between the frames, so that both meet the machine in the same
@@ -98,6 +104,10 @@ double bench_prefill_operations (const BenchBed *bed, int n);
 /* All weights that a step reads, and the cache of a sequence of that
  * length. */
 double bench_decode_bytes (const BenchBed *bed, int length);
+
+/* A new token's attention in all layers: 4 h c a key, `fine` keys more in
+ * hierarchical layers. */
+double bench_token_operations (const BenchBed *bed, int length, double fine);
 
 /* ---- attention alone ---- */
 

@@ -86,7 +86,7 @@ check_options (BenchOptions *o, GError **error)
   if (!parse_size (o, error) || !check_model (o, error) ||
       !check_attention (o, error))
     return FALSE;
-  if (!vlm_policy_find (o->policy))
+  if (o->policy && !vlm_policy_find (o->policy))
     return fail_setting (
         error, "--policy: there is none named \"%s\".", o->policy);
   if (o->tokens < 1 || o->tokens > 4096)
@@ -110,7 +110,6 @@ static void
 fill_defaults (BenchOptions *o)
 {
   default_text (&o->weights, "auto");
-  default_text (&o->policy, "hired");
   default_text (&o->device, "auto");
   default_text (&o->size, "1920x1080");
   default_text (&o->decode_attention, "full");
@@ -125,7 +124,7 @@ parse_options (BenchOptions *o, int *argc, char ***argv, GError **error)
         "checkpoint folder (default: the shipped model)", "FOLDER" },
     { "shape", 0, 0, G_OPTION_ARG_STRING, &o->shape,
         "a model of this shape and random weights: llava-v1.6-vicuna-7b, "
-        "llava-v1.6-vicuna-13b, mistral-7b, tiny",
+        "llava-v1.6-vicuna-13b, mistral-7b, llava-v1.5-7b-flexattn, tiny",
         "NAME" },
     { "layers", 0, 0, G_OPTION_ARG_INT, &o->layers,
         "run only so many layers of both networks (default: all that fit)",
@@ -134,8 +133,8 @@ parse_options (BenchOptions *o, int *argc, char ***argv, GError **error)
         "auto, f32 or bf16 (auto)", "TYPE" },
     { "token-budget", 0, 0, G_OPTION_ARG_DOUBLE, &o->token_budget,
         "share of visual tokens kept, or above 1 their number (0.2)", "X" },
-    { "policy", 0, 0, G_OPTION_ARG_STRING, &o->policy, "token policy (hired)",
-        "NAME" },
+    { "policy", 0, 0, G_OPTION_ARG_STRING, &o->policy,
+        "token policy (hired, or all of FlexAttention)", "NAME" },
     { "tokens", 0, 0, G_OPTION_ARG_INT, &o->tokens, "tokens to generate (32)",
         "N" },
     { "size", 0, 0, G_OPTION_ARG_STRING, &o->size,
@@ -155,6 +154,10 @@ parse_options (BenchOptions *o, int *argc, char ***argv, GError **error)
         "with tidal: keys chosen (256)", "N" },
     { "contexts", 0, 0, G_OPTION_ARG_STRING, &o->contexts,
         "with tidal: keys there are (2928,8192,32768)", "N,M" },
+    { "fine-threshold", 0, 0, G_OPTION_ARG_INT, &o->fine_threshold,
+        "of a FlexAttention model: 255 looks at nothing closer, 0 at most "
+        "(as the model says)",
+        "N" },
     { "json", 0, 0, G_OPTION_ARG_NONE, &o->json,
         "print one JSON object instead of a table", NULL },
     { NULL },
@@ -184,8 +187,22 @@ options_clear (BenchOptions *o)
     g_free (owned[i]);
 }
 
+/* What is asked for, or the model's own, which some keep to. */
 static gboolean
-measure (BenchBed *bed, const BenchOptions *options, GError **error)
+settle_policy (const BenchBed *bed, BenchOptions *options, GError **error)
+{
+  const VlmConfig *config = &bed->model->config;
+  const char *own = vlm_policy_of (config)->name;
+
+  default_text (&options->policy, own);
+  if (!config->family->zooms || g_str_equal (options->policy, own))
+    return TRUE;
+  return fail_setting (
+      error, "--policy: only %s goes with a FlexAttention model.", own);
+}
+
+static gboolean
+measure (BenchBed *bed, BenchOptions *options, GError **error)
 {
   DeviceProbe probes;
   BenchResult result;
@@ -194,6 +211,7 @@ measure (BenchBed *bed, const BenchOptions *options, GError **error)
     return bench_bed_open (bed, options, error) &&
            bench_attention (bed, options, error);
   if (!bench_bed_init (bed, options, error) ||
+      !settle_policy (bed, options, error) ||
       !bench_run (bed, options, &result, &probes, error))
     return FALSE;
   if (options->json)
@@ -208,7 +226,7 @@ main (int argc, char **argv)
 {
   g_autoptr (GError) error = NULL;
   BenchOptions options = {
-    .tokens = 32, .token_budget = 0.2, .tidal_tokens = 256
+    .tokens = 32, .token_budget = 0.2, .tidal_tokens = 256, .fine_threshold = -1
   };
   BenchBed bed = { 0 };
   gboolean done = parse_options (&options, &argc, &argv, &error) &&
