@@ -100,13 +100,17 @@ vlm_config_parse_zoom (VlmConfig *config, const VlmJson *top, GError **error)
 {
   VlmJson extra;
 
-  if (config->family != &vlm_family_llava || !vlm_json_has (top, "extra") ||
+  if (!vlm_json_has (top, "extra") ||
       !JSON_NODE_HOLDS_OBJECT (vlm_json_member (top, "extra")))
     return TRUE;
   if (!vlm_json_get_object (top, "extra", &extra, error))
     return FALSE;
   if (!vlm_json_has (&extra, "zoom_ratio"))
     return TRUE;
+  if (config->family->tiles)
+    return vlm_json_fail (&extra, "zoom_ratio", VLM_ERROR_WRONG_TYPE,
+        "nothing: pictures in tiles of any resolution have no finer look",
+        error);
   config->family = &vlm_family_flexattention;
   if (config->text.kind != VLM_TEXT_LLAMA)
     return vlm_json_fail (&extra, "zoom_ratio", VLM_ERROR_WRONG_TYPE,
