@@ -55,6 +55,32 @@ device_sync (Device *dev, DeviceStatus *status)
   return dev->status.code == DEVICE_OK;
 }
 
+bool
+device_replay (Device *dev, const DeviceKey *key)
+{
+  bool replayed = dev->op->replay (dev, key);
+  dev->n_replays += replayed;
+  return replayed;
+}
+
+void
+device_record (Device *dev, const DeviceKey *key)
+{
+  dev->op->record (dev, key);
+}
+
+void
+device_recorded (Device *dev, bool all)
+{
+  dev->op->recorded (dev, all);
+}
+
+void
+device_forget (Device *dev, const void *owner)
+{
+  dev->op->forget (dev, owner);
+}
+
 void
 device_fail (Device *dev, DeviceCode code, const char *format, ...)
 {

@@ -36,6 +36,8 @@ typedef struct Device {
   DataType act_type;   /* of activations: f32 on the CPU */
   size_t act_bytes;    /* bytes of one activation */
   bool has_bf16;       /* multiplies bf16 natively */
+  bool records;        /* device_replay may succeed */
+  unsigned n_replays;  /* how often it did */
   char name[64];       /* "cpu (avx512, 8 threads)", "cuda:0 (...)" */
   DeviceStatus status; /* first failure since open */
   void *backend;       /* the backend's own */
@@ -68,6 +70,34 @@ void device_download (Device *dev, void *dst, const void *src, size_t bytes);
 
 /* Waits for everything submitted; false and *status if something failed. */
 bool device_sync (Device *dev, DeviceStatus *status);
+
+/* What a recording is known by: who it belongs to (or NULL), and whatever else
+ * the arguments of its ops depend on. Compared as bytes: start from zeros. */
+typedef struct DeviceKey {
+  const void *owner[2];
+  int what[4];
+} DeviceKey;
+
+/* Ops that are called again and again with the same arguments, while the
+ * memory behind them holds other values, may be recorded; a GPU then takes
+ * them as one piece of work:
+ *
+ *   if (!device_replay (dev, &key)) {
+ *     device_record (dev, &key);
+ *     ...ops...
+ *     device_recorded (dev, true);
+ *   }
+ *
+ * replay submits what was recorded under the key, or says false. From record
+ * to recorded only ops may be called: no allocation, copy or sync. They are
+ * submitted whatever becomes of the recording, of which nothing is kept if
+ * they were not `all`. Backends need not record, nor at once. */
+bool device_replay (Device *dev, const DeviceKey *key);
+void device_record (Device *dev, const DeviceKey *key);
+void device_recorded (Device *dev, bool all);
+
+/* Drops the owner's recordings: memory that their ops name is to be freed. */
+void device_forget (Device *dev, const void *owner);
 
 /* Records a failure unless there is one already. For backends. */
 void device_fail (Device *dev, DeviceCode code, const char *format, ...)

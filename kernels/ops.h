@@ -53,7 +53,7 @@ typedef struct KvLayer {
 typedef struct PagedBatch {
   int n; /* tokens in this step */
   int n_seqs;
-  int max_kv_len;        /* largest of kv_len, known on the host */
+  int max_kv_len;        /* no kv_len is larger; known on the host */
   int max_q_len;         /* most tokens of one sequence, on the host */
   const int *q_start;    /* [n_seqs+1] */
   const int *kv_len;     /* [n_seqs] cached tokens, this step's included */
@@ -109,6 +109,12 @@ typedef struct Ops {
   void (*download) (Device *dev, void *dst, const void *src, size_t bytes);
   void (*sync) (Device *dev);
   void (*close) (Device *dev);
+
+  /* ---- recording: see device.h ---- */
+  bool (*replay) (Device *dev, const DeviceKey *key);
+  void (*record) (Device *dev, const DeviceKey *key);
+  void (*recorded) (Device *dev, bool all);
+  void (*forget) (Device *dev, const void *owner);
 
   /* ---- matmul ---- */
 

@@ -47,6 +47,53 @@ refusal (Kt *kt, const int *size)
   }
 }
 
+/* y = rms_norm (x) * x, recorded or not. */
+static void
+two_ops (Device *dev, Act *y, const Act *x, const float *w, int n, int d)
+{
+  dev->op->rms_norm (dev, y, x, w, n, d, 1e-5f);
+  dev->op->swiglu (dev, y, x, (size_t) n * d);
+}
+
+static void
+recorded_ops (Device *dev, const DeviceKey *key, bool all, Act *y, const Act *x,
+    const float *w, int n, int d)
+{
+  if (device_replay (dev, key))
+    return;
+  device_record (dev, key);
+  two_ops (dev, y, x, w, n, d);
+  device_recorded (dev, all);
+}
+
+/* Whatever is replayed sees what memory holds then, in the order of the calls
+ * around it. */
+static void
+recording (Kt *kt, const int *size)
+{
+  int n = size[0], d = size[1], all = !size[2];
+  size_t count = (size_t) n * d;
+  KtBuf w = kt_array (kt, kt_uniform (kt, d, 1), d * sizeof (float));
+  KtBuf x = kt_acts (kt, NULL, count), y = kt_acts (kt, NULL, count);
+  KtBuf wanted = kt_acts (kt, NULL, count);
+  Device *dev = kt_device (kt, 0);
+  DeviceKey key = { { &w, &x }, { n, d } };
+  unsigned before = dev->n_replays;
+  for (int round = 0; round < 5; round++) {
+    KtBuf fresh = kt_acts (kt, kt_uniform (kt, count, 1), count);
+    dev->op->copy_columns (dev, x.on[0], fresh.on[0], n, d, d, 0);
+    recorded_ops (dev, &key, all, y.on[0], x.on[0], w.on[0], n, d);
+    two_ops (dev, wanted.on[0], x.on[0], w.on[0], n, d);
+    if (memcmp (kt_read (kt, &y, 0), kt_read (kt, &wanted, 0), count * 4))
+      kt_fail (kt, "round %d differs", round);
+  }
+  if (dev->n_replays - before != (dev->records && all ? 3 : 0))
+    kt_fail (kt, "%u rounds were replayed", dev->n_replays - before);
+  device_forget (dev, &x);
+  if (device_replay (dev, &key))
+    kt_fail (kt, "what was forgotten is replayed");
+}
+
 const KtCase kt_cases_memory[] = {
   { KT_SLOT (alloc), alignment, .sizes = { { 1 }, { 100 }, { 9000000 } } },
   { KT_SLOT (free), alignment, .sizes = { { 4096 } } },
@@ -55,5 +102,9 @@ const KtCase kt_cases_memory[] = {
   { KT_SLOT (download), round_trip, .sizes = { { 577 } } },
   { KT_SLOT (sync), refusal, .sizes = { { 1 } } },
   { KT_SLOT (close), round_trip, .sizes = { { 1 } } },
+  { KT_SLOT (replay), recording, .sizes = { { 1, 8 }, { 33, 577 } } },
+  { KT_SLOT (record), recording, .sizes = { { 3, 64 } } },
+  { KT_SLOT (recorded), recording, .sizes = { { 2, 32, 1 } } },
+  { KT_SLOT (forget), recording, .sizes = { { 5, 40 } } },
   { NULL },
 };

@@ -154,10 +154,43 @@ cpu_init_memory (Ops *op)
   op->close = cpu_close;
 }
 
+/* ---- recording: submitting costs nothing here ---- */
+
+static bool
+replay (Device *dev, const DeviceKey *key)
+{
+  return false;
+}
+
+static void
+record (Device *dev, const DeviceKey *key)
+{
+}
+
+static void
+recorded (Device *dev, bool all)
+{
+}
+
+static void
+forget (Device *dev, const void *owner)
+{
+}
+
+static void
+cpu_init_recording (Ops *op)
+{
+  op->replay = replay;
+  op->record = record;
+  op->recorded = recorded;
+  op->forget = forget;
+}
+
 static void
 fill_ops (Ops *op, CpuLevel level, bool has_bf16)
 {
   cpu_init_memory (op);
+  cpu_init_recording (op);
   cpu_init_matmul (op);
   cpu_init_norm (op);
   cpu_init_elementwise (op);

@@ -1,8 +1,10 @@
 /* backend.h - what the host code of the CUDA backend shares
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Every family file has one init that sets its own slots. All work goes to
- * one stream, in the order of the calls; only sync, download and free wait.
+ * Every family file has one init that sets its own slots. Ops go to one
+ * stream, in the order of the calls; uploads go to another one, which waits
+ * for the ops before and is waited for by those behind. Only sync, download
+ * and free wait.
  */
 #pragma once
 
@@ -13,12 +15,22 @@
 
 #define CUDA_N_STAGES 4
 #define CUDA_STAGE_BYTES ((size_t) 1 << 20)
+#define CUDA_ANSWER_BYTES ((size_t) 64 << 10) /* larger downloads go direct */
 
 /* A piece of pinned memory that uploads pass through. */
 typedef struct CudaStage {
   char *data;
   cudaEvent_t done; /* its last copy */
 } CudaStage;
+
+/* Ops captured into a graph; seen once and not captured yet if NULL. */
+typedef struct CudaRecording {
+  DeviceKey key;
+  cudaGraphExec_t graph;
+  unsigned long used; /* when: see Cuda.clock */
+} CudaRecording;
+
+#define CUDA_MAX_RECORDINGS 64
 
 /* A product's shape and the algorithm that the heuristic chose for it. */
 typedef struct CudaPlan {
@@ -36,15 +48,24 @@ typedef struct Cuda {
   struct Ops op; /* Device.op points here */
   int index;     /* of the GPU */
   int n_processors;
-  cudaStream_t stream;
+  cudaStream_t stream;  /* of all ops */
+  cudaStream_t uploads; /* of copies from the host */
+  cudaEvent_t computed, uploaded;
+  bool busy; /* something was submitted that nobody has waited for */
   CudaStage stages[CUDA_N_STAGES];
   int next_stage;
+  char *answer;  /* pinned: where small downloads arrive */
   void *scratch; /* see cuda_scratch */
   size_t scratch_bytes;
   cublasLtHandle_t blas;
   void *workspace; /* cuBLASLt's */
   CudaPlan *plans; /* of shapes seen, the latest last */
   int n_plans;
+  CudaRecording recordings[CUDA_MAX_RECORDINGS];
+  int n_recordings;
+  unsigned long clock;
+  CudaRecording *open; /* between record and recorded */
+  bool capturing;
 } Cuda;
 
 static inline Cuda *
@@ -55,6 +76,12 @@ cuda_of (const Device *dev)
 
 /* The stream that ops go to, with its GPU current on the calling thread. */
 cudaStream_t cuda_stream (Device *dev);
+
+/* Waits for all that was submitted. */
+bool cuda_wait (Device *dev, const char *what);
+
+/* Drops all recordings: memory that their ops name has moved. */
+void cuda_forget_all (Device *dev);
 
 /* Reports an error as the device's failure; true if there was none. */
 bool cuda_check (Device *dev, cudaError_t error, const char *what);
@@ -82,6 +109,7 @@ void cuda_few_rows (Device *dev, void *y, DataType out, const Act *x,
     const Mat *w, int n, Epilogue epilogue);
 
 void cuda_init_memory (Ops *op);
+void cuda_init_recording (Ops *op);
 void cuda_init_matmul (Ops *op);
 void cuda_init_norm (Ops *op);
 void cuda_init_elementwise (Ops *op);

@@ -18,7 +18,16 @@ cuda_stream (Device *dev)
 {
   Cuda *cuda = cuda_of (dev);
   cudaSetDevice (cuda->index);
+  cuda->busy = true;
   return cuda->stream;
+}
+
+bool
+cuda_wait (Device *dev, const char *what)
+{
+  bool done = cuda_check (dev, cudaStreamSynchronize (cuda_stream (dev)), what);
+  cuda_of (dev)->busy = false;
+  return done;
 }
 
 bool
@@ -69,7 +78,7 @@ alloc (Device *dev, size_t bytes)
 static void
 free_memory (Device *dev, void *ptr)
 {
-  cudaStreamSynchronize (cuda_stream (dev));
+  cuda_wait (dev, "a step");
   cuda_check (dev, cudaFree (ptr), "freeing memory");
 }
 
@@ -79,6 +88,7 @@ cuda_scratch (Device *dev, size_t bytes)
   Cuda *cuda = cuda_of (dev);
   if (bytes <= cuda->scratch_bytes)
     return cuda->scratch;
+  cuda_forget_all (dev);
   device_free (dev, cuda->scratch);
   cuda->scratch = alloc (dev, bytes);
   cuda->scratch_bytes = cuda->scratch ? bytes : 0;
@@ -96,10 +106,36 @@ take_stage (Device *dev)
   return stage;
 }
 
+/* The stream of uploads, once the ops that may still use what they overwrite
+ * are ahead of it. */
+static cudaStream_t
+begin_upload (Device *dev)
+{
+  Cuda *cuda = cuda_of (dev);
+  bool busy = cuda->busy;
+  cudaStream_t stream = cuda_stream (dev);
+  if (busy) {
+    cuda_check (dev, cudaEventRecord (cuda->computed, stream), "an upload");
+    cuda_check (dev, cudaStreamWaitEvent (cuda->uploads, cuda->computed, 0),
+        "an upload");
+  }
+  return cuda->uploads;
+}
+
+static void
+end_upload (Device *dev)
+{
+  Cuda *cuda = cuda_of (dev);
+  cuda_check (
+      dev, cudaEventRecord (cuda->uploaded, cuda->uploads), "an upload");
+  cuda_check (
+      dev, cudaStreamWaitEvent (cuda->stream, cuda->uploaded, 0), "an upload");
+}
+
 static void
 upload (Device *dev, void *dst, const void *src, size_t bytes)
 {
-  cudaStream_t stream = cuda_stream (dev);
+  cudaStream_t stream = begin_upload (dev);
   for (size_t done = 0; done < bytes;) {
     CudaStage *stage = take_stage (dev);
     size_t count =
@@ -112,6 +148,7 @@ upload (Device *dev, void *dst, const void *src, size_t bytes)
     cuda_check (dev, cudaEventRecord (stage->done, stream), "an upload");
     done += count;
   }
+  end_upload (dev);
 }
 
 /* dst may hold nothing sensible after a failure, so it is cleared first. */
@@ -122,16 +159,33 @@ download (Device *dev, void *dst, const void *src, size_t bytes)
     return;
   memset (dst, 0, bytes);
   cudaStream_t stream = cuda_stream (dev);
+  char *answer = cuda_of (dev)->answer;
+  bool is_small = bytes <= CUDA_ANSWER_BYTES;
   if (cuda_check (dev,
-          cudaMemcpyAsync (dst, src, bytes, cudaMemcpyDeviceToHost, stream),
-          "a download"))
-    cuda_check (dev, cudaStreamSynchronize (stream), "a download");
+          cudaMemcpyAsync (is_small ? answer : dst, src, bytes,
+              cudaMemcpyDeviceToHost, stream),
+          "a download") &&
+      cuda_wait (dev, "a download") && is_small)
+    memcpy (dst, answer, bytes);
 }
 
 static void
 sync (Device *dev)
 {
-  cuda_check (dev, cudaStreamSynchronize (cuda_stream (dev)), "a step");
+  cuda_wait (dev, "a step");
+}
+
+static void
+close_streams (const Cuda *cuda)
+{
+  if (cuda->computed)
+    cudaEventDestroy (cuda->computed);
+  if (cuda->uploaded)
+    cudaEventDestroy (cuda->uploaded);
+  if (cuda->uploads)
+    cudaStreamDestroy (cuda->uploads);
+  if (cuda->stream)
+    cudaStreamDestroy (cuda->stream);
 }
 
 static void
@@ -140,15 +194,16 @@ close_device (Device *dev)
   Cuda *cuda = cuda_of (dev);
   if (cuda->stream)
     cudaStreamSynchronize (cuda_stream (dev));
+  cuda_forget_all (dev);
   cuda_blas_close (dev);
   for (int i = 0; i < CUDA_N_STAGES; i++) {
     if (cuda->stages[i].done)
       cudaEventDestroy (cuda->stages[i].done);
     cudaFreeHost (cuda->stages[i].data);
   }
+  cudaFreeHost (cuda->answer);
   cudaFree (cuda->scratch);
-  if (cuda->stream)
-    cudaStreamDestroy (cuda->stream);
+  close_streams (cuda);
   free (cuda);
   free (dev);
 }
@@ -171,6 +226,7 @@ static void
 fill_ops (Ops *op)
 {
   cuda_init_memory (op);
+  cuda_init_recording (op);
   cuda_init_matmul (op);
   cuda_init_norm (op);
   cuda_init_elementwise (op);
@@ -244,7 +300,27 @@ make_stages (Device *dev)
             "making an event"))
       return false;
   }
-  return true;
+  return cuda_check (dev,
+      cudaHostAlloc ((void **) &cuda_of (dev)->answer, CUDA_ANSWER_BYTES,
+          cudaHostAllocDefault),
+      "allocating pinned memory");
+}
+
+static bool
+make_streams (Device *dev)
+{
+  Cuda *cuda = cuda_of (dev);
+  unsigned quick = cudaEventDisableTiming;
+  return cuda_check (dev,
+             cudaStreamCreateWithFlags (&cuda->stream, cudaStreamNonBlocking),
+             "making a stream") &&
+         cuda_check (dev,
+             cudaStreamCreateWithFlags (&cuda->uploads, cudaStreamNonBlocking),
+             "making a stream") &&
+         cuda_check (dev, cudaEventCreateWithFlags (&cuda->computed, quick),
+             "making an event") &&
+         cuda_check (dev, cudaEventCreateWithFlags (&cuda->uploaded, quick),
+             "making an event");
 }
 
 static bool
@@ -252,11 +328,16 @@ start (Device *dev)
 {
   Cuda *cuda = cuda_of (dev);
   return cuda_check (dev, cudaSetDevice (cuda->index), "choosing the GPU") &&
-         cuda_check (dev,
-             cudaStreamCreateWithFlags (&cuda->stream, cudaStreamNonBlocking),
-             "making a stream") &&
-         make_stages (dev) && cuda_scratch (dev, SCRATCH_BYTES) &&
-         cuda_blas_open (dev);
+         make_streams (dev) && make_stages (dev) &&
+         cuda_scratch (dev, SCRATCH_BYTES) && cuda_blas_open (dev);
+}
+
+/* HIREDVLM_CUDA_GRAPHS=0 is for comparing. */
+static bool
+wants_graphs ()
+{
+  const char *wanted = getenv ("HIREDVLM_CUDA_GRAPHS");
+  return !wanted || strcmp (wanted, "0");
 }
 
 Device *
@@ -281,6 +362,7 @@ hiredvlm_cuda_open (
   dev->act_type = options->full ? TYPE_F32 : has_bf16 ? TYPE_BF16 : TYPE_F16;
   dev->act_bytes = data_type_bytes (dev->act_type);
   dev->has_bf16 = dev->act_type == TYPE_BF16;
+  dev->records = wants_graphs ();
   cuda->index = options->index;
   cuda->n_processors = prop.multiProcessorCount;
   snprintf (dev->name, sizeof dev->name, "cuda:%d (%.36s, %s)", cuda->index,
