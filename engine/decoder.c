@@ -172,6 +172,7 @@ vlm_decoder_free (VlmDecoder *d)
 {
   if (!d)
     return;
+  device_forget (d->dev, d);
   vlm_params_free (d->params);
   vlm_decoder_batch_clear (&d->batch);
   vlm_decoder_fine_free (d->fine);

@@ -99,6 +99,7 @@ vlm_kv_pool_free (VlmKvPool *pool)
 {
   if (!pool)
     return;
+  device_forget (pool->dev, pool);
   for (int i = 0; i < pool->n_layers; i++) {
     device_free (pool->dev, pool->layers[i].k);
     device_free (pool->dev, pool->layers[i].v);

@@ -36,6 +36,16 @@ work_of (VlmJob *job)
   return job->work;
 }
 
+/* Those of earlier requests serve again: no memory is taken for a frame. */
+static VlmSampler *
+take_sampler (VlmNetworks *networks)
+{
+  guint n = networks->samplers->len;
+  return n ? g_ptr_array_steal_index_fast (networks->samplers, n - 1)
+           : vlm_sampler_new (
+                 networks->dev, networks->model->config.text.vocab);
+}
+
 static Work *
 work_new (VlmNetworks *networks, const VlmJob *job)
 {
@@ -44,8 +54,7 @@ work_new (VlmNetworks *networks, const VlmJob *job)
   work->text = g_string_new (NULL);
   work->ids = g_array_new (FALSE, FALSE, sizeof (int));
   work->pieces = vlm_text_stream_new (networks->tokenizer, TRUE);
-  work->sampler =
-      vlm_sampler_new (networks->dev, networks->model->config.text.vocab);
+  work->sampler = take_sampler (networks);
   work->begun_us = g_get_monotonic_time ();
   work->boldness = VLM_DRAFT_TOKENS;
   vlm_sequence_init (&work->sequence, networks->pool);
@@ -69,7 +78,7 @@ vlm_request_end (VlmJob *job)
   vlm_fine_give (work->fine);
   g_free (work->layer_fine_tokens);
   vlm_prompt_clear (&work->prompt);
-  vlm_sampler_free (work->sampler);
+  g_ptr_array_add (work->networks->samplers, work->sampler);
   vlm_text_stream_free (work->pieces);
   vlm_selection_clear (&work->selection);
   g_string_free (work->text, TRUE);
@@ -594,8 +603,13 @@ take_tokens (VlmJob *job, float *logits)
   Work *work = work_of (job);
   int vocab = work->networks->model->config.text.vocab;
   int before = work->sequence.length - work->n_draft, right = 0;
+  g_autoptr (GError) error = NULL;
   for (int i = 0; i <= work->n_draft && !job->ended; i++) {
     int id = vlm_sampler_next (work->sampler, logits + (gsize) i * vocab);
+    if (!vlm_device_status (work->networks->dev, &error)) {
+      vlm_request_fail (job, error);
+      return;
+    }
     work->sequence.length = before + i;
     take_token (job, id);
     if (i == work->n_draft || id != work->step_ids[1 + i])

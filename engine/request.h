@@ -30,10 +30,11 @@ typedef struct {
   VlmProjector *projector;
   VlmDecoder *decoder;
   VlmKvPool *pool;
-  VlmFineStore *fine; /* of families that zoom, else NULL */
-  VlmRecall *recalls; /* [plan.batch] */
-  VlmTiler *tiler[2]; /* by VlmResampling; made when first used */
-  Act *rows;          /* [context,D] the prompt that is being prefilled */
+  VlmFineStore *fine;  /* of families that zoom, else NULL */
+  VlmRecall *recalls;  /* [plan.batch] */
+  VlmTiler *tiler[2];  /* by VlmResampling; made when first used */
+  Act *rows;           /* [context,D] the prompt that is being prefilled */
+  GPtrArray *samplers; /* VlmSampler, idle */
 } VlmNetworks;
 
 /* Sets job->work. Needs networks->rows: no other request may be in its

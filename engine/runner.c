@@ -186,6 +186,8 @@ take_memory (VlmNetworks *net, GError **error)
   if (n_fine && !net->fine)
     return FALSE;
   net->recalls = g_new0 (VlmRecall, plan->batch);
+  net->samplers =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) vlm_sampler_free);
   net->rows = device_alloc (net->dev, plan->row_bytes);
   return vlm_device_check (net->dev, error);
 }
@@ -217,6 +219,7 @@ vlm_runner_unload (VlmRunner *runner)
   for (int i = 0; net->recalls && i < net->plan.batch; i++)
     vlm_recall_clear (&net->recalls[i]);
   g_clear_pointer (&net->recalls, g_free);
+  g_clear_pointer (&net->samplers, g_ptr_array_unref);
   device_free (net->dev, g_steal_pointer (&net->rows));
   g_clear_pointer (&net->fine, vlm_fine_store_free);
   g_clear_pointer (&net->pool, vlm_kv_pool_free);

@@ -48,15 +48,20 @@ error_of_code (DeviceCode code)
 }
 
 gboolean
-vlm_device_check (Device *dev, GError **error)
+vlm_device_status (const Device *dev, GError **error)
 {
-  DeviceStatus status;
-
-  if (device_sync (dev, &status))
+  if (dev->status.code == DEVICE_OK)
     return TRUE;
   g_set_error_literal (
-      error, VLM_ERROR, error_of_code (status.code), status.message);
+      error, VLM_ERROR, error_of_code (dev->status.code), dev->status.message);
   return FALSE;
+}
+
+gboolean
+vlm_device_check (Device *dev, GError **error)
+{
+  device_sync (dev, NULL);
+  return vlm_device_status (dev, error);
 }
 
 void

@@ -31,6 +31,9 @@ gboolean vlm_arena_allocate (
 /* Waits for the device and reports its first failure, if there is one. */
 gboolean vlm_device_check (Device *dev, GError **error);
 
+/* The same without waiting: what has been noticed so far. */
+gboolean vlm_device_status (const Device *dev, GError **error);
+
 /* Runs the ops' copy: count activations from src to dst, apart. */
 void vlm_copy_rows (Device *dev, Act *dst, const Act *src, int n, int d);
 

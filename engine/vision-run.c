@@ -75,7 +75,7 @@ tap_base (VlmVision *v, const VlmVisionJob *job, GError **error)
   embed (v, job, &w);
   run_keys (v, &v->layers[0], &w, w.x);
   vlm_vision_tap_first (v, &w);
-  return vlm_device_check (v->dev, error);
+  return vlm_device_status (v->dev, error);
 }
 
 /* The second half of a layer: x[n,C] += MLP. Uses xb[n,C] and hidden. */
@@ -129,25 +129,48 @@ save_hidden_state (VlmVision *v, const VisionRows *w, int state)
 }
 
 static gboolean
+check_cancelled (const VlmVisionJob *job, GError **error)
+{
+  if (!job->cancelled || !g_atomic_int_get (job->cancelled))
+    return TRUE;
+  g_set_error (
+      error, VLM_ERROR, VLM_ERROR_CANCELLED, "The description was cancelled.");
+  return FALSE;
+}
+
+/* From h0 in x to the last layer's input. */
+static gboolean
 run_layers (
     VlmVision *v, const VlmVisionJob *job, const VisionRows *w, GError **error)
 {
-  embed (v, job, w);
   save_hidden_state (v, w, 0);
   for (int i = 0; i < v->n_layers - 1; i++) {
     const VisionLayer *l = &v->layers[i];
 
-    if (job->cancelled && g_atomic_int_get (job->cancelled)) {
-      g_set_error (error, VLM_ERROR, VLM_ERROR_CANCELLED,
-          "The description was cancelled.");
+    if (!check_cancelled (job, error))
       return FALSE;
-    }
     run_keys (v, l, w, w->x);
     run_values (v, l, w);
     run_queries (v, l, w, w->x);
     save_hidden_state (v, w, i + 1);
   }
   return TRUE;
+}
+
+static gboolean
+encode_tiles (
+    VlmVision *v, const VlmVisionJob *job, const VisionRows *w, GError **error)
+{
+  DeviceKey key = { { v }, { w->first, w->n_tiles } };
+  gboolean done;
+
+  embed (v, job, w);
+  if (device_replay (v->dev, &key))
+    return check_cancelled (job, error);
+  device_record (v->dev, &key);
+  done = run_layers (v, job, w, error);
+  device_recorded (v->dev, done);
+  return done;
 }
 
 /* Neighbours from slot `first` on, all of them known to the cache or none. */
@@ -176,7 +199,7 @@ reach_last_layer (
 
     n = count_alike (v, job, first, end);
     some = rows_of (v, first, n);
-    if (!known && !run_layers (v, job, &some, error))
+    if (!known && !encode_tiles (v, job, &some, error))
       return FALSE;
     for (int slot = first; slot < first + n && job->cache; slot++)
       if (known)
@@ -209,7 +232,7 @@ encode (VlmVision *v, VlmVisionJob *job, int first, int n_tiles, unsigned taps,
     run_keys (v, last + 1, &w, w.q);
   }
   vlm_vision_tap_next (v, &w, taps);
-  return vlm_device_check (v->dev, error);
+  return vlm_device_status (v->dev, error);
 }
 
 static gboolean
@@ -325,5 +348,5 @@ vlm_vision_run (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
     *features = gather_features (v);
   if (policy_us)
     *policy_us = spent;
-  return vlm_device_check (v->dev, error);
+  return vlm_device_status (v->dev, error);
 }

@@ -202,6 +202,7 @@ vlm_vision_free (VlmVision *v)
 {
   if (!v)
     return;
+  device_forget (v->dev, v);
   vlm_params_free (v->params);
   device_free (v->dev, v->arena.base);
   g_free (v->host_ints);
