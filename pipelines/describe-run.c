@@ -57,7 +57,7 @@ is_detail (const char *field)
 {
   static const char *const fields[] = { GST_VLM_RENDERED_PROMPT,
     GST_VLM_PROMPT_IDS, GST_VLM_TOKEN_IDS, GST_VLM_GRID, GST_VLM_TILE_BUDGETS,
-    GST_VLM_KEPT_IDS, GST_VLM_GEOMETRY, NULL };
+    GST_VLM_KEPT_IDS, GST_VLM_FINE_TOKENS, GST_VLM_GEOMETRY, NULL };
   return g_strv_contains (fields, field);
 }
 
