@@ -58,18 +58,24 @@ run_case (gconstpointer data)
 }
 
 void
+bed_add_on (
+    const char *path, const char *device, BedTest test, gconstpointer data)
+{
+  Case *c = g_new (Case, 1);
+  g_autofree char *full = g_strdup_printf ("%s/%s", path, device);
+
+  *c = (Case){ device, test, data };
+  g_test_add_data_func_full (full, c, run_case, g_free);
+}
+
+void
 bed_add (const char *path, BedTest test, gconstpointer data)
 {
   static const char *const devices[] = { "cpu:plain", "cpu:avx2",
     "cpu:avx512" };
 
-  for (gsize i = 0; i < G_N_ELEMENTS (devices); i++) {
-    Case *c = g_new (Case, 1);
-    g_autofree char *full = g_strdup_printf ("%s/%s", path, devices[i]);
-
-    *c = (Case){ devices[i], test, data };
-    g_test_add_data_func_full (full, c, run_case, g_free);
-  }
+  for (gsize i = 0; i < G_N_ELEMENTS (devices); i++)
+    bed_add_on (path, devices[i], test, data);
 }
 
 void

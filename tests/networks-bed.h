@@ -24,6 +24,10 @@ VlmModel *bed_model_new (const BedModel *bed);
 typedef void (*BedTest) (Device *dev, gconstpointer data);
 void bed_add (const char *path, BedTest test, gconstpointer data);
 
+/* The same on one device, which may be missing; `device` is constant. */
+void bed_add_on (
+    const char *path, const char *device, BedTest test, gconstpointer data);
+
 /* f32 products on the CPU compute every row alike, whatever the other rows
  * and the number of threads are: what is cut differently has equal bits. */
 #define BED_EXACT 0
