@@ -1,40 +1,10 @@
-/* request.c - one request's way through a loaded model
+/* request.c - one request, from its picture to a prompt that can be read
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
-#include "engine/request.h"
+#include "engine/request-private.h"
 #include <string.h>
 #include "engine/error.h"
 #include "engine/scratch.h"
-
-typedef struct {
-  VlmNetworks *networks;
-  VlmPrompt prompt;
-  VlmSelection selection;
-  VlmSequence sequence;
-  const VlmPolicy *policy;
-  VlmFine *fine; /* FlexAttention's, or NULL */
-  int *layer_fine_tokens;
-  VlmRecall *recall; /* or NULL */
-  VlmSampler *sampler;
-  VlmTextStream *pieces;
-  GString *text;
-  GArray *ids;  /* int, generated */
-  int n_prompt; /* tokens of the prompt, the picture's rows included */
-  int newest;   /* id to be fed next */
-  int n_draft;  /* ids proposed to follow it in this step */
-  int boldness; /* how many may be */
-  int step_ids[1 + VLM_DRAFT_TOKENS];
-  gboolean is_tidal;
-  VlmTidal tidal;
-  int exact; /* cached tokens that were read with full attention */
-  gint64 begun_us, seen_us, first_us;
-} Work;
-
-static Work *
-work_of (VlmJob *job)
-{
-  return job->work;
-}
 
 /* Those of earlier requests serve again: no memory is taken for a frame. */
 static VlmSampler *
@@ -46,10 +16,10 @@ take_sampler (VlmNetworks *networks)
                  networks->dev, networks->model->config.text.vocab);
 }
 
-static Work *
+static VlmWork *
 work_new (VlmNetworks *networks, const VlmJob *job)
 {
-  Work *work = g_new0 (Work, 1);
+  VlmWork *work = g_new0 (VlmWork, 1);
   work->networks = networks;
   work->text = g_string_new (NULL);
   work->ids = g_array_new (FALSE, FALSE, sizeof (int));
@@ -67,7 +37,7 @@ work_new (VlmNetworks *networks, const VlmJob *job)
 void
 vlm_request_end (VlmJob *job)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   if (!work)
     return;
   if (job->error) /* what the cache holds is not certain */
@@ -102,7 +72,7 @@ check_cancelled (VlmJob *job, GError **error)
 static gboolean
 build_prompt (VlmJob *job, GError **error)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   VlmNetworks *net = work->networks;
   const VlmSettings *settings = &job->task.settings;
   return vlm_prompt_build (&work->prompt, net->model, net->tokenizer,
@@ -114,7 +84,7 @@ build_prompt (VlmJob *job, GError **error)
 static gboolean
 settle_policy (VlmJob *job, GError **error)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   const VlmModel *model = work->networks->model;
   const VlmPolicy *asked = job->task.settings.policy;
   const VlmPolicy *own = vlm_policy_of (&model->config);
@@ -131,7 +101,7 @@ settle_policy (VlmJob *job, GError **error)
 static gboolean
 settle_attention (VlmJob *job, GError **error)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   const VlmModel *model = work->networks->model;
   const VlmSettings *settings = &job->task.settings;
   work->is_tidal = settings->decode_attention == VLM_DECODE_TIDAL;
@@ -150,7 +120,7 @@ settle_attention (VlmJob *job, GError **error)
 static const guint8 *
 cut_tiles (VlmJob *job, GError **error)
 {
-  VlmNetworks *net = work_of (job)->networks;
+  VlmNetworks *net = vlm_request_work (job)->networks;
   const VlmConfig *config = &net->model->config;
   const VlmPicture *picture = &job->task.picture;
   VlmTileGeometry *geometry = &job->result.geometry;
@@ -171,7 +141,7 @@ cut_tiles (VlmJob *job, GError **error)
 static void
 look_back (VlmJob *job, const guint8 *tiles, const float *lut)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   gboolean use =
       job->task.settings.reuse & (VLM_REUSE_TILES | VLM_REUSE_PREFIX);
   if (work->recall)
@@ -182,7 +152,7 @@ look_back (VlmJob *job, const guint8 *tiles, const float *lut)
 static gboolean
 encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   VlmNetworks *net = work->networks;
   const VlmSettings *settings = &job->task.settings;
   gboolean recalled = work->recall && settings->reuse & VLM_REUSE_TILES;
@@ -211,7 +181,7 @@ encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
 static gboolean
 check_context (VlmJob *job, int image_rows, GError **error)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   int context = work->networks->plan.context;
   work->n_prompt = work->prompt.n - 1 + image_rows;
   if (work->n_prompt < context)
@@ -223,13 +193,10 @@ check_context (VlmJob *job, int image_rows, GError **error)
   return FALSE;
 }
 
-/* What the language model may use of the last request. Nothing is the same
- * where frequencies depend on the length (dynamic RoPE), or what a layer sees
- * on the last token of a step (FlexAttention). */
-static VlmReuse
-text_reuse (VlmJob *job)
+VlmReuse
+vlm_request_reuse (VlmJob *job)
 {
-  const Work *work = work_of (job);
+  const VlmWork *work = vlm_request_work (job);
   const VlmConfig *config = &work->networks->model->config;
   if (!work->recall || config->text.rope.kind == VLM_ROPE_DYNAMIC ||
       config->family->zooms)
@@ -241,11 +208,11 @@ text_reuse (VlmJob *job)
 static void
 take_prefix (VlmJob *job, int image_rows)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   const VlmSettings *settings = &job->task.settings;
   VlmRecallPicture picture = { job->result.geometry, work->policy,
     settings->token_budget, { 0 } };
-  gboolean use = text_reuse (job) & VLM_REUSE_PREFIX;
+  gboolean use = vlm_request_reuse (job) & VLM_REUSE_PREFIX;
   if (!work->recall)
     return;
   memcpy (picture.param, settings->policy_param, sizeof picture.param);
@@ -258,7 +225,7 @@ take_prefix (VlmJob *job, int image_rows)
 static void
 splice (VlmJob *job, const Act *features, int image_rows)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   VlmNetworks *net = work->networks;
   const VlmPrompt *prompt = &work->prompt;
   int at = prompt->image_at, after = prompt->n - at - 1;
@@ -276,7 +243,7 @@ splice (VlmJob *job, const Act *features, int image_rows)
 static gboolean
 look_closer (VlmJob *job, const Act *features, GError **error)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   VlmNetworks *net = work->networks;
   const VlmTileGeometry *g = &job->result.geometry;
   if (!net->fine)
@@ -297,7 +264,7 @@ look_closer (VlmJob *job, const Act *features, GError **error)
 static gboolean
 reserve (VlmJob *job, GError **error)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   int context = work->networks->plan.context;
   int new_tokens = CLAMP (job->task.settings.max_tokens, 1, context);
   int length = MIN (work->n_prompt + new_tokens, context);
@@ -315,7 +282,7 @@ reserve (VlmJob *job, GError **error)
 static void
 start_sampler (VlmJob *job)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   const VlmConfig *config = &work->networks->model->config;
   VlmSampling sampling = job->task.settings.sampling;
   if (sampling.repetition_penalty <= 0)
@@ -327,7 +294,7 @@ start_sampler (VlmJob *job)
 static void
 fill_detail (VlmJob *job)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   VlmResult *result = &job->result;
   const VlmTileGeometry *geometry = &result->geometry;
   result->rendered_prompt = work->prompt.text;
@@ -345,7 +312,7 @@ fill_detail (VlmJob *job)
 static void
 fill_result (VlmJob *job, int image_rows)
 {
-  Work *work = work_of (job);
+  VlmWork *work = vlm_request_work (job);
   const VlmSettings *settings = &job->task.settings;
   VlmResult *result = &job->result;
   result->text = work->text->str;
@@ -363,7 +330,7 @@ fill_result (VlmJob *job, int image_rows)
 gboolean
 vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
 {
-  Work *work = job->work = work_new (networks, job);
+  VlmWork *work = job->work = work_new (networks, job);
   VlmResult *result = &job->result;
   const Act *features;
   result->queue_us = work->begun_us - job->submitted_us;
@@ -390,258 +357,6 @@ vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
   start_sampler (job);
   fill_result (job, image_rows);
   return TRUE;
-}
-
-/* ---- step ---- */
-
-/* A chunk of the prompt, of which `left` tokens are not cached yet. */
-static VlmStepInput
-prompt_input (VlmJob *job, int left)
-{
-  Work *work = work_of (job);
-  VlmNetworks *net = work->networks;
-  int width = net->model->config.text.width, done = work->sequence.length;
-  return (VlmStepInput){
-    .seq = &work->sequence,
-    .n = MIN (left, net->plan.chunk),
-    .rows = act_at (net->dev, net->rows, (gsize) done * width),
-    .n_logits = left <= net->plan.chunk,
-    .rope_length = work->n_prompt,
-    .cancelled = &job->cancelled,
-    .fine = work->fine,
-  };
-}
-
-/* Tokens that were decoded and are read again with full attention, their keys
- * and values written over. */
-static VlmStepInput
-correction_input (VlmJob *job, int left)
-{
-  Work *work = work_of (job);
-  const int *ids = (const int *) (void *) work->ids->data;
-  int length = work->sequence.length;
-  return (VlmStepInput){
-    .seq = &work->sequence,
-    .n = MIN (left, work->networks->plan.chunk),
-    .ids = ids + (length - work->n_prompt),
-    .rope_length = length + left,
-    .cancelled = &job->cancelled,
-  };
-}
-
-/* Ids of the last caption that may follow the newest, into step_ids. A draft
- * that fails makes the next ones shorter. None where a step of many tokens
- * attends to more than one of a single token. */
-static void
-propose (VlmJob *job, int *spare)
-{
-  Work *work = work_of (job);
-  const VlmSettings *settings = &job->task.settings;
-  int context = work->networks->plan.context;
-  int room = MIN (settings->max_tokens - (int) work->ids->len,
-                 context - work->sequence.length) -
-             1;
-  const int *draft;
-  work->n_draft = 0;
-  if (work->is_tidal || !(text_reuse (job) & VLM_REUSE_DRAFT))
-    return;
-  work->n_draft = vlm_recall_draft (work->recall, work->ids,
-      MIN (MIN (room, *spare), work->boldness), &draft);
-  if (work->n_draft)
-    memcpy (work->step_ids + 1, draft, work->n_draft * sizeof *draft);
-  *spare -= work->n_draft;
-}
-
-static VlmStepInput
-newest_input (VlmJob *job, int *spare)
-{
-  Work *work = work_of (job);
-  propose (job, spare);
-  work->step_ids[0] = work->newest;
-  return (VlmStepInput){
-    .seq = &work->sequence,
-    .n = 1 + work->n_draft,
-    .ids = work->step_ids,
-    .n_logits = 1 + work->n_draft,
-    .rope_length = work->sequence.length + 1,
-    .tidal = work->is_tidal ? &work->tidal : NULL,
-    .fine = work->fine,
-  };
-}
-
-gboolean
-vlm_request_input (VlmJob *job, VlmStepInput *input, int *spare)
-{
-  Work *work = work_of (job);
-  int length = work->sequence.length, n_ids = work->ids->len;
-  int left = work->n_prompt + MAX (n_ids - 1, 0) - length;
-  if (job->ended)
-    return FALSE;
-  if (length < work->n_prompt)
-    *input = prompt_input (job, left);
-  else if (left > 0)
-    *input = correction_input (job, left);
-  else
-    *input = newest_input (job, spare);
-  return TRUE;
-}
-
-/* After enough sparse steps, back to the last token that is exact. */
-static void
-correct (VlmJob *job)
-{
-  Work *work = work_of (job);
-  int every = job->task.settings.tidal.correct_every;
-  int length = work->sequence.length;
-  if (!work->is_tidal || every <= 0 || length - work->exact < every)
-    return;
-  vlm_sequence_rewind (&work->sequence, work->exact);
-  work->exact = length;
-}
-
-static gboolean
-is_eos (const VlmGenerationConfig *generation, int id)
-{
-  for (int i = 0; i < generation->n_eos; i++)
-    if (generation->eos[i] == id)
-      return TRUE;
-  return FALSE;
-}
-
-/* Whether a stop string ends in the text past `old`. */
-static gboolean
-stops (const GString *text, gsize old, char **stop)
-{
-  for (; stop && *stop; stop++) {
-    gsize n = strlen (*stop);
-    gsize from = old >= n ? old - n + 1 : 0;
-    if (n && strstr (text->str + from, *stop))
-      return TRUE;
-  }
-  return FALSE;
-}
-
-static void
-end_with (VlmJob *job, const char *reason)
-{
-  Work *work = work_of (job);
-  gsize old = work->text->len;
-  vlm_text_stream_flush (work->pieces, work->text);
-  job->grown |= work->text->len > old;
-  job->result.finish_reason = reason;
-  job->ended = TRUE;
-}
-
-static void
-take_token (VlmJob *job, int id)
-{
-  Work *work = work_of (job);
-  const VlmNetworks *net = work->networks;
-  const VlmSettings *settings = &job->task.settings;
-  gsize old = work->text->len;
-  g_array_append_val (work->ids, id);
-  work->newest = id;
-  if (is_eos (&net->model->config.generation, id)) {
-    end_with (job, "eos");
-    return;
-  }
-  vlm_text_stream_push (work->pieces, id, work->text);
-  job->grown |= work->text->len > old;
-  if (stops (work->text, old, settings->stop))
-    end_with (job, "stop");
-  else if ((int) work->ids->len >= settings->max_tokens ||
-           work->sequence.length >= net->plan.context)
-    end_with (job, "length");
-}
-
-static void
-report_fine (VlmJob *job)
-{
-  Work *work = work_of (job);
-  VlmResult *result = &job->result;
-  int n = work->networks->model->config.text.layers - VLM_FINE_LAYER;
-  double sum = 0;
-  if (!work->fine || n <= 0)
-    return;
-  if (!work->layer_fine_tokens)
-    work->layer_fine_tokens = g_new0 (int, n);
-  for (int i = 0; i < n; i++) {
-    double mean = (double) work->fine->selected[VLM_FINE_LAYER + i] /
-                  MAX (work->fine->steps, 1);
-    work->layer_fine_tokens[i] = (int) (mean + 0.5);
-    sum += mean;
-  }
-  result->fine_tokens = sum / n;
-  if (!job->task.settings.detail)
-    return;
-  result->layer_fine_tokens = work->layer_fine_tokens;
-  result->n_fine_layers = n;
-}
-
-static void
-measure (VlmJob *job)
-{
-  Work *work = work_of (job);
-  VlmResult *result = &job->result;
-  gint64 now = g_get_monotonic_time ();
-  if (work->ids->len == 1) {
-    work->first_us = now;
-    result->prefill_us = now - work->seen_us;
-    result->ttft_us = now - work->begun_us;
-  } else if (now > work->first_us) {
-    result->tokens_per_second =
-        (work->ids->len - 1) * (double) G_USEC_PER_SEC / (now - work->first_us);
-  }
-  result->total_us = now - work->begun_us;
-}
-
-/* One token of each row of logits, as long as the row belongs to a token that
- * was right. */
-static void
-take_tokens (VlmJob *job, float *logits)
-{
-  Work *work = work_of (job);
-  int vocab = work->networks->model->config.text.vocab;
-  int before = work->sequence.length - work->n_draft, right = 0;
-  g_autoptr (GError) error = NULL;
-  for (int i = 0; i <= work->n_draft && !job->ended; i++) {
-    int id = vlm_sampler_next (work->sampler, logits + (gsize) i * vocab);
-    if (!vlm_device_status (work->networks->dev, &error)) {
-      vlm_request_fail (job, error);
-      return;
-    }
-    work->sequence.length = before + i;
-    take_token (job, id);
-    if (i == work->n_draft || id != work->step_ids[1 + i])
-      break;
-    right++;
-  }
-  job->result.tokens_drafted += right;
-  work->boldness = right == work->n_draft
-                       ? MIN (2 * work->boldness, VLM_DRAFT_TOKENS)
-                       : 1 + right;
-  work->n_draft = 0;
-}
-
-void
-vlm_request_output (VlmJob *job, float *logits)
-{
-  Work *work = work_of (job);
-  VlmResult *result = &job->result;
-  if (!logits)
-    return;
-  if (!job->decoding)
-    work->exact = work->sequence.length;
-  job->decoding = TRUE;
-  take_tokens (job, logits);
-  result->text = work->text->str;
-  result->tokens = work->ids->len;
-  if (job->task.settings.detail)
-    result->token_ids = (const int *) (void *) work->ids->data;
-  report_fine (job);
-  measure (job);
-  if (!job->ended)
-    correct (job);
 }
 
 void
