@@ -140,7 +140,7 @@ prepare (Bed *bed, int i, VlmFine *fine)
   golden_run_look (run, &picture, VLM_RESAMPLING_TORCHVISION);
   golden_run_see (run, &everything);
   golden_run_splice (run, ids, n, &low, &n_rows);
-  g_assert_cmpint (n_rows, ==, 24 * 24);
+  g_assert_cmpint (n_rows, ==, run->model->config.vision.n_patches);
   check_means (bed, "low", i, low, n_rows);
   if (!fine)
     return;
@@ -152,7 +152,7 @@ prepare (Bed *bed, int i, VlmFine *fine)
 static void
 check_fine (Bed *bed, int i, const VlmFine *fine)
 {
-  int D = bed->run->model->config.text.width, n = 72 * 72;
+  int D = bed->run->model->config.text.width, n = 72 * 72; /* both folders' */
   g_autofree float *stored = g_new (float, n *D), *rows = g_new (float, n *D);
 
   device_download (

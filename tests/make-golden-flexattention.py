@@ -2,7 +2,8 @@
 # make-golden-flexattention.py - FlexAttention restated, over tiny random folders
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-#   tests/make-golden-flexattention.py [DIR]    rewrites tests/golden-flex/
+#   tests/make-golden-flexattention.py [DIR [NAME...]]   rewrites
+#                                                        tests/golden-flex/
 #
 # The image encoder is transformers' CLIP; all that FlexAttention adds, and the
 # language model around it, is written here anew from the paper and from what
@@ -40,12 +41,11 @@ spec = importlib.util.spec_from_file_location("golden",
 golden = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(golden)
 
-ZOOM, TILE, PATCH = 3, 96, 4
-g = TILE // PATCH
-G = ZOOM * g
+PATCH = 4
 LAYERS, D, H, C, FF, THETA, EPS = 12, 32, 4, 8, 40, 1e4, 1e-5
 STEPS = 6
-FOLDERS = {"mha": (4, 100, 15), "gqa": (2, 48, 5)}  # kv heads, threshold, seed
+# key heads, threshold, seed, patches of a tile's side, zoom: two ways to 72
+FOLDERS = {"mha": (4, 100, 15, 24, 3), "gqa": (2, 48, 5, 12, 6)}
 SIZES = [(160, 120), (61, 97), (80, 80)]
 
 
@@ -83,16 +83,16 @@ def make_weights(kv, seed):
     return {k: v.to(torch.bfloat16).contiguous() for k, v in w.items()}
 
 
-def make_tower(seed):
+def make_tower(seed, g):
     config = CLIPVisionConfig(
         hidden_size=16, intermediate_size=24, num_hidden_layers=3,
-        num_attention_heads=2, image_size=TILE, patch_size=PATCH,
+        num_attention_heads=2, image_size=g * PATCH, patch_size=PATCH,
         attn_implementation="eager")
     tower = CLIPVisionModel(config).eval()
     golden_folders.randomise(tower, seed)
     for p in tower.parameters():
         p.data = p.data.to(torch.bfloat16).float()
-    return tower, config
+    return tower
 
 
 def rms(x, w):
@@ -112,9 +112,10 @@ def angles(pos):
 
 
 class Model:
-    def __init__(self, weights, kv, threshold, hierarchical=True):
+    def __init__(self, weights, kv, threshold, g, zoom, hierarchical=True):
         self.w = {k: v.float() for k, v in weights.items()}
         self.kv, self.threshold = kv, threshold
+        self.g, self.G = g, g * zoom
         self.on = hierarchical
 
     def project(self, x):
@@ -127,6 +128,7 @@ class Model:
     def begin(self, b, size, fine):
         """A picture at position b; fine [G*G, D] line after line."""
         self.b, self.size, self.fine = b, size, fine
+        g, G = self.g, self.G
         a = angles(torch.arange(b, b + g * g))
         self.tables = [F.interpolate(
             t.T.reshape(1, C, g, g), size=G, mode="bicubic"
@@ -136,6 +138,7 @@ class Model:
 
     def select(self, p):
         """Cells lit by p [H, N], a row's probabilities on ordinary keys."""
+        g = self.g
         m = p[:, self.b:self.b + g * g].sum(0).reshape(g, g).clone()
         W, Hh = self.size
         margin = int(abs(W - Hh) // 2 / max(W, Hh) * g)
@@ -148,7 +151,7 @@ class Model:
                                  float((n - self.threshold).abs().min()))
         cells = F.adaptive_max_pool2d((n > self.threshold).float()[None, None],
                                       (9, 9))
-        mask = F.interpolate(cells, size=G, mode="nearest").bool().flatten()
+        mask = F.interpolate(cells, size=self.G, mode="nearest").bool().flatten()
         self.step_lit.append(cells.flatten().nonzero().flatten().tolist())
         return mask
 
@@ -217,23 +220,24 @@ class Model:
         return ids, torch.stack(logits), float((two[:, 0] - two[:, 1]).min())
 
 
-def look(tower, picture):
+def look(tower, picture, g, zoom):
     """The picture's two looks: [g*g, 16] and [G*G, 16] line after line."""
-    side = ZOOM * TILE
+    tile = g * PATCH
+    side = zoom * tile
     processor = LlavaImageProcessor(do_pad=True, crop_size=side,
                                     size={"shortest_edge": side})
     X = torch.as_tensor(np.asarray(processor(
         images=[torch.from_numpy(picture).permute(2, 0, 1)],
         return_tensors="pt")["pixel_values"]))
-    tiles = X.reshape(3, ZOOM, TILE, ZOOM, TILE).permute(1, 3, 0, 2, 4)
-    low = F.interpolate(X, size=TILE, mode="bilinear", antialias=True)
+    tiles = X.reshape(3, zoom, tile, zoom, tile).permute(1, 3, 0, 2, 4)
+    low = F.interpolate(X, size=tile, mode="bilinear", antialias=True)
     out = [tower(t[None], output_hidden_states=True).hidden_states[-2][0, 1:]
-           for t in (*tiles.reshape(-1, 3, TILE, TILE), low[0])]
-    fine = torch.stack(out[:-1]).reshape(ZOOM, ZOOM, g, g, -1)
-    return out[-1], fine.permute(0, 2, 1, 3, 4).reshape(G * G, -1)
+           for t in (*tiles.reshape(-1, 3, tile, tile), low[0])]
+    fine = torch.stack(out[:-1]).reshape(zoom, zoom, g, g, -1)
+    return out[-1], fine.permute(0, 2, 1, 3, 4).reshape(zoom * g * zoom * g, -1)
 
 
-def write_folder(folder, weights, tower, config, kv, threshold):
+def write_folder(folder, weights, tower, kv, threshold, g, zoom):
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     prefix = "model.vision_tower.vision_tower."
@@ -256,9 +260,11 @@ def write_folder(folder, weights, tower, config, kv, threshold):
         "vision_config": {
             "model_type": "clip_vision_model", "hidden_size": 16,
             "intermediate_size": 24, "num_hidden_layers": 3,
-            "num_attention_heads": 2, "image_size": TILE, "patch_size": PATCH},
-        "extra": {"zoom_ratio": str(ZOOM), "highres_size": str(ZOOM * TILE),
-                  "lowres_size": str(TILE), "threshold": str(threshold),
+            "num_attention_heads": 2, "image_size": g * PATCH,
+            "patch_size": PATCH},
+        "extra": {"zoom_ratio": str(zoom),
+                  "highres_size": str(zoom * g * PATCH),
+                  "lowres_size": str(g * PATCH), "threshold": str(threshold),
                   "warmup": "10"}})
     golden_folders.write_json(f"{folder}/generation_config.json",
                               {"bos_token_id": 1, "eos_token_id": 2})
@@ -280,14 +286,14 @@ def prompt(question):
     return text, [1] + before, after
 
 
-def make_case(weights, tower, kv, threshold, i, arrays):
+def make_case(weights, tower, kv, threshold, g, zoom, i, arrays):
     w, h = SIZES[i]
     question = golden.QUESTIONS[i]
     text, before, after = prompt(question)
-    low, fine = look(tower, golden.picture(w, h, i))
+    low, fine = look(tower, golden.picture(w, h, i), g, zoom)
     results = []
     for on in (True, False):
-        model = Model(weights, kv, threshold, on)
+        model = Model(weights, kv, threshold, g, zoom, on)
         table = model.w["model.embed_tokens.weight"]
         packed, closer = model.project(low), model.project(fine)
         model.begin(len(before), (w, h), closer)
@@ -309,18 +315,20 @@ def make_case(weights, tower, kv, threshold, i, arrays):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("dir", nargs="?", default=f"{HERE}/golden-flex")
+    parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    for name, (kv, threshold, seed) in FOLDERS.items():
+    for name in args.names or FOLDERS:
+        kv, threshold, seed, g, zoom = FOLDERS[name]
         folder = f"{args.dir}/{name}"
         weights = make_weights(kv, seed)
-        tower, config = make_tower(seed)
-        write_folder(folder, weights, tower, config, kv, threshold)
+        tower = make_tower(seed, g)
+        write_folder(folder, weights, tower, kv, threshold, g, zoom)
         arrays, cases = {}, []
         with torch.no_grad():
             for i in range(len(SIZES)):
-                cases.append(make_case(weights, tower, kv, threshold, i,
-                                       arrays))
+                cases.append(make_case(weights, tower, kv, threshold, g, zoom,
+                                       i, arrays))
         save_tensors(arrays, f"{folder}/golden.safetensors")
         with open(f"{folder}/golden.json", "w") as f:
             json.dump({"cases": cases}, f, ensure_ascii=False)
