@@ -203,8 +203,8 @@ run (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs, GError **error)
 static gboolean
 is_steady (const VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
 {
-  if (!d->dev->records || d->watch || d->text.rope.kind == VLM_ROPE_DYNAMIC || d->fine ||
-      d->batch.n_runs != 1 || d->batch.runs[0].tidal)
+  if (!d->dev->records || d->watch || d->text.rope.kind == VLM_ROPE_DYNAMIC ||
+      d->fine || d->batch.n_runs != 1 || d->batch.runs[0].tidal)
     return FALSE;
   for (int s = 0; s < n_inputs; s++)
     if (inputs[s].n != 1 || !inputs[s].ids || inputs[s].n_logits != 1 ||

@@ -59,7 +59,8 @@ static Warp warps[MAX_THREADS / 32];
 static int n_threads, n_waiting, n_ended;
 static Thread *ready[MAX_THREADS];
 static int n_ready;
-static std::vector<Fiber *> idle;
+static Fiber *idle[MAX_THREADS]; /* no vector: gone before leaks are sought */
+static int n_idle;
 static const EmuLaunch *current;
 static std::vector<char> dynamic_shared;
 
@@ -115,12 +116,8 @@ let_others_run ()
   emu_self = next;
   if (next && next == self)
     return;
-  if (next && !next->fiber && !idle.empty ()) {
-    next->fiber = idle.back ();
-    idle.pop_back ();
-  } else if (next && !next->fiber) {
-    next->fiber = fiber_new (fiber_body);
-  }
+  if (next && !next->fiber)
+    next->fiber = n_idle ? idle[--n_idle] : fiber_new (fiber_body);
   fiber_change (next ? next->fiber : NULL);
 }
 
@@ -363,7 +360,7 @@ fiber_body ()
       next->fiber = own;
       continue;
     }
-    idle.push_back (own);
+    idle[n_idle++] = own;
     fiber_change (next ? next->fiber : NULL);
   }
 }
