@@ -16,16 +16,16 @@ typedef struct {
 } Floor;
 
 static const Floor floors[] = {
-  { "all", 1, 0.75, 0.5 },
-  { "hired", 0.2, 0.75, 0.45 },
-  { "hired-reference", 0.2, 0.65, 0.3 },
-  { "hired-plus", 0.2, 0.75, 0.45 },
+  { "all", 1, 0.85, 0.8 },
+  { "hired", 0.2, 0.8, 0.7 },
+  { "hired-reference", 0.2, 0.7, 0.4 },
+  { "hired-plus", 0.2, 0.8, 0.75 },
   { "prumerge", 0.2, 0.1, 0 },
   { "prumerge-plus", 0.2, 0.3, 0 },
-  { "visionzip", 0.2, 0.6, 0.4 },
-  { "fastervlm", 0.2, 0.7, 0.45 },
-  { "uniform", 0.2, 0.45, 0 },
-  { "random", 0.2, 0.4, 0 },
+  { "visionzip", 0.2, 0.7, 0.6 },
+  { "fastervlm", 0.2, 0.75, 0.65 },
+  { "uniform", 0.2, 0.5, 0 },
+  { "random", 0.2, 0.45, 0 },
 };
 
 typedef struct {
