@@ -22,13 +22,18 @@ LINE = """filesrc location="{}" ! decodebin3 ! hiredvlm name=v interval=20000000
     wait-on-eos=false"""
 
 
+def say(*words):
+    """A line in one piece: frames come on another thread than messages."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+
+
 def on_video(pad, info):
     """The caption travels on the frame it is about."""
     meta = info.get_buffer().get_custom_meta("hiredvlm-caption")
     if meta:
         structure = meta.get_structure()
-        print("meta:", structure.get_uint64("timestamp")[1] / Gst.SECOND,
-              structure.get_string("text"))
+        say("meta:", structure.get_uint64("timestamp")[1] / Gst.SECOND,
+            structure.get_string("text"))
     return Gst.PadProbeReturn.OK
 
 
@@ -36,7 +41,7 @@ def print_json(sink):
     while sample := sink.try_pull_sample(0):
         buffer = sample.get_buffer()
         caption = json.loads(buffer.extract_dup(0, buffer.get_size()))
-        print("json:", caption["timestamp"] / 1e9, caption["text"])
+        say("json:", caption["timestamp"] / 1e9, caption["text"])
 
 
 def play(pipeline):
@@ -52,8 +57,8 @@ def play(pipeline):
         if message.type == Gst.MessageType.EOS:
             return True
         if structure and structure.get_name() == "hiredvlm-caption":
-            print("message:", structure.get_uint64("timestamp")[1] / Gst.SECOND,
-                  structure.get_string("text"))
+            say("message:", structure.get_uint64("timestamp")[1] / Gst.SECOND,
+                structure.get_string("text"))
 
 
 def ask(vlm, question):
@@ -76,8 +81,8 @@ def main():
     vlm.emit("describe", "What is it?", first)
     good = play(pipeline)
     if good:
-        print("answer:", first.get_reply().get_string("text"))
-        print("answer:", ask(vlm, "What colour is it?"))
+        say("answer:", first.get_reply().get_string("text"))
+        say("answer:", ask(vlm, "What colour is it?"))
         print_json(pipeline.get_by_name("json"))
     pipeline.set_state(Gst.State.NULL)
     return 0 if good else 1
