@@ -291,8 +291,11 @@ case "$case" in
     ;;
   hls)
     need decodebin3 x264enc hlssink2 webvttenc hlsdemux2 souphttpsrc
-    "$pipelines/caption-hls.sh" "$film" out $every
-    "$pipelines/caption-subtitles.sh" "$film" wanted.srt $every
+    # Limits of their own, so that a stage that hangs is named.
+    timeout 60 "$pipelines/caption-hls.sh" "$film" out $every ||
+      fail "no rendition was written"
+    timeout 60 "$pipelines/caption-subtitles.sh" "$film" wanted.srt $every ||
+      fail "no subtitles were written"
     expect "$(grep -c '^video.*ts$' out/video.m3u8)" 4 "segments"
     serve_folder
     no_proxy=127.0.0.1 timeout 90 gst-launch-1.0 -q \
