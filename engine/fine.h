@@ -25,8 +25,9 @@ G_BEGIN_DECLS
 
 #define VLM_FINE_SIDE 9 /* cells along a side */
 #define VLM_FINE_CELLS (VLM_FINE_SIDE * VLM_FINE_SIDE)
-#define VLM_FINE_LAYER 9 /* the first hierarchical layer: constants there too  \
-                          */
+#define VLM_FINE_LAYER                                                         \
+  9 /* the first hierarchical layer: constants there too                       \
+     */
 
 /* What the selection and the rotation of fine keys depend on. */
 typedef struct {

@@ -60,13 +60,13 @@ void fake_engine_hold (gboolean hold);
 void fake_engine_let_one (void);
 
 typedef struct {
-  int opens;   /* runners opened, joined or not */
-  int alive;   /* runners not yet freed: 0 at the end of a test */
-  int loads;   /* begun */
-  int loaded;  /* done without error */
+  int opens;    /* runners opened, joined or not */
+  int alive;    /* runners not yet freed: 0 at the end of a test */
+  int loads;    /* begun */
+  int loaded;   /* done without error */
   int percents; /* told by loads */
-  int begun;   /* requests whose picture was fetched */
-  int running; /* begun and not ended */
+  int begun;    /* requests whose picture was fetched */
+  int running;  /* begun and not ended */
   int most_running;
   int tokens;
   int picture_width, picture_height; /* of the newest request */

@@ -5,8 +5,7 @@
  */
 #include "tests/fake-engine.h"
 
-static void __attribute__ ((constructor))
-setup (void)
+static void __attribute__ ((constructor)) setup (void)
 {
   const char *seconds = g_getenv ("FAKE_SECONDS");
   FakeConfig config;
