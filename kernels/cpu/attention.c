@@ -4,6 +4,7 @@
  * softmax(scale q k^T) v, the largest score subtracted before exponentials.
  */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/softmax.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,19 +17,6 @@ dot (const float *a, const float *b, int n)
   for (int i = 0; i < n; i++)
     sum += a[i] * b[i];
   return sum;
-}
-
-/* In place; NaN anywhere makes every value NaN. */
-static void
-softmax (float *x, int n)
-{
-  float largest = x[0], sum = 0;
-  for (int i = 1; i < n; i++)
-    largest = fmaxf (largest, x[i]);
-  for (int i = 0; i < n; i++)
-    sum += x[i] = expf (x[i] - largest);
-  for (int i = 0; i < n; i++)
-    x[i] /= sum;
 }
 
 static int
@@ -47,7 +35,7 @@ attend (float *y, const float *q, const float *k, const float *v, float *score,
 {
   for (int j = 0; j < n_keys; j++)
     score[j] = scale * dot (q, k + (size_t) j * stride, c);
-  softmax (score, n_keys);
+  cpu_softmax (score, n_keys);
   memset (y, 0, c * sizeof (float));
   for (int j = 0; j < n_keys; j++)
     for (int i = 0; i < c; i++)
@@ -109,7 +97,7 @@ cls_attention_tiles (void *data, int from, int to, int thread)
         row[j] = a->scale *
                  dot (a->q + tile * d + head * c,
                      a->k + ((size_t) tile * (N + 1) + j) * d + head * c, c);
-      softmax (row, N + 1);
+      cpu_softmax (row, N + 1);
       for (int j = 0; j < N; j++)
         a->score[(size_t) tile * N + j] += row[1 + j];
     }
@@ -187,7 +175,7 @@ attend_paged (float *y, const float *q, const KvLayer *kv, const int *pages,
       sum += q[i] * key[i * KV_PAGE_TOKENS];
     score[j - first] = scale * sum;
   }
-  softmax (score, last - first + 1);
+  cpu_softmax (score, last - first + 1);
   memset (y, 0, c * sizeof (float));
   for (int j = first; j <= last; j++) {
     const float *value =

@@ -5,6 +5,7 @@
  * their order does not depend on threads.
  */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/softmax.h"
 
 #include <math.h>
 
@@ -31,19 +32,6 @@ score_page (float *score, const float *q, const float *k, int c, float scale)
     score[j] *= scale;
 }
 
-/* In place; NaN anywhere makes every value NaN. */
-static void
-softmax (float *x, int n)
-{
-  float largest = x[0], sum = 0;
-  for (int i = 1; i < n; i++)
-    largest = fmaxf (largest, x[i]);
-  for (int i = 0; i < n; i++)
-    sum += x[i] = expf (x[i] - largest);
-  for (int i = 0; i < n; i++)
-    x[i] /= sum;
-}
-
 /* An item is a head of a sequence. */
 static void
 key_attention_heads (void *data, int from, int to, int thread)
@@ -60,7 +48,7 @@ key_attention_heads (void *data, int from, int to, int thread)
                                          head / (a->h / a->n_kv_heads),
                                          a->n_kv_heads, a->c),
           a->c, a->scale);
-    softmax (p, length);
+    cpu_softmax (p, length);
   }
 }
 

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "kernels/cpu/listed.h"
+#include "kernels/cpu/softmax.h"
 
 #include <math.h>
 #include <string.h>
@@ -18,19 +19,6 @@ score_key (
   for (int i = 0; i < a->c; i++)
     sum += q[i] * key[i * KV_PAGE_TOKENS];
   return a->scale * sum;
-}
-
-/* Minus infinity stays a probability of 0. */
-static void
-softmax (float *x, int n)
-{
-  float largest = -INFINITY, sum = 0;
-  for (int i = 0; i < n; i++)
-    largest = fmaxf (largest, x[i]);
-  for (int i = 0; i < n; i++)
-    sum += x[i] = expf (x[i] - largest);
-  for (int i = 0; i < n; i++)
-    x[i] /= sum;
 }
 
 /* ---- scores ---- */
@@ -77,7 +65,7 @@ score_tasks (void *data, int from, int to, int thread)
         (group == KEYS_OF_KV_HEAD && n_rows == 1))
       continue;
     for (int row = 0; row < n_rows; row++)
-      softmax (rows + row * stride, n);
+      cpu_softmax (rows + row * stride, n);
     add_rows (rows, stride, n_rows, n, first,
         group == PAGES_OF_KV_HEAD ? KV_PAGE_TOKENS : 1);
   }
@@ -135,7 +123,7 @@ attend_list (const Listed *a, int s, int head, float *score)
   }
   if (n_seen == 0)
     return;
-  softmax (score, n);
+  cpu_softmax (score, n);
   for (int i = 0; i < n; i++) {
     int j = listed_key (a, list, i, kv_len);
     const float *value;
