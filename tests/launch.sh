@@ -277,16 +277,19 @@ case "$case" in
         ! videoconvert ! jpegenc ! multifilesink location=$work/out-%03d.jpg )" \
       /both "( $camera ! hiredvlm name=v $options ! $coded name=pay0 v.text_src \
         ! text/x-raw,format=utf8 ! rtpgstpay name=pay1 )"
-    timeout 90 "$pipelines/caption-rtsp.sh" "$url/camera" "$url/captions" \
-      $options || fail "the stream was not published to its end"
+    # rtspclientsink of GStreamer 1.22 does not always see that the stream has
+    # ended, or that the server has hung up because of it.
+    timeout -s INT 20 "$pipelines/caption-rtsp.sh" "$url/camera" \
+      "$url/captions" $options >publish.txt 2>&1 || :
     set -- out-*.jpg
-    [ $# -gt 30 ] || fail "only $# of 75 frames were published"
+    [ $# -gt 30 ] || fail "only $# of 75 frames were published: $(cat publish.txt)"
     eval "last=\${$#}"
     [ "$(bright "$last")" -gt 20 ] || fail "no caption is on $last"
-    timeout 90 gst-launch-1.0 -q rtspsrc location="$url/both" latency=200 name=r \
+    timeout -s INT 30 gst-launch-1.0 -q \
+      rtspsrc location="$url/both" latency=200 name=r \
       r. ! application/x-rtp,media=application ! rtpgstdepay \
-      ! filesink location=captions.txt \
-      r. ! application/x-rtp,media=video ! rtpvp8depay ! fakesink
+      ! filesink location=captions.txt buffer-mode=unbuffered \
+      r. ! application/x-rtp,media=video ! rtpvp8depay ! fakesink || :
     [ -s captions.txt ] || fail "no caption came beside the video"
     ;;
   hls)
