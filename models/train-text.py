@@ -96,7 +96,9 @@ def visual_order(rng, item, mode, share):
     if mode == "base":
         return selection.thinned(rng, np.arange(selection.N), rng.uniform(0.7, 1) if rng.random() < 0.4 else 1)
     if mode == "hired":
-        return selection.hired(w, h, rows, cols, item["first"], item["last"], share)
+        # Not only the paper's half for the squeezed picture: no policy's habit is learned.
+        alpha = 0.5 if rng.random() < 0.5 else rng.uniform(0.2, 0.6)
+        return selection.hired(w, h, rows, cols, item["first"], item["last"], share, alpha)
     order = selection.stock(w, h, rows, cols)
     return order if mode == "all" else selection.thinned(rng, order, share)
 

@@ -146,7 +146,7 @@ main (int argc, char **argv)
   g_autoptr (Quiz) quiz = quiz_read (file, &error);
   g_assert_no_error (error);
   if (!g_test_slow ())
-    quiz_truncate (quiz, 5);
+    quiz_truncate (quiz, 2);
   const VlmOpenOptions options = { .device = g_getenv ("HIREDVLM_DEVICE") };
   g_autoptr (VlmEngine) engine = vlm_engine_open (&options, &error);
   g_assert_no_error (error);
