@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The newest token of each sequence attends to a page list, the lit cells'
- * pages and then its own, which is one softmax over both. All other rows are
- * those of the model without a second look.
+ * pages and then its own, which is one softmax over both; or, where cells are
+ * no whole pages, to a list of the lit cells' keys and all its own. All other
+ * rows are those of the model without a second look.
  */
 #include "engine/decoder-private.h"
 
@@ -127,7 +128,7 @@ vlm_decoder_fine_begin (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
     f->kv_len.host[i] = b->kv_len.host[s];
     f->page_start.host[i] = b->page_start.host[s];
     f->max_kv_len = MAX (f->max_kv_len, b->kv_len.host[s]);
-    fine->n_lit = 0;
+    fine->n_lit = fine->n_keys = 0;
     fine->steps++;
     f->n++;
   }
@@ -138,8 +139,8 @@ vlm_decoder_fine_begin (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
 
 /* ---- keys and values of cells ---- */
 
-/* Computes those of n cells, n * cell_tokens at most max_tokens. The step's
- * own keys are cached and its normed input is spent: their memory serves. */
+/* Computes those of n cells, of max_tokens tokens at most. The step's own keys
+ * are cached and its normed input is spent: their memory serves. */
 static void
 fill_cells (VlmDecoder *d, VlmFine *fine, int layer, const KvLayer *kv,
     const int *cells, int n)
@@ -148,25 +149,28 @@ fill_cells (VlmDecoder *d, VlmFine *fine, int layer, const KvLayer *kv,
   const VlmTextConfig *t = &d->text;
   const DecoderLayer *l = &d->layers[layer];
   VlmFineStore *store = fine->store;
-  int e = store->cell_tokens, D = t->width, c = t->head_width;
-  int key = t->kv_heads * c, count = n * e;
-  PagedBatch batch = { .n = count, .slots = store->slots };
+  int D = t->width, c = t->head_width, key = t->kv_heads * c, count = 0;
 
   for (int i = 0; i < n; i++) {
-    int page = fine->first_page + cells[i] * store->pages_per_cell;
+    VlmFineCell cell = store->cells[cells[i]];
 
-    vlm_copy_rows (d->dev, act_at (d->dev, d->xb, (gsize) i * e * D),
-        act_at (d->dev, fine->features, (gsize) cells[i] * e * D), e, D);
-    for (int j = 0; j < e; j++)
-      store->host_slots[i * e + j] = page * KV_PAGE_TOKENS + j;
+    vlm_copy_rows (d->dev, act_at (d->dev, d->xb, (gsize) count * D),
+        act_at (d->dev, fine->features, (gsize) cell.first * D), cell.n, D);
+    for (int j = 0; j < cell.n; j++)
+      store->host_slots[count++] =
+          fine->first_page * KV_PAGE_TOKENS + cell.first + j;
     fine->filled[layer * VLM_FINE_CELLS + cells[i]] = TRUE;
   }
+  PagedBatch batch = { .n = count, .slots = store->slots };
   device_upload (d->dev, store->slots, store->host_slots, count * sizeof (int));
   op->matmul (d->dev, d->k, d->xb, &l->fine_k, count, EPILOGUE_SET);
   op->matmul (d->dev, d->v, d->xb, &l->fine_v, count, EPILOGUE_SET);
-  for (int i = 0; i < n; i++)
-    op->rope (d->dev, act_at (d->dev, d->k, (gsize) i * e * key),
-        fine->rope + (gsize) cells[i] * e * c, e, t->kv_heads, c);
+  for (int i = 0, at = 0; i < n; at += store->cells[cells[i++]].n) {
+    VlmFineCell cell = store->cells[cells[i]];
+
+    op->rope (d->dev, act_at (d->dev, d->k, (gsize) at * key),
+        fine->rope + (gsize) cell.first * c, cell.n, t->kv_heads, c);
+  }
   op->kv_write (d->dev, kv, d->k, d->v, &batch, t->kv_heads, c);
 }
 
@@ -176,7 +180,8 @@ wants (const VlmFine *fine, int layer, int cell)
   VlmFineFill fill = fine->store->fill;
   gboolean filled = fine->filled[layer * VLM_FINE_CELLS + cell];
 
-  return (fine->lit[cell] || fill == VLM_FINE_FULL) &&
+  return fine->store->cells[cell].n > 0 &&
+         (fine->lit[cell] || fill == VLM_FINE_FULL) &&
          (!filled || fill == VLM_FINE_NONE);
 }
 
@@ -184,7 +189,7 @@ static void
 fill (VlmDecoder *d, VlmFine *fine, int layer, const KvLayer *kv)
 {
   int cells[VLM_FINE_CELLS], n = 0;
-  int most = MIN (d->max_tokens / fine->store->cell_tokens, VLM_FINE_CELLS);
+  int most = MIN (d->max_tokens / fine->store->most, VLM_FINE_CELLS);
 
   for (int cell = 0; cell < VLM_FINE_CELLS; cell++) {
     if (wants (fine, layer, cell))
@@ -198,18 +203,48 @@ fill (VlmDecoder *d, VlmFine *fine, int layer, const KvLayer *kv)
 
 /* ---- a layer ---- */
 
-/* Pages of the lit cells and then the sequence's own, from `used` on. */
+/* Pages of the lit cells (or, where keys are listed, of all), and then the
+ * sequence's own, from `used` on; *n_fine is the keys of the former. */
 static int
-list_pages (const VlmFine *fine, const int *own, int n_own, int used)
+list_pages (
+    const VlmFine *fine, const int *own, int n_own, int used, int *n_fine)
 {
   VlmFineStore *store = fine->store;
-  int *list = store->host_list;
+  int *list = store->host_list, begin = used;
+  int all = fine->view.fine_side * fine->view.fine_side;
 
-  for (int cell = 0; cell < VLM_FINE_CELLS; cell++)
-    for (int i = 0; fine->lit[cell] && i < store->pages_per_cell; i++)
-      list[used++] = fine->first_page + cell * store->pages_per_cell + i;
+  for (int i = 0; !store->paged && i < all; i += KV_PAGE_TOKENS)
+    list[used++] = fine->first_page + i / KV_PAGE_TOKENS;
+  for (int cell = 0; store->paged && cell < VLM_FINE_CELLS; cell++)
+    for (int i = 0; fine->lit[cell] && i < store->cells[cell].n;
+         i += KV_PAGE_TOKENS)
+      list[used++] =
+          fine->first_page + (store->cells[cell].first + i) / KV_PAGE_TOKENS;
+  *n_fine = (used - begin) * KV_PAGE_TOKENS;
   memcpy (list + used, own, n_own * sizeof *list);
   return used + n_own;
+}
+
+/* The keys that a sequence of this list of pages attends to: those of the lit
+ * cells and its own, for each of its key heads. */
+static void
+list_keys (const VlmDecoder *d, const VlmFine *fine, int first_page,
+    int n_pages, int n_fine, int length)
+{
+  const VlmTextConfig *t = &d->text;
+  VlmFineStore *store = fine->store;
+  gsize stride = (gsize) n_pages * KV_PAGE_TOKENS;
+  int *list = store->host_keys + (gsize) first_page * KV_PAGE_TOKENS * t->heads;
+  int n = 0;
+
+  for (int cell = 0; cell < VLM_FINE_CELLS; cell++)
+    for (int i = 0; fine->lit[cell] && i < store->cells[cell].n; i++)
+      list[n++] = store->cells[cell].first + i;
+  for (int i = 0; i < length; i++)
+    list[n++] = n_fine + i;
+  for (int head = 1; head < t->kv_heads; head++)
+    memcpy (list + head * (t->heads / t->kv_heads) * stride, list,
+        n * sizeof *list);
 }
 
 static void
@@ -223,21 +258,49 @@ build_joint (VlmDecoder *d, const VlmKvPool *pool, int layer, DecoderRows rows)
 
   f->max_joint_len = 0;
   for (int i = 0; i < f->n_lit; i++) {
-    int at = f->lit[i], length = f->kv_len.host[at];
+    int at = f->lit[i], length = f->kv_len.host[at], begin = used, n_fine;
     VlmFine *fine = f->fine[at];
-    int keys = fine->n_lit * store->cell_tokens;
 
-    joint->rows.host[i] = f->rows[rows].host[at];
-    joint->page_start.host[i] = used;
-    joint->kv_len.host[i] = keys + length;
-    f->max_joint_len = MAX (f->max_joint_len, keys + length);
     used = list_pages (fine, pool_list + f->page_start.host[at],
-        (length + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS, used);
-    fine->selected[layer] += keys;
+        (length + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS, used, &n_fine);
+    if (!store->paged)
+      list_keys (d, fine, begin, used - begin, n_fine, length);
+    joint->rows.host[i] = f->rows[rows].host[at];
+    joint->page_start.host[i] = begin;
+    joint->kv_len.host[i] = n_fine + length;
+    f->max_joint_len = MAX (f->max_joint_len, n_fine + length);
+    fine->selected[layer] += fine->n_keys;
   }
   joint->page_start.host[f->n_lit] = used;
   device_upload (d->dev, f->device, f->host, f->bytes);
   device_upload (d->dev, store->list, store->host_list, used * sizeof (int));
+  if (!store->paged)
+    device_upload (d->dev, store->keys, store->host_keys,
+        (gsize) used * KV_PAGE_TOKENS * d->text.heads * sizeof (int));
+}
+
+/* Sequence after sequence: their lists differ in length. */
+static void
+attend_listed (VlmDecoder *d, const KvLayer *kv, const PagedBatch *all)
+{
+  const VlmTextConfig *t = &d->text;
+  DecoderFine *f = d->fine;
+  gsize row = (gsize) t->heads * t->head_width;
+
+  for (int i = 0; i < f->n_lit; i++) {
+    int at = f->lit[i];
+    const VlmFine *fine = f->fine[at];
+    KeyChoice choice = { .group = KEYS_OF_KV_HEAD,
+      .n_most = fine->n_keys + f->kv_len.host[at] };
+    PagedBatch batch = *all;
+
+    batch.n = batch.n_seqs = 1;
+    batch.kv_len += i;
+    batch.page_start += i;
+    d->dev->op->attention_listed (d->dev, act_at (d->dev, f->attn, i * row),
+        act_at (d->dev, f->q, i * row), kv, &batch, fine->store->keys, &choice,
+        t->heads, t->kv_heads, t->head_width, 1 / sqrtf (t->head_width), 0);
+  }
 }
 
 static void
@@ -247,6 +310,7 @@ attend (VlmDecoder *d, const VlmKvPool *pool, int layer, const KvLayer *kv,
   const Ops *op = d->dev->op;
   const VlmTextConfig *t = &d->text;
   DecoderFine *f = d->fine;
+  VlmFineStore *store = f->fine[f->lit[0]]->store;
   int h = t->heads, c = t->head_width;
 
   for (int i = 0; i < f->n_lit; i++)
@@ -259,10 +323,13 @@ attend (VlmDecoder *d, const VlmKvPool *pool, int layer, const KvLayer *kv,
     .q_start = f->q_start.device,
     .kv_len = f->joint.kv_len.device,
     .page_start = f->joint.page_start.device,
-    .pages = f->fine[f->lit[0]]->store->list };
+    .pages = store->list };
   op->gather_rows (d->dev, f->q, d->q, f->joint.rows.device, f->n_lit, h * c);
-  op->attention_paged (
-      d->dev, f->attn, f->q, kv, &batch, h, t->kv_heads, c, 1 / sqrtf (c), 0);
+  if (store->paged)
+    op->attention_paged (
+        d->dev, f->attn, f->q, kv, &batch, h, t->kv_heads, c, 1 / sqrtf (c), 0);
+  else
+    attend_listed (d, kv, &batch);
   op->scatter_rows (
       d->dev, d->attn, f->attn, f->joint.rows.device, f->n_lit, h * c);
 }
@@ -298,7 +365,10 @@ select_cells (
 
     fine->n_lit = vlm_fine_select (
         &fine->view, f->host_score + (gsize) i * n_map, fine->lit);
-    if (fine->n_lit > 0)
+    fine->n_keys = 0;
+    for (int cell = 0; cell < VLM_FINE_CELLS; cell++)
+      fine->n_keys += fine->lit[cell] ? fine->store->cells[cell].n : 0;
+    if (fine->n_keys > 0)
       f->lit[f->n_lit++] = i;
   }
 }
@@ -308,7 +378,7 @@ vlm_decoder_fine_covers (const VlmDecoder *d, int layer, DecoderRows rows)
 {
   const DecoderFine *f = d->fine;
 
-  return f && layer >= VLM_FINE_LAYER && f->n_lit > 0 &&
+  return f && f->n_lit > 0 && layer >= f->fine[0]->store->layer &&
          f->n_lit == d->batch.view[rows].n;
 }
 
@@ -318,11 +388,13 @@ vlm_decoder_fine_attend (
 {
   const KvLayer *kv = vlm_kv_pool_layer (pool, layer);
   DecoderFine *f = d->fine;
+  int first;
 
   if (!f || f->n == 0)
     return;
-  if (layer >= VLM_FINE_LAYER && f->n_lit > 0)
+  first = f->fine[0]->store->layer;
+  if (layer >= first && f->n_lit > 0)
     attend (d, pool, layer, kv, rows);
-  if (layer >= VLM_FINE_LAYER - 1 && layer + 1 < d->text.layers)
+  if (layer >= first - 1 && layer + 1 < d->text.layers)
     select_cells (d, pool, kv, rows);
 }

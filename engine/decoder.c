@@ -55,7 +55,7 @@ list_weights (VlmDecoder *d, const VlmModel *model)
       p, &d->embedding, t->vocab, t->width, FALSE, "text.embed_tokens");
   for (int i = 0; i < t->layers; i++)
     list_layer (p, &d->layers[i], t, i);
-  for (int i = VLM_FINE_LAYER; d->fine && i < t->layers; i++)
+  for (int i = model->config.zoom.layer; d->fine && i < t->layers; i++)
     list_fine (p, &d->layers[i], t, i);
   vlm_params_vector (p, &d->norm, t->width, "text.norm.weight");
   d->logits_mat = &d->embedding;

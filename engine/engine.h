@@ -184,8 +184,8 @@ typedef struct {
   const int *kept_ids; /* of each row the token whose place it takes, -1 for
                         * a sum of several that has none */
   int n_kept;
-  /* of each hierarchical layer of a FlexAttention model, from VLM_FINE_LAYER
-   * on: fine tokens a new token looked at, the mean so far, rounded */
+  /* of each hierarchical layer of a FlexAttention model: fine tokens a new
+   * token looked at, the mean so far, rounded */
   const int *layer_fine_tokens;
   int n_fine_layers;
   /* always: the mean over layers, 0 for other families */

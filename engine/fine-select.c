@@ -58,13 +58,33 @@ vlm_fine_select (
   return n_lit;
 }
 
+/* The first of G lines that row (or column) i of cells has. */
+static int
+cell_start (int G, int i)
+{
+  return (i * G + VLM_FINE_SIDE - 1) / VLM_FINE_SIDE;
+}
+
+VlmFineCell
+vlm_fine_cell (int fine_side, int cell)
+{
+  int G = fine_side, row = cell / VLM_FINE_SIDE, col = cell % VLM_FINE_SIDE;
+  int top = cell_start (G, row), left = cell_start (G, col);
+  int height = cell_start (G, row + 1) - top;
+
+  return (VlmFineCell){ top * G + height * left,
+    height * (cell_start (G, col + 1) - left) };
+}
+
 int
 vlm_fine_row (const VlmFineView *view, int y, int x)
 {
-  int edge = view->fine_side / VLM_FINE_SIDE;
-  int cell = y / edge * VLM_FINE_SIDE + x / edge;
+  int G = view->fine_side;
+  int row = y * VLM_FINE_SIDE / G, col = x * VLM_FINE_SIDE / G;
+  int left = cell_start (G, col), width = cell_start (G, col + 1) - left;
 
-  return (cell * edge + y % edge) * edge + x % edge;
+  return vlm_fine_cell (G, row * VLM_FINE_SIDE + col).first +
+         (y - cell_start (G, row)) * width + x - left;
 }
 
 /* Keys' cubic convolution with a = -3/4. */

@@ -19,7 +19,14 @@ fine_tokens (const VlmConfig *config)
 int
 vlm_fine_pages (const VlmConfig *config)
 {
-  return fine_tokens (config) / KV_PAGE_TOKENS;
+  return (fine_tokens (config) + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+}
+
+/* All cells are whole pages if the ninth part of a side is a page's side. */
+static gboolean
+is_paged (const VlmConfig *config)
+{
+  return fine_tokens (config) % (VLM_FINE_CELLS * KV_PAGE_TOKENS) == 0;
 }
 
 static guint64
@@ -36,12 +43,23 @@ vlm_fine_bytes (const Device *dev, const VlmConfig *config)
 {
   const VlmTextConfig *text = &config->text;
   guint64 key = (guint64) text->kv_heads * text->head_width * dev->act_bytes;
-  int layers = MAX (text->layers - VLM_FINE_LAYER, 0);
+  guint64 pages = vlm_fine_pages (config);
+  int layers = MAX (text->layers - config->zoom.layer, 0);
 
   if (!config->zoom.ratio)
     return 0;
-  return picture_bytes (dev, config) + 2 * sizeof (int) * fine_tokens (config) +
-         2 * layers * key * fine_tokens (config);
+  return picture_bytes (dev, config) + sizeof (int) * fine_tokens (config) +
+         pages *
+             (vlm_fine_page_bytes (config) + 2 * layers * key * KV_PAGE_TOKENS);
+}
+
+guint64
+vlm_fine_page_bytes (const VlmConfig *config)
+{
+  if (!config->zoom.ratio)
+    return 0;
+  return sizeof (int) *
+         (is_paged (config) ? 1 : 1 + config->text.heads * KV_PAGE_TOKENS);
 }
 
 static void
@@ -60,6 +78,19 @@ lay_out (VlmFineStore *store, const VlmConfig *config, int n_pages)
   }
 }
 
+static void
+take_lists (VlmFineStore *store)
+{
+  gsize keys = (gsize) store->list_pages * KV_PAGE_TOKENS * store->text.heads;
+
+  store->host_list = g_new (int, store->list_pages);
+  store->list = device_alloc (store->dev, store->list_pages * sizeof (int));
+  if (store->paged)
+    return;
+  store->host_keys = g_new (int, keys);
+  store->keys = device_alloc (store->dev, keys * sizeof (int));
+}
+
 VlmFineStore *
 vlm_fine_store_new (Device *dev, const VlmConfig *config, int n_pictures,
     int n_pages, GError **error)
@@ -71,13 +102,18 @@ vlm_fine_store_new (Device *dev, const VlmConfig *config, int n_pictures,
 
   store->dev = dev;
   store->text = config->text;
-  store->pages_per_cell = vlm_fine_pages (config) / VLM_FINE_CELLS;
-  store->cell_tokens = tokens / VLM_FINE_CELLS;
+  store->layer = config->zoom.layer;
+  store->paged = is_paged (config);
+  for (int i = 0; i < VLM_FINE_CELLS; i++) {
+    store->cells[i] =
+        vlm_fine_cell (config->vision.side * config->zoom.ratio, i);
+    store->most = MAX (store->most, store->cells[i].n);
+  }
   store->n_pictures = n_pictures;
   store->pictures = g_new0 (VlmFine, n_pictures);
   store->host_rope = g_new (float, (gsize) tokens * config->text.head_width);
   store->list_pages = n_pages + n_pictures * vlm_fine_pages (config);
-  store->host_list = g_new (int, store->list_pages);
+  take_lists (store);
   store->host_slots = g_new (int, tokens);
   for (int i = 0; i < n_pictures; i++) {
     VlmFine *fine = &store->pictures[i];
@@ -90,7 +126,6 @@ vlm_fine_store_new (Device *dev, const VlmConfig *config, int n_pictures,
       .threshold = config->zoom.threshold };
   }
   store->memory = device_alloc (dev, bytes);
-  store->list = device_alloc (dev, store->list_pages * sizeof (int));
   store->slots = device_alloc (dev, tokens * sizeof (int));
   if (!vlm_device_check (dev, error))
     return NULL;
@@ -109,10 +144,12 @@ vlm_fine_store_free (VlmFineStore *store)
   }
   device_free (store->dev, store->memory);
   device_free (store->dev, store->list);
+  device_free (store->dev, store->keys);
   device_free (store->dev, store->slots);
   g_free (store->pictures);
   g_free (store->host_rope);
   g_free (store->host_list);
+  g_free (store->host_keys);
   g_free (store->host_slots);
   g_free (store);
 }
@@ -126,7 +163,7 @@ vlm_fine_take (VlmFineStore *store)
     if (fine->taken)
       continue;
     fine->taken = TRUE;
-    fine->steps = fine->n_lit = 0;
+    fine->steps = fine->n_lit = fine->n_keys = 0;
     memset (fine->lit, 0, sizeof fine->lit);
     memset (fine->filled, 0, (gsize) store->text.layers * VLM_FINE_CELLS);
     memset (fine->selected, 0, store->text.layers * sizeof *fine->selected);

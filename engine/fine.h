@@ -3,15 +3,17 @@
  *
  * A picture is encoded twice: as g x g tokens, which are in the sequence, and
  * in zoom x zoom tiles as G x G fine ones (G = zoom g), which are not. From
- * layer 9 on the newest token of a sequence attends to its own keys and, in
- * the same softmax, to the fine keys of a selection: each layer from 8 on
- * makes it for the next, from how much that token attends to the g x g.
+ * the first hierarchical layer on (layer 9, as released) the newest token of a
+ * sequence attends to its own keys and, in the same softmax, to the fine keys
+ * of a selection: each layer from the one before on makes it for the next, from
+ * how much that token attends to the g x g.
  *
- * The selection is of cells, 9 along a side, and a cell is a whole number of
- * cache pages: fine keys and values lie in pages of their own behind those of
- * the pool, and a selection is a page list. A cell's pages are filled in a
- * layer when that layer first selects it: features and rotation do not change
- * while a text is written, so nothing is computed twice.
+ * The selection is of cells, 9 along a side. Fine keys and values lie cell
+ * after cell in pages of their own behind those of the pool. Where a cell is a
+ * whole number of pages (G a multiple of 72, as released) a selection is a page
+ * list, else a list of keys. A cell is filled in a layer when that layer first
+ * selects it: features and rotation do not change while a text is written, so
+ * nothing is computed twice.
  *
  * Source: the FlexAttention paper (Li et al., ECCV 2024) and its released
  * LlamaAttention, which computes the keys anew for every token.
@@ -25,9 +27,6 @@ G_BEGIN_DECLS
 
 #define VLM_FINE_SIDE 9 /* cells along a side */
 #define VLM_FINE_CELLS (VLM_FINE_SIDE * VLM_FINE_SIDE)
-#define VLM_FINE_LAYER                                                         \
-  9 /* the first hierarchical layer: constants there too                       \
-     */
 
 /* What the selection and the rotation of fine keys depend on. */
 typedef struct {
@@ -50,8 +49,15 @@ int vlm_fine_select (
 int vlm_fine_margin (const VlmFineView *view);
 
 /* Where fine token (y, x) lies among [G*G]: cell after cell, in each line
- * after line. */
+ * after line. It is of the cell (9 y div G, 9 x div G). */
 int vlm_fine_row (const VlmFineView *view, int y, int x);
+
+/* A cell's part of that order. */
+typedef struct {
+  int first, n; /* n is 0 for some if G < 9 */
+} VlmFineCell;
+
+VlmFineCell vlm_fine_cell (int fine_side, int cell);
 
 /* The rotation of fine keys, as Ops.rope takes it, [G*G,c] in vlm_fine_row's
  * order: cosines and sines of the image tokens' positions, each resized from
@@ -79,10 +85,11 @@ typedef struct {
   VlmFineView view;
   Act *features;  /* [G*G,D], projected, in vlm_fine_row's order */
   float *rope;    /* [G*G,c] */
-  int first_page; /* cell i has pages first_page + i * pages_per_cell ... */
+  int first_page; /* row r is in page first_page + r div KV_PAGE_TOKENS */
   guint8 *filled; /* [layers,VLM_FINE_CELLS] */
   guint8 lit[VLM_FINE_CELLS]; /* by the layer before */
   int n_lit;
+  int n_keys;        /* in the lit cells */
   int steps;         /* tokens that selected */
   guint64 *selected; /* [layers] fine keys attended to in all steps */
 } VlmFine;
@@ -91,21 +98,28 @@ struct VlmFineStore {
   Device *dev;
   VlmTextConfig text; /* its windows are not used */
   VlmFineFill fill;
-  int pages_per_cell, cell_tokens;
+  int layer;      /* the first hierarchical one */
+  gboolean paged; /* cells are whole pages */
+  VlmFineCell cells[VLM_FINE_CELLS];
+  int most; /* tokens of a cell */
   int n_pictures;
   VlmFine *pictures;       /* [n_pictures] */
   void *memory;            /* of all features and tables */
   float *host_rope;        /* [G*G,c] */
   int list_pages;          /* of all sequences and cells */
   int *host_list, *list;   /* [list_pages] page lists of a layer */
+  int *host_keys, *keys;   /* unless paged: [h,list_pages*KV_PAGE_TOKENS] lists
+                            * of keys, as Ops.attention_listed has them */
   int *host_slots, *slots; /* [G*G] */
 };
 
 /* Pages that one picture needs in each hierarchical layer, or 0. */
 int vlm_fine_pages (const VlmConfig *config);
 
-/* Device bytes for a picture, its pages in the cache included. */
+/* Device bytes for a picture, its pages in the cache included; and for every
+ * page of the pool. 0 of other families. */
 guint64 vlm_fine_bytes (const Device *dev, const VlmConfig *config);
+guint64 vlm_fine_page_bytes (const VlmConfig *config);
 
 /* For n_pictures at once, whose pages come after the pool's n_pages. */
 VlmFineStore *vlm_fine_store_new (Device *dev, const VlmConfig *config,

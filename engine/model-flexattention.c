@@ -4,12 +4,13 @@
  * A LLaVA 1.5 whose config.json has a dictionary `extra` with a zoom_ratio,
  * whose values are strings. Source: the FlexAttention paper and its released
  * code (llava_arch.py, modeling_llama.py), where an absent threshold is 64,
- * lowres_size 336 and highres_size 336 times the ratio.
+ * lowres_size 336 and highres_size 336 times the ratio. The first hierarchical
+ * layer is a constant there, 9; `first_layer` is ours, for models of fewer
+ * layers.
  */
 #include "engine/model-parse.h"
 
 #include "engine/error.h"
-#include "engine/fine.h"
 
 const VlmFamily vlm_family_flexattention = {
   .model_type = "llava",
@@ -22,6 +23,7 @@ const VlmFamily vlm_family_flexattention = {
 };
 
 #define MAX_ZOOM 7 /* 1 + 7 * 7 tiles are no more than VLM_MAX_TILES */
+#define FIRST_LAYER 9
 
 /* A whole number, written as one or as a string of one. */
 static gboolean
@@ -63,8 +65,10 @@ parse_extra (VlmConfig *config, const VlmJson *extra, GError **error)
   const char *special = "";
 
   zoom->threshold = 64;
+  zoom->layer = FIRST_LAYER;
   if (!get_number (extra, "zoom_ratio", 1, MAX_ZOOM, &zoom->ratio, error) ||
       !get_number (extra, "threshold", 0, 255, &zoom->threshold, error) ||
+      !get_number (extra, "first_layer", 1, 1 << 16, &zoom->layer, error) ||
       !get_number (extra, "lowres_size", 1, 1 << 16, &low, error))
     return FALSE;
   high = 336 * zoom->ratio;
@@ -78,21 +82,6 @@ parse_extra (VlmConfig *config, const VlmJson *extra, GError **error)
              "no \"random\", which is an ablation and selects nothing that "
              "was learned,",
              error);
-}
-
-/* A cell of the selection is whole pages of the cache. */
-static gboolean
-check_cells (const VlmConfig *config, const VlmJson *extra, GError **error)
-{
-  int fine = config->vision.side * config->zoom.ratio;
-  int page = VLM_FINE_SIDE * 8; /* 8 x 8 = KV_PAGE_TOKENS */
-  g_autofree char *expected =
-      g_strdup_printf ("a ratio that makes a multiple of %d fine patches a "
-                       "side of %d,",
-          page, config->vision.side);
-
-  return fine % page == 0 || vlm_json_fail (extra, "zoom_ratio",
-                                 VLM_ERROR_WRONG_TYPE, expected, error);
 }
 
 gboolean
@@ -122,6 +111,5 @@ vlm_config_parse_zoom (VlmConfig *config, const VlmJson *top, GError **error)
         "layer",
         error);
   config->image.mode = VLM_IMAGE_ZOOM;
-  return parse_extra (config, &extra, error) &&
-         check_cells (config, &extra, error);
+  return parse_extra (config, &extra, error);
 }

@@ -210,7 +210,7 @@ add_fine (Maker *m, const VlmConfig *config)
   const VlmTextConfig *t = &config->text;
   int kv = t->kv_heads * t->head_width;
 
-  for (int i = VLM_FINE_LAYER; config->zoom.ratio && i < t->layers; i++) {
+  for (int i = config->zoom.layer; config->zoom.ratio && i < t->layers; i++) {
     g_autofree char *at = g_strdup_printf ("text.layers.%d.self_attn.", i);
 
     add_linear (m, at, "k_proj_hd", kv, t->width, t->qkv_bias);

@@ -145,7 +145,7 @@ check_fine (const VlmConfig *config, const VlmWeights *weights, GError **error)
   const VlmTextConfig *t = &config->text;
   int d = t->width, kv = t->kv_heads * t->head_width;
 
-  for (int i = VLM_FINE_LAYER; config->zoom.ratio && i < t->layers; i++) {
+  for (int i = config->zoom.layer; config->zoom.ratio && i < t->layers; i++) {
     g_autofree char *prefix = g_strdup_printf ("text.layers.%d.self_attn.", i);
 
     if (!have_linear (

@@ -90,6 +90,7 @@ typedef struct {
  * to most. */
 typedef struct {
   int ratio;     /* fine tiles along a side; 0: not this family */
+  int layer;     /* the first hierarchical one */
   int threshold; /* of the map's values, 0 to 255 */
 } VlmZoom;
 

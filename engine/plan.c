@@ -67,16 +67,14 @@ position_limit (const VlmTextConfig *text)
 }
 
 static void
-size_cache (VlmPlan *plan, guint64 page_bytes, guint64 fine_bytes, int context,
-    int batch)
+size_cache (VlmPlan *plan, guint64 page_bytes, guint64 picture_bytes,
+    int context, int batch)
 {
   plan->context = context;
   plan->batch = batch;
   int pages = (context + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
   plan->n_pages = pages * batch;
-  plan->cache_bytes =
-      plan->n_pages * (page_bytes + (fine_bytes ? sizeof (int) : 0)) +
-      batch * fine_bytes;
+  plan->cache_bytes = plan->n_pages * page_bytes + batch * picture_bytes;
 }
 
 static guint64
@@ -105,7 +103,8 @@ vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
   measure_picture (plan, &model->config);
   int context = MIN (
       position_limit (text), plan->max_rows + PROMPT_TOKENS + OUTPUT_TOKENS);
-  guint64 page_bytes = vlm_kv_page_bytes (dev, text);
+  guint64 page_bytes =
+      vlm_kv_page_bytes (dev, text) + vlm_fine_page_bytes (&model->config);
   guint64 row = (guint64) text->width * dev->act_bytes;
   guint64 free_bytes = device_memory_free (dev);
 

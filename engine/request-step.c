@@ -170,15 +170,16 @@ report_fine (VlmJob *job)
 {
   VlmWork *work = vlm_request_work (job);
   VlmResult *result = &job->result;
-  int n = work->networks->model->config.text.layers - VLM_FINE_LAYER;
+  const VlmConfig *config = &work->networks->model->config;
+  int first = config->zoom.layer, n = config->text.layers - first;
   double sum = 0;
   if (!work->fine || n <= 0)
     return;
   if (!work->layer_fine_tokens)
     work->layer_fine_tokens = g_new0 (int, n);
   for (int i = 0; i < n; i++) {
-    double mean = (double) work->fine->selected[VLM_FINE_LAYER + i] /
-                  MAX (work->fine->steps, 1);
+    double mean =
+        (double) work->fine->selected[first + i] / MAX (work->fine->steps, 1);
     work->layer_fine_tokens[i] = (int) (mean + 0.5);
     sum += mean;
   }

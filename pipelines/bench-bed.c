@@ -69,7 +69,8 @@ bytes_needed (BenchBed *bed)
   return vlm_vision_bytes (bed->dev, model, bed->type, bed->n_tiles) +
          vlm_projector_bytes (bed->dev, model, bed->type, bound) +
          vlm_decoder_bytes (bed->dev, model, bed->type, bed->max_tokens, 1) +
-         n_pages * vlm_kv_page_bytes (bed->dev, text) +
+         n_pages * (vlm_kv_page_bytes (bed->dev, text) +
+                       vlm_fine_page_bytes (&model->config)) +
          vlm_fine_bytes (bed->dev, &model->config) +
          (guint64) bed->max_sequence * text->width * bed->dev->act_bytes +
          SPARE_BYTES;
@@ -148,7 +149,7 @@ make_cache (BenchBed *bed, int n_pages, GError **error)
   int n_fine = config->zoom.ratio ? vlm_fine_pages (config) : 0;
 
   bed->pool = vlm_kv_pool_new_with_fine (
-      bed->dev, &config->text, n_pages, VLM_FINE_LAYER, n_fine, error);
+      bed->dev, &config->text, n_pages, config->zoom.layer, n_fine, error);
   if (bed->pool && n_fine)
     bed->fine = vlm_fine_store_new (bed->dev, config, 1, n_pages, error);
   return bed->pool && (!n_fine || bed->fine);

@@ -60,7 +60,10 @@ print_probe (const char *name, double value)
 static double
 all_fine (const BenchBed *bed)
 {
-  return (double) KV_PAGE_TOKENS * vlm_fine_pages (&bed->model->config);
+  const VlmConfig *config = &bed->model->config;
+  double side = config->vision.side * config->zoom.ratio;
+
+  return side * side;
 }
 
 void

@@ -195,14 +195,15 @@ fill_times (BenchResult *r, gint64 us[][MAX_FRAMES], int n)
 static void
 fill_fine (const Frame *f, BenchResult *r)
 {
-  int layers = f->bed->model->config.text.layers;
+  const VlmConfig *config = &f->bed->model->config;
+  int first = config->zoom.layer, layers = config->text.layers;
   double selected = 0;
 
-  if (!f->fine || layers <= VLM_FINE_LAYER)
+  if (!f->fine || layers <= first)
     return;
-  for (int i = VLM_FINE_LAYER; i < layers; i++)
+  for (int i = first; i < layers; i++)
     selected += f->fine->selected[i];
-  r->fine_layers = layers - VLM_FINE_LAYER;
+  r->fine_layers = layers - first;
   r->fine_tokens = selected / r->fine_layers / f->fine->steps;
 }
 

@@ -93,8 +93,9 @@ decode_vectors (const VlmTextConfig *t)
 double
 bench_token_operations (const BenchBed *bed, int length, double fine)
 {
-  const VlmTextConfig *t = &bed->model->config.text;
-  int layers = bed->fine ? MAX (t->layers - VLM_FINE_LAYER, 0) : 0;
+  const VlmConfig *config = &bed->model->config;
+  const VlmTextConfig *t = &config->text;
+  int layers = bed->fine ? MAX (t->layers - config->zoom.layer, 0) : 0;
 
   return 4.0 * t->heads * t->head_width *
          ((double) t->layers * length + layers * fine);

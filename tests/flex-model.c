@@ -152,35 +152,46 @@ prepare (Bed *bed, int i, VlmFine *fine)
 static void
 check_fine (Bed *bed, int i, const VlmFine *fine)
 {
-  int D = bed->run->model->config.text.width, n = 72 * 72; /* both folders' */
+  int D = bed->run->model->config.text.width, G = fine->view.fine_side;
+  int n = G * G;
   g_autofree float *stored = g_new (float, n *D), *rows = g_new (float, n *D);
 
   device_download (
       bed->run->dev, stored, fine->features, (gsize) n * D * sizeof (float));
   for (int k = 0; k < n; k++)
     memcpy (rows + (gsize) k * D,
-        stored + (gsize) vlm_fine_row (&fine->view, k / 72, k % 72) * D,
+        stored + (gsize) vlm_fine_row (&fine->view, k / G, k % G) * D,
         D * sizeof (float));
   check_means (bed, "fine", i, rows, n);
 }
 
-/* Lit cells of a step, of the layer that is asked for last. */
-static int
-expected_tokens (JsonObject *c, int step, int layer)
+/* The cells that a hierarchical layer looks at in a step. */
+static JsonArray *
+expected_cells (JsonObject *c, const VlmFine *fine, int step, int layer)
 {
   JsonArray *steps = json_object_get_array_member (c, "lit");
   JsonArray *layers = json_array_get_array_element (steps, step);
 
-  return 64 * json_array_get_length (
-                  json_array_get_array_element (layers, layer - 9));
+  return json_array_get_array_element (layers, layer - fine->store->layer);
+}
+
+static int
+expected_tokens (JsonObject *c, const VlmFine *fine, int step, int layer)
+{
+  JsonArray *cells = expected_cells (c, fine, step, layer);
+  int n = 0;
+
+  for (guint k = 0; k < json_array_get_length (cells); k++)
+    n += vlm_fine_cell (
+        fine->view.fine_side, json_array_get_int_element (cells, k))
+             .n;
+  return n;
 }
 
 static void
 check_last_lit (JsonObject *c, int step, const VlmFine *fine, int n_layers)
 {
-  JsonArray *steps = json_object_get_array_member (c, "lit");
-  JsonArray *cells = json_array_get_array_element (
-      json_array_get_array_element (steps, step), n_layers - 1 - 9);
+  JsonArray *cells = expected_cells (c, fine, step, n_layers - 1);
   int n = json_array_get_length (cells);
 
   g_assert_cmpint (fine->n_lit, ==, n);
@@ -239,9 +250,9 @@ check_selected (
     JsonObject *c, int n, const VlmFine *fine, int layers, guint64 *before)
 {
   check_last_lit (c, n, fine, layers);
-  for (int l = VLM_FINE_LAYER; l < layers; l++) {
+  for (int l = fine->store->layer; l < layers; l++) {
     g_assert_cmpuint (
-        fine->selected[l] - before[l], ==, expected_tokens (c, n, l));
+        fine->selected[l] - before[l], ==, expected_tokens (c, fine, n, l));
     before[l] = fine->selected[l];
   }
 }
@@ -280,12 +291,11 @@ check_filled (JsonObject *c, const VlmFine *fine, int n_layers)
 {
   JsonArray *steps = json_object_get_array_member (c, "lit");
 
-  for (int l = VLM_FINE_LAYER; l < n_layers; l++) {
+  for (int l = fine->store->layer; l < n_layers; l++) {
     guint8 wanted[VLM_FINE_CELLS] = { 0 };
 
     for (guint s = 0; s < json_array_get_length (steps); s++) {
-      JsonArray *cells = json_array_get_array_element (
-          json_array_get_array_element (steps, s), l - 9);
+      JsonArray *cells = expected_cells (c, fine, s, l);
 
       for (guint k = 0; k < json_array_get_length (cells); k++)
         wanted[json_array_get_int_element (cells, k)] = TRUE;
@@ -338,12 +348,15 @@ test_model (gconstpointer name)
 static void
 test_fills (void)
 {
+  static const char *const names[] = { "mha", "ragged" };
   Bed bed;
 
-  bed_init (&bed, "mha");
-  check_case (&bed, 0, VLM_FINE_FULL);
-  check_case (&bed, 0, VLM_FINE_NONE);
-  bed_clear (&bed);
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++) {
+    bed_init (&bed, names[i]);
+    check_case (&bed, 0, VLM_FINE_FULL);
+    check_case (&bed, 0, VLM_FINE_NONE);
+    bed_clear (&bed);
+  }
 }
 
 /* The release keeps the last picture's finer tokens for a text without one;
@@ -431,7 +444,7 @@ test_prompt_is_plain (void)
   generate (&bed, NULL, NULL, 1, &id, plain);
   vlm_sequence_init (&seq, bed.run->pool);
   prefill (&bed, fine, &seq, closer);
-  g_assert_cmpuint (fine->selected[VLM_FINE_LAYER], >, 0);
+  g_assert_cmpuint (fine->selected[fine->store->layer], >, 0);
   read_last (bed.run, &seq, again);
   compare ("logits", again, plain, V, 1e-6);
   vlm_sequence_clear (&seq);
@@ -445,6 +458,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_data_func ("/flex-model/mha", "mha", test_model);
   g_test_add_data_func ("/flex-model/gqa", "gqa", test_model);
+  g_test_add_data_func ("/flex-model/ragged", "ragged", test_model);
   g_test_add_func ("/flex-model/fills", test_fills);
   g_test_add_func ("/flex-model/without", test_without);
   g_test_add_func ("/flex-model/nothing-lit", test_nothing_lit);

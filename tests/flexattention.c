@@ -146,19 +146,32 @@ test_rotation (void)
   g_assert_cmpfloat_with_epsilon (most, 1.25, 0.01);
 }
 
-/* Each fine token has a row, cell after cell. */
+/* Each fine token has a row, cell after cell, and is of the cell that the
+ * release stretches over it; 9 need not divide the side. */
 static void
 test_rows (void)
 {
-  VlmFineView view = { .side = 24, .fine_side = 72 };
-  g_autofree guint8 *seen = g_malloc0 (72 * 72);
+  static const int sides[] = { 72, 16, 48, 5, 9, 168 };
 
-  for (int i = 0; i < 72 * 72; i++) {
-    int row = vlm_fine_row (&view, i / 72, i % 72);
+  for (gsize k = 0; k < G_N_ELEMENTS (sides); k++) {
+    int G = sides[k], n = 0;
+    VlmFineView view = { .side = 1, .fine_side = G };
+    g_autofree guint8 *seen = g_malloc0 (G * G);
 
-    g_assert_cmpint (row / 64, ==, i / 72 / 8 * 9 + i % 72 / 8);
-    g_assert_false (seen[row]);
-    seen[row] = TRUE;
+    for (int i = 0; i < G * G; i++) {
+      int row = vlm_fine_row (&view, i / G, i % G);
+      VlmFineCell cell = vlm_fine_cell (G, i / G * 9 / G * 9 + i % G * 9 / G);
+
+      g_assert_cmpint (row, >=, cell.first);
+      g_assert_cmpint (row, <, cell.first + cell.n);
+      g_assert_false (seen[row]);
+      seen[row] = TRUE;
+    }
+    for (int i = 0; i < VLM_FINE_CELLS; i++) {
+      g_assert_cmpint (vlm_fine_cell (G, i).first, ==, n);
+      n += vlm_fine_cell (G, i).n;
+    }
+    g_assert_cmpint (n, ==, G * G);
   }
 }
 
@@ -178,13 +191,14 @@ test_config (void)
 {
   static const struct {
     const char *json;
-    int ratio, threshold;
+    int ratio, threshold, layer;
   } good[] = {
-    { FLEX (RELEASED ",\"threshold\":\"48\"", ""), 3, 48 },
-    { FLEX (RELEASED, ""), 3, 64 },
-    { FLEX ("\"zoom_ratio\":3,\"threshold\":7", ""), 3, 7 },
-    { FLEX ("\"threshold\":\"48\"", ""), 0, 0 },
-    { FLEX ("", ""), 0, 0 },
+    { FLEX (RELEASED ",\"threshold\":\"48\"", ""), 3, 48, 9 },
+    { FLEX (RELEASED, ""), 3, 64, 9 },
+    { FLEX ("\"zoom_ratio\":2,\"threshold\":7", ""), 2, 7, 9 },
+    { FLEX ("\"zoom_ratio\":3,\"first_layer\":\"2\"", ""), 3, 64, 2 },
+    { FLEX ("\"threshold\":\"48\"", ""), 0, 0, 0 },
+    { FLEX ("", ""), 0, 0, 0 },
   };
 
   for (gsize i = 0; i < G_N_ELEMENTS (good); i++) {
@@ -195,6 +209,7 @@ test_config (void)
     g_assert_no_error (error);
     g_assert_cmpint (c.zoom.ratio, ==, good[i].ratio);
     g_assert_cmpint (c.zoom.threshold, ==, good[i].threshold);
+    g_assert_cmpint (c.zoom.layer, ==, good[i].layer);
     g_assert_cmpint (c.family->zooms, ==, good[i].ratio > 0);
     g_assert_cmpint (c.image.mode, ==,
         good[i].ratio ? VLM_IMAGE_ZOOM : VLM_IMAGE_PAD_SQUARE);
@@ -218,7 +233,8 @@ test_refused (void)
     { FLEX (RELEASED ",\"special\":\"random\"", ""), "ablation" },
     { "{\"model_type\":\"llava_next\",\"extra\":{" RELEASED "}}",
         "tiles of any resolution" },
-    { FLEX ("\"zoom_ratio\":\"2\"", ""), "multiple of 72 fine patches" },
+    { FLEX ("\"zoom_ratio\":\"3\",\"first_layer\":\"0\"", ""),
+        "extra.first_layer" },
     { FLEX ("\"zoom_ratio\":\"3\",\"highres_size\":\"672\"", ""),
         "highres_size is \"672\", but 1008" },
     { FLEX ("\"zoom_ratio\":\"3\",\"lowres_size\":\"224\"", ""),

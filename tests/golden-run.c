@@ -58,7 +58,7 @@ make_pool (GoldenRun *run)
   int n_fine = config->zoom.ratio ? vlm_fine_pages (config) : 0;
 
   run->pool = vlm_kv_pool_new_with_fine (
-      run->dev, &config->text, n_pages, VLM_FINE_LAYER, n_fine, &error);
+      run->dev, &config->text, n_pages, config->zoom.layer, n_fine, &error);
   g_assert_no_error (error);
   if (n_fine)
     run->fine = vlm_fine_store_new (run->dev, config, 1, n_pages, &error);

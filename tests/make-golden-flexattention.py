@@ -15,7 +15,7 @@
 #                 picture), question, rendered, prompt_ids, ids, margin (least
 #                 difference of the two largest logits), select_margin (least
 #                 distance of 255 n from the threshold), lit: for each token and
-#                 each layer from 8 on but the last, the lit cells; plain_ids:
+#                 each layer that selects for another, the lit cells; plain_ids:
 #                 the text without a second look
 #   golden.safetensors  i.logits [tokens,V], i.low [g*g] and i.fine [G*G], means
 #                 of the projected tokens
@@ -42,14 +42,17 @@ golden = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(golden)
 
 PATCH = 4
-LAYERS, D, H, C, FF, THETA, EPS = 12, 32, 4, 8, 40, 1e4, 1e-5
+D, H, C, FF, THETA, EPS = 32, 4, 8, 40, 1e4, 1e-5
 STEPS = 6
-# key heads, threshold, seed, patches of a tile's side, zoom: two ways to 72
-FOLDERS = {"mha": (4, 100, 15, 24, 3), "gqa": (2, 48, 5, 12, 6)}
+# Key heads, threshold, seed, patches of a tile's side, zoom, layers, the first
+# hierarchical one (the release has 9 as a constant): two ways to 72 fine
+# patches, and a grid that 9 cells do not divide.
+FOLDERS = {"mha": (4, 100, 15, 24, 3, 12, 9), "gqa": (2, 48, 5, 12, 6, 12, 9),
+           "ragged": (2, 64, 1, 8, 2, 5, 2)}
 SIZES = [(160, 120), (61, 97), (80, 80)]
 
 
-def make_weights(kv, seed):
+def make_weights(kv, seed, layers):
     r = torch.Generator().manual_seed(seed)
 
     def normal(*shape, scale=None):
@@ -64,14 +67,14 @@ def make_weights(kv, seed):
          "model.mm_projector.0.bias": normal(D, scale=0.2),
          "model.mm_projector.2.weight": normal(D, D),
          "model.mm_projector.2.bias": normal(D, scale=0.2)}
-    for i in range(LAYERS):
+    for i in range(layers):
         at = f"model.layers.{i}."
         for name, rows, cols in (("q", H * C, D), ("k", kv * C, D),
                                  ("v", kv * C, D), ("o", D, H * C)):
             scale = 2 / math.sqrt(cols) if name in "qk" else None
             w[f"{at}self_attn.{name}_proj.weight"] = normal(rows, cols,
                                                             scale=scale)
-        if i != 3:  # what no layer uses may be missing
+        if i != (3 if layers > 9 else 0):  # what no layer uses may be missing
             for name in ("k", "v"):
                 w[f"{at}self_attn.{name}_proj_hd.weight"] = normal(
                     kv * C, D, scale=2 / math.sqrt(D))
@@ -112,8 +115,10 @@ def angles(pos):
 
 
 class Model:
-    def __init__(self, weights, kv, threshold, g, zoom, hierarchical=True):
+    def __init__(self, weights, kv, threshold, g, zoom, layers, first,
+                 hierarchical=True):
         self.w = {k: v.float() for k, v in weights.items()}
+        self.layers, self.first = layers, first
         self.kv, self.threshold = kv, threshold
         self.g, self.G = g, g * zoom
         self.on = hierarchical
@@ -133,7 +138,7 @@ class Model:
         self.tables = [F.interpolate(
             t.T.reshape(1, C, g, g), size=G, mode="bicubic"
         ).reshape(C, G * G).T for t in (a.cos(), a.sin())]
-        self.cache = [None] * LAYERS
+        self.cache = [None] * self.layers
         self.length = 0
 
     def select(self, p):
@@ -178,7 +183,7 @@ class Model:
         s = s.masked_fill(torch.arange(K.shape[1]) > pos[:, None], -math.inf)
         p = s.softmax(-1)
         o = p @ V
-        if self.on and i >= 9 and mask is not None and mask.any():
+        if self.on and i >= self.first and mask is not None and mask.any():
             f = self.fine[mask]
             cos, sin = (t[mask] for t in self.tables)
             Kh = rotate((f @ w["self_attn.k_proj_hd.weight"].T).reshape(
@@ -195,12 +200,12 @@ class Model:
         y = y + (F.silu(r @ w["mlp.gate_proj.weight"].T) *
                  (r @ w["mlp.up_proj.weight"].T)) @ \
             w["mlp.down_proj.weight"].T
-        last = i == LAYERS - 1  # its selection is nobody's
-        return y, self.select(p[:, -1]) if i >= 8 and not last else None
+        selects = self.first - 1 <= i < self.layers - 1
+        return y, self.select(p[:, -1]) if selects else None
 
     def step(self, x):
         self.step_lit, mask = [], None
-        for i in range(LAYERS):
+        for i in range(self.layers):
             x, mask = self.layer(i, x, mask)
         self.length += len(x)
         self.lit.append(self.step_lit)
@@ -237,7 +242,7 @@ def look(tower, picture, g, zoom):
     return out[-1], fine.permute(0, 2, 1, 3, 4).reshape(zoom * g * zoom * g, -1)
 
 
-def write_folder(folder, weights, tower, kv, threshold, g, zoom):
+def write_folder(folder, weights, tower, kv, threshold, g, zoom, layers, first):
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     prefix = "model.vision_tower.vision_tower."
@@ -250,7 +255,7 @@ def write_folder(folder, weights, tower, kv, threshold, g, zoom):
                  metadata={"format": "pt"})
     golden_folders.write_json(f"{folder}/config.json", {
         "model_type": "llava", "vocab_size": 448, "hidden_size": D,
-        "intermediate_size": FF, "num_hidden_layers": LAYERS,
+        "intermediate_size": FF, "num_hidden_layers": layers,
         "num_attention_heads": H, "num_key_value_heads": kv,
         "rms_norm_eps": EPS, "max_position_embeddings": 4096,
         "mm_hidden_size": 16, "mm_projector_type": "mlp2x_gelu",
@@ -265,7 +270,8 @@ def write_folder(folder, weights, tower, kv, threshold, g, zoom):
         "extra": {"zoom_ratio": str(zoom),
                   "highres_size": str(zoom * g * PATCH),
                   "lowres_size": str(g * PATCH), "threshold": str(threshold),
-                  "warmup": "10"}})
+                  "warmup": "10"} |
+                 ({} if first == 9 else {"first_layer": str(first)})})
     golden_folders.write_json(f"{folder}/generation_config.json",
                               {"bos_token_id": 1, "eos_token_id": 2})
     golden_folders.write_json(f"{folder}/tokenizer_config.json", {
@@ -286,14 +292,15 @@ def prompt(question):
     return text, [1] + before, after
 
 
-def make_case(weights, tower, kv, threshold, g, zoom, i, arrays):
+def make_case(weights, tower, shape, i, arrays):
     w, h = SIZES[i]
+    _, _, g, zoom, _, _ = shape
     question = golden.QUESTIONS[i]
     text, before, after = prompt(question)
     low, fine = look(tower, golden.picture(w, h, i), g, zoom)
     results = []
     for on in (True, False):
-        model = Model(weights, kv, threshold, g, zoom, on)
+        model = Model(weights, *shape, on)
         table = model.w["model.embed_tokens.weight"]
         packed, closer = model.project(low), model.project(fine)
         model.begin(len(before), (w, h), closer)
@@ -319,16 +326,16 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     for name in args.names or FOLDERS:
-        kv, threshold, seed, g, zoom = FOLDERS[name]
+        kv, threshold, seed, g, zoom, layers, first = FOLDERS[name]
+        shape = kv, threshold, g, zoom, layers, first
         folder = f"{args.dir}/{name}"
-        weights = make_weights(kv, seed)
+        weights = make_weights(kv, seed, layers)
         tower = make_tower(seed, g)
-        write_folder(folder, weights, tower, kv, threshold, g, zoom)
+        write_folder(folder, weights, tower, *shape)
         arrays, cases = {}, []
         with torch.no_grad():
             for i in range(len(SIZES)):
-                cases.append(make_case(weights, tower, kv, threshold, g, zoom,
-                                       i, arrays))
+                cases.append(make_case(weights, tower, shape, i, arrays))
         save_tensors(arrays, f"{folder}/golden.safetensors")
         with open(f"{folder}/golden.json", "w") as f:
             json.dump({"cases": cases}, f, ensure_ascii=False)

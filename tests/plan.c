@@ -142,11 +142,12 @@ count_alloc (Device *dev, size_t bytes)
 
 /* Finer pictures and their keys are planned for, for every sequence. */
 static void
-test_fine (void)
+test_fine (gconstpointer name)
 {
+  gboolean paged = g_str_equal (name, "mha");
   g_autoptr (GError) error = NULL;
   g_autofree char *folder =
-      g_test_build_filename (G_TEST_DIST, "golden-flex", "mha", NULL);
+      g_test_build_filename (G_TEST_DIST, "golden-flex", name, NULL);
   g_autoptr (VlmModel) model = vlm_model_open (folder, &error);
   DeviceStatus status;
   Device *dev = device_open ("cpu", 1, &status);
@@ -155,22 +156,23 @@ test_fine (void)
   VlmPlan plan;
 
   g_assert_no_error (error);
+  allocated = 0;
   op.memory_free = report_free;
   real_alloc = op.alloc;
   op.alloc = count_alloc;
   dev->op = &op;
   free_bytes = (size_t) 1 << 36;
   g_assert_true (vlm_plan_make (&plan, dev, model, TYPE_F32, &error));
-  g_assert_cmpint (plan.max_tiles, ==, 10);
-  g_assert_cmpint (plan.max_rows, ==, 24 * 24);
+  g_assert_cmpint (plan.max_tiles, ==, paged ? 10 : 5);
+  g_assert_cmpint (plan.max_rows, ==, paged ? 24 * 24 : 8 * 8);
   g_assert_cmpuint (plan.recall_bytes, ==, 0);
   int n_fine = vlm_fine_pages (&model->config) * plan.batch;
-  VlmKvPool *pool = vlm_kv_pool_new_with_fine (
-      dev, &model->config.text, plan.n_pages, VLM_FINE_LAYER, n_fine, &error);
+  VlmKvPool *pool = vlm_kv_pool_new_with_fine (dev, &model->config.text,
+      plan.n_pages, model->config.zoom.layer, n_fine, &error);
   VlmFineStore *store = vlm_fine_store_new (
       dev, &model->config, plan.batch, plan.n_pages, &error);
   g_assert_no_error (error);
-  g_assert_cmpint (n_fine, ==, 81 * plan.batch);
+  g_assert_cmpint (n_fine, ==, (paged ? 81 : 4) * plan.batch);
   g_assert_cmpuint (allocated, <=, plan.cache_bytes + 4096);
   g_assert_cmpuint (allocated, >, plan.cache_bytes / 100 * 98);
   vlm_fine_store_free (store);
@@ -187,6 +189,7 @@ main (int argc, char **argv)
   g_test_add_func ("/plan/positions", test_positions);
   g_test_add_func ("/plan/shrinking", test_shrinking);
   g_test_add_func ("/plan/type", test_type);
-  g_test_add_func ("/plan/fine", test_fine);
+  g_test_add_data_func ("/plan/fine", "mha", test_fine);
+  g_test_add_data_func ("/plan/fine-ragged", "ragged", test_fine);
   return g_test_run ();
 }
