@@ -125,6 +125,11 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
 
 
+def rotated(x, cos, sin):
+    half = x.shape[-1] // 2
+    return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
+
+
 class TextLayer(nn.Module):
     def __init__(self, c):
         super().__init__()
@@ -136,21 +141,27 @@ class TextLayer(nn.Module):
         self.gate_up = nn.Linear(w, 2 * c["ffn"], bias=False)
         self.down = nn.Linear(c["ffn"], w, bias=False)
 
-    def forward(self, x, cos, sin, mask):
+    def heads_of(self, x, cos, sin):
+        """Queries, keys and values of x, [B,heads,n,d] each."""
         b, n, w = x.shape
         z = self.qkv(self.norm1(x)).view(b, n, self.heads + 2 * self.kv, self.d)
         qk, v = z[:, :, :self.heads + self.kv], z[:, :, self.heads + self.kv:]
-        half = self.d // 2
-        turned = torch.cat([-qk[..., half:], qk[..., :half]], -1)
-        qk = qk * cos + turned * sin
-        q, k = qk[:, :, :self.heads].transpose(1, 2), qk[:, :, self.heads:].transpose(1, 2)
-        group = self.heads // self.kv
-        k = k.repeat_interleave(group, 1)
-        v = v.transpose(1, 2).repeat_interleave(group, 1)
-        a = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + self.out(a.transpose(1, 2).reshape(b, n, w))
+        qk = rotated(qk, cos, sin)
+        return qk[:, :, :self.heads].transpose(1, 2), self.shared(qk[:, :, self.heads:]), self.shared(v)
+
+    def shared(self, k):
+        """[B,n,kv,d] for every query head of its group: [B,heads,n,d]."""
+        return k.transpose(1, 2).repeat_interleave(self.heads // self.kv, 1)
+
+    def after(self, x, a):
+        """The layer's output, of what its heads attended to, [B,heads,n,d]."""
+        x = x + self.out(a.transpose(1, 2).reshape(x.shape))
         gate, up = self.gate_up(self.norm2(x)).chunk(2, -1)
         return x + self.down(F.silu(gate) * up)
+
+    def forward(self, x, cos, sin, mask):
+        q, k, v = self.heads_of(x, cos, sin)
+        return self.after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
 
 
 class Text(nn.Module):
@@ -177,14 +188,17 @@ class Text(nn.Module):
     def project(self, features):
         return self.proj2(F.gelu(self.proj1(features)))
 
-    def forward(self, x, positions, mask):
-        """x [B,L,w] embeddings, positions [B,L], mask [B,1,L,L] bool; the
-        normed states before the head, and those after two layers."""
+    def angles(self, positions):
+        """Cosines and sines for `rotated`, [...,d] each."""
         d = self.c["width"] // self.c["heads"]
         freq = self.c["theta"] ** (-torch.arange(0, d, 2, dtype=torch.float32) / d)
         angle = positions[..., None].float() * freq
-        cos = torch.cat([angle.cos()] * 2, -1)[:, :, None]
-        sin = torch.cat([angle.sin()] * 2, -1)[:, :, None]
+        return torch.cat([angle.cos()] * 2, -1), torch.cat([angle.sin()] * 2, -1)
+
+    def forward(self, x, positions, mask):
+        """x [B,L,w] embeddings, positions [B,L], mask [B,1,L,L] bool; the
+        normed states before the head, and those after two layers."""
+        cos, sin = (t[:, :, None] for t in self.angles(positions))
         for i, layer in enumerate(self.layers):
             x = layer(x, cos, sin, mask)
             if i == 1:

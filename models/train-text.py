@@ -24,21 +24,26 @@ import scenes
 import selection
 import session
 
-QUESTIONS = 4  # besides the description and the text
 N_SCENES = 6000  # encoded scenes kept for drawing batches from
 
 
-def produce(queue, seed):
+def draw_scene(rng):
+    """(tiles, width, height, grid, things) of a new one."""
+    w, h, things = scenes.sparse(rng)
+    picture, _, _ = scenes.draw(rng, w, h, things)
+    pixels, grid, _ = scenes.tiles(picture)
+    return pixels, w, h, grid, things
+
+
+def produce(queue, seed, draw):
     os.nice(3)
     rng = np.random.default_rng(seed)
     while True:
         out = []
         for _ in range(8):
-            w, h, things = scenes.sparse(rng)
-            picture, _, _ = scenes.draw(rng, w, h, things)
-            pixels, grid, _ = scenes.tiles(picture)
-            out.append((pixels, w, h, grid, [{k: t[k] for k in t if k in ("kind", "colour", "text", "cell")}
-                                             for t in things]))
+            *scene, things = draw(rng)
+            out.append((*scene, [{k: t[k] for k in t if k in ("kind", "colour", "text", "cell")}
+                                 for t in things]))
         queue.put(out)
 
 
@@ -46,24 +51,29 @@ class Pool:
     """The newest encoded scenes; each is used some times, with new questions
     and other tokens dropped."""
 
+    draw = staticmethod(draw_scene)
+
     def __init__(self, vision, seed):
         self.vision, self.scenes, self.at = vision, [], 0
         self.queue = mp.Queue(6)
-        mp.Process(target=produce, args=(self.queue, seed), daemon=True).start()
+        mp.Process(target=produce, args=(self.queue, seed, self.draw), daemon=True).start()
         self.rng = np.random.default_rng(seed)
 
-    @torch.no_grad()
-    def add(self):
-        chunk = self.queue.get()
-        pixels = torch.from_numpy(np.concatenate([c[0] for c in chunk]))
-        x, (first, last) = self.vision(pixels, taps=True)
+    def encoded(self, chunk):
+        """What batches are made of, of some scenes."""
+        x, (first, last) = self.vision(torch.from_numpy(np.concatenate([c[0] for c in chunk])), taps=True)
         at = 0
         for tiles, w, h, grid, things in chunk:
             n = len(tiles)
-            item = {"w": w, "h": h, "grid": grid, "things": things,
-                    "x": x[at:at + n, 1:].reshape(-1, x.shape[-1]).half(),
-                    "first": first[at].numpy(), "last": last[at:at + n].numpy()}
+            yield {"w": w, "h": h, "grid": grid, "things": things,
+                   "x": x[at:at + n, 1:].reshape(-1, x.shape[-1]).half(),
+                   "places": selection.places(w, h, *grid),
+                   "first": first[at].numpy(), "last": last[at:at + n].numpy()}
             at += n
+
+    @torch.no_grad()
+    def add(self):
+        for item in self.encoded(self.queue.get()):
             if len(self.scenes) < N_SCENES:
                 self.scenes.append(item)
             else:
@@ -104,6 +114,8 @@ def visual_order(rng, item, mode, share):
 
 
 class Batcher:
+    questions = 4  # besides the description and the text
+
     def __init__(self, coder, rng):
         self.coder, self.rng = coder, rng
         tok = coder.tok
@@ -114,16 +126,19 @@ class Batcher:
         rng, things = self.rng, item["things"]
         pick = 0 if rng.random() < 0.6 else int(rng.integers(1, len(language.DESCRIBE)))
         qa = [(language.DESCRIBE[pick], language.describe(things))]
-        kinds = list(rng.permutation(["where", "colour", "count", "at", "whether"])[:QUESTIONS])
+        kinds = list(rng.permutation(["where", "colour", "count", "at", "whether"])[:self.questions])
         if mode != "base" or not any(t["kind"] == "text" for t in things):
             kinds.append("read")
         qa += filter(None, (language.ask(rng, things, k) for k in kinds))
         return [self.coder.segment(q, a) for q, a in qa]
 
     def __call__(self, items, mode, share):
+        return self.pack(self.rows(items, mode, lambda item: visual_order(self.rng, item, mode, share)))
+
+    def rows(self, items, mode, order_of):
         head, rows = self.coder.head, []
         for item in items:
-            order = visual_order(self.rng, item, mode, share)
+            order = order_of(item)
             prefix = len(head) + len(order)
             ids, seg, pos, label = [], [], [], []
             for s, (tokens, n_question) in enumerate(self.segments(item, mode), 1):
@@ -135,7 +150,7 @@ class Batcher:
                     self.hide(tokens, target)
                 label += target
             rows.append((item, order, ids, seg, pos, label))
-        return self.pack(rows)
+        return rows
 
     def hide(self, tokens, target):
         inside = False
@@ -169,7 +184,7 @@ class Batcher:
             spots.append(i * length + h + torch.arange(v))
             newline.append(torch.from_numpy(order == selection.NEWLINE))
             features.append(item["x"][torch.from_numpy(np.maximum(order, 0))])
-            place = selection.places(item["w"], item["h"], *item["grid"])[np.maximum(order, 0)]
+            place = item["places"][np.maximum(order, 0)]
             where.append(torch.from_numpy(np.where(order[:, None] == selection.NEWLINE, -1, place)))
         causal = torch.ones(length, length, dtype=torch.bool).tril()
         mask = causal & ((seg[:, None, :] == 0) | (seg[:, None, :] == seg[:, :, None]))
