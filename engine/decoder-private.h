@@ -102,6 +102,14 @@ void vlm_decoder_batch_clear (DecoderBatch *batch);
 void vlm_decoder_batch_build (
     DecoderBatch *batch, Device *dev, const VlmStepInput *inputs, int n_inputs);
 
+/* A step in parts, for those who look at single layers: after the batch is
+ * built and the second looks are noted, x = the inputs' rows and their
+ * rotation; then one layer for all rows, x[n,D] in place. Sequences' lengths
+ * are left as they are. */
+void vlm_decoder_enter (
+    VlmDecoder *d, const VlmStepInput *inputs, int n_inputs);
+void vlm_decoder_layer (VlmDecoder *d, const VlmKvPool *pool, int layer);
+
 /* d->attn = what the queries d->q of `rows` attend to in this layer; noted is
  * what later layers shall. */
 void vlm_decoder_attend (

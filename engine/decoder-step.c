@@ -147,6 +147,13 @@ check_cancelled (const VlmStepInput *inputs, int n_inputs, GError **error)
   return TRUE;
 }
 
+void
+vlm_decoder_layer (VlmDecoder *d, const VlmKvPool *pool, int layer)
+{
+  run_keys (d, &d->layers[layer], vlm_kv_pool_layer (pool, layer));
+  run_rows (d, pool, layer, DECODER_ALL, d->x, d->xb, d->rope);
+}
+
 static gboolean
 run_layers (
     VlmDecoder *d, const VlmStepInput *inputs, int n_inputs, GError **error)
@@ -159,8 +166,7 @@ run_layers (
   for (int i = 0; i < last; i++) {
     if (!check_cancelled (inputs, n_inputs, error))
       return FALSE;
-    run_keys (d, &d->layers[i], vlm_kv_pool_layer (pool, i));
-    run_rows (d, pool, i, DECODER_ALL, d->x, d->xb, d->rope);
+    vlm_decoder_layer (d, pool, i);
   }
 
   run_keys (d, &d->layers[last], vlm_kv_pool_layer (pool, last));
@@ -187,11 +193,17 @@ run_head (VlmDecoder *d)
   op->logits (d->dev, d->logits, d->out_xb, d->logits_mat, n);
 }
 
-static gboolean
-run (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs, GError **error)
+void
+vlm_decoder_enter (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
 {
   fill_x (d, inputs, n_inputs);
   fill_rope (d, inputs, n_inputs);
+}
+
+static gboolean
+run (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs, GError **error)
+{
+  vlm_decoder_enter (d, inputs, n_inputs);
   if (!run_layers (d, inputs, n_inputs, error))
     return FALSE;
   run_head (d);

@@ -10,6 +10,7 @@
 #include "engine/error.h"
 #include "engine/fine.h"
 #include "engine/policy.h"
+#include "tests/flex-reference.h"
 
 /* ---- the selection ---- */
 
@@ -81,32 +82,6 @@ test_select_sizes (void)
 
 /* ---- the rotation ---- */
 
-static double
-cubic (double x)
-{
-  x = fabs (x);
-  if (x <= 1)
-    return 1.25 * x * x * x - 2.25 * x * x + 1;
-  return x < 2 ? -0.75 * x * x * x + 3.75 * x * x - 6 * x + 3 : 0;
-}
-
-/* All taps of a fine token at once, in doubles. */
-static double
-rotation (int begin, int y, int x, double freq, gboolean sine)
-{
-  double cy = (y + 0.5) / 3 - 0.5, cx = (x + 0.5) / 3 - 0.5, sum = 0;
-
-  for (int v = (int) floor (cy) - 1; v <= (int) floor (cy) + 2; v++)
-    for (int u = (int) floor (cx) - 1; u <= (int) floor (cx) + 2; u++) {
-      int at = CLAMP (v, 0, 23) * 24 + CLAMP (u, 0, 23);
-      double angle = (begin + at) * freq;
-
-      sum +=
-          cubic (cy - v) * cubic (cx - u) * (sine ? sin (angle) : cos (angle));
-    }
-  return sum;
-}
-
 /* Tables are interpolated, not angles, so that radii are no longer 1: what the
  * model was trained with, and kept. */
 static void
@@ -117,6 +92,7 @@ test_rotation (void)
     .window = &window,
     .rope = { .theta = 10000, .factor = 1, .attention_factor = 1 } };
   VlmFineView view = { 24, 72, 35, 1, 1, 48 };
+  FlexShape shape = { .g = 24, .G = 72 };
   g_autofree float *table = g_new (float, 72 * 72 * c);
   double least = 9, most = 0;
 
@@ -135,9 +111,9 @@ test_rotation (void)
       double freq = pow (10000, -j / (double) half);
 
       g_assert_cmpfloat_with_epsilon (
-          row[j], rotation (35, y, x, freq, FALSE), 1e-4);
+          row[j], flex_rotation (&shape, 35, y, x, freq, FALSE), 1e-4);
       g_assert_cmpfloat_with_epsilon (
-          row[half + j], rotation (35, y, x, freq, TRUE), 1e-4);
+          row[half + j], flex_rotation (&shape, 35, y, x, freq, TRUE), 1e-4);
     }
     if (y % 3 == 1 && x % 3 == 1) /* a copy of its image token */
       g_assert_cmpfloat (row[0], ==, cosf (35 + y / 3 * 24 + x / 3));
