@@ -4,10 +4,10 @@
  *   hiredvlm-quiz --policies hired,random:seed=7 --budgets 0.2,1 quiz.json
  *
  * Prints one JSON object a line: policy, budget, tokens (visual, kept),
- * prompt-tokens (all of a prompt, mean), ms (a
- * description), cache-bytes (keys and values of a prompt), scores {kind:
- * [[right, of] per picture]}; with
- * --answers also the answers. evaluate draws the pictures and reads this.
+ * prompt-tokens (all of a prompt, mean), fine-tokens (FlexAttention: looked at
+ * in a hierarchical layer, mean), ms (a description), cache-bytes (keys and
+ * values of a prompt), scores {kind: [[right, of] per picture]}; with --answers
+ * also the answers. evaluate draws the pictures and reads this.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,6 +121,8 @@ print_result (const Quiz *quiz, const QuizResult *result, const char *policy,
   json_builder_add_double_value (b, result->tokens);
   json_builder_set_member_name (b, "prompt-tokens");
   json_builder_add_double_value (b, result->prompt_tokens);
+  json_builder_set_member_name (b, "fine-tokens");
+  json_builder_add_double_value (b, result->fine_tokens);
   json_builder_set_member_name (b, "ms");
   json_builder_add_double_value (b, result->ms);
   json_builder_set_member_name (b, "cache-bytes");

@@ -14,7 +14,7 @@ typedef struct {
   const VlmSettings *settings;
   QuizResult *result;
   gint64 us; /* of all answers, from fetch to end */
-  double tokens, prompt_tokens;
+  double tokens, prompt_tokens, fine_tokens;
   GError *error; /* of the first question that failed */
 } Round;
 
@@ -96,6 +96,7 @@ done (const VlmResult *result, const GError *error, gpointer user_data)
   round->us += result->total_us;
   round->tokens += result->image_tokens_kept;
   round->prompt_tokens += result->prompt_tokens;
+  round->fine_tokens += result->fine_tokens;
 }
 
 /* A picture's questions go to one stream, which sees it once. */
@@ -198,6 +199,7 @@ quiz_run (const Quiz *quiz, VlmEngine *engine, const VlmSettings *settings,
   }
   result->tokens = round.tokens / MAX (n, 1);
   result->prompt_tokens = round.prompt_tokens / MAX (n, 1);
+  result->fine_tokens = round.fine_tokens / MAX (n, 1);
   result->ms = measure_ms (&round, engine);
   vlm_engine_info (engine, &info);
   result->cache_bytes = round.prompt_tokens / MAX (n, 1) * info.cache_bytes /

@@ -51,6 +51,8 @@ typedef struct {
   QuizScore *scores;    /* [n_kinds, n_pictures] */
   double tokens;        /* visual tokens kept, mean of the questions */
   double prompt_tokens; /* all of them, mean */
+  double fine_tokens;   /* FlexAttention: a new token looked at in a
+                         * hierarchical layer, mean */
   double ms;            /* of the first question about a picture, one at a time,
                          * mean of a few */
   double cache_bytes;   /* keys and values of a prompt, mean */

@@ -47,13 +47,13 @@ def questions(rng, things):
     return out
 
 
-def write(folder, count, seed, colours=None):
+def write(folder, count, seed, colours=None, sizes=scenes.UNSEEN):
     """Scene i of a seed is the same whatever the count."""
     os.makedirs(folder, exist_ok=True)
     pictures = []
     for i in range(count):
         rng = np.random.default_rng([HELD_OUT, seed, i])
-        w, h, things = scenes.held_out(rng)
+        w, h, things = scenes.held_out(rng, sizes)
         picture, _, _ = scenes.draw(rng, w, h, things)
         if colours:
             picture = picture.quantize(colours, dither=0)

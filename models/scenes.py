@@ -284,9 +284,9 @@ def sparse(rng, size=None, text=random_text, n_shapes=None, n_texts=None):
     return (w, h, things) if things else sparse(rng, size, text, n_shapes, n_texts)
 
 
-def held_out(rng):
+def held_out(rng, sizes=UNSEEN):
     """A scene of a size, and with some words, that training never drew."""
-    return sparse(rng, UNSEEN[rng.integers(len(UNSEEN))], held_out_text)
+    return sparse(rng, sizes[rng.integers(len(sizes))], held_out_text)
 
 
 def dense(rng):
