@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention-block.cuh"
 #include "kernels/cuda/paged.cuh"
 
 #define DECODE_THREADS 128

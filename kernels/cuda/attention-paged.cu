@@ -1,9 +1,10 @@
 /* attention-paged.cu - causal attention over the cache, and writing to it
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A sequence with several tokens in the step (a prompt, or a draft) goes 32
- * tokens a block; with one, its keys are split (attention-decode.cu). Which
- * way is the sequence's own affair, so a text does not depend on the batch.
+ * A sequence with several tokens in the step (a prompt, or a draft) goes a
+ * block for some of them; with one, its keys are split (attention-decode.cu).
+ * Which way is the sequence's own affair, so a text does not depend on the
+ * batch.
  */
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/paged.cuh"
@@ -38,38 +39,38 @@ kv_write (Device *dev, const KvLayer *kv, const Act *k, const Act *v,
   cuda_launched (dev, "kv_write");
 }
 
-template <typename T, int PER>
+template <typename Way>
 __global__ void
-__launch_bounds__ (ATT_THREADS) attention_paged_kernel (PagedArgs<T> a)
+__launch_bounds__ (ATT_THREADS)
+    attention_paged_kernel (PagedArgs<typename Way::Act> a)
 {
+  typedef typename Way::Act T;
   DYNAMIC_SHARED (float, memory);
   int s, row, head = blockIdx.y, d = a.h * a.c;
-  if (!att_find_piece (blockIdx.x, a.q_start, a.n_seqs, &s, &row) ||
+  if (!att_find_piece (
+          blockIdx.x, Way::QUERIES, a.q_start, a.n_seqs, &s, &row) ||
       a.q_start[s + 1] - a.q_start[s] == 1)
     return;
-  int n = min (a.q_start[s + 1] - row, ATT_QUERIES);
+  int n = min (a.q_start[s + 1] - row, Way::QUERIES);
   int position = a.kv_len[s] - (a.q_start[s + 1] - row); /* of row */
-  int last = position + n - 1;
   int first = a.window > 0 ? max (position - a.window + 1, 0) : 0;
   size_t at = (size_t) row * d + head * a.c;
   PagedKeys<T> keys = keys_of (a, s, head / (a.h / a.n_kv_heads));
-  AttQueries<T> queries = { a.q + at, a.y + at, n, d, position, last,
-    a.window };
-  att_block<T, PER> (
-      memory, queries, keys, first / ATT_KEYS * ATT_KEYS, last, a.c, a.scale);
+  AttQueries<T> queries = { a.q + at, a.y + at, n, d, position,
+    position + n - 1, a.window };
+  Way::run (memory, queries, keys, first, queries.last, a.c, a.scale);
 }
 
 template <typename T>
 static void
 attend_several (Device *dev, const PagedArgs<T> &args, int n)
 {
-  with_per (args.c, [&] (auto per) {
-    auto kernel = attention_paged_kernel<T, decltype (per)::value>;
-    size_t shared = AttShared<T>::bytes (args.c);
-    cudaFuncSetAttribute (
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) shared);
-    LAUNCH (kernel, att_grid (n, args.n_seqs, args.h), ATT_THREADS, shared,
-        cuda_stream (dev), args);
+  bool aligned = is_aligned (args.y) && is_aligned (args.q) &&
+                 is_aligned (args.k) && is_aligned (args.v);
+  with_attention<T> (args.c, aligned, [&] (auto way) {
+    typedef decltype (way) Way;
+    launch_attention<Way> (
+        dev, attention_paged_kernel<Way>, args, n, args.n_seqs);
   });
 }
 

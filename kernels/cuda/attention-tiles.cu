@@ -10,16 +10,21 @@
 
 template <typename T> struct TileKeys {
   const T *k, *v;
-  size_t stride;
+  size_t apart;
+  __device__ size_t
+  stride () const
+  {
+    return apart;
+  }
   __device__ const T *
   key (int j) const
   {
-    return k + j * stride;
+    return k + j * apart;
   }
   __device__ const T *
   value (int j) const
   {
-    return v + j * stride;
+    return v + j * apart;
   }
 };
 
@@ -31,21 +36,23 @@ template <typename T> struct TileArgs {
   float scale;
 };
 
-template <typename T, int PER>
+template <typename Way>
 __global__ void
-__launch_bounds__ (ATT_THREADS) attention_tiles_kernel (TileArgs<T> a)
+__launch_bounds__ (ATT_THREADS)
+    attention_tiles_kernel (TileArgs<typename Way::Act> a)
 {
+  typedef typename Way::Act T;
   DYNAMIC_SHARED (float, memory);
   int tile, row, d = a.h * a.c, head = blockIdx.y;
-  if (!att_find_piece (blockIdx.x, a.q_start, a.t, &tile, &row))
+  if (!att_find_piece (blockIdx.x, Way::QUERIES, a.q_start, a.t, &tile, &row))
     return;
   size_t keys_at = (size_t) tile * a.n_keys * d + head * a.c;
   size_t rows_at = (size_t) row * d + head * a.c;
   TileKeys<T> keys = { a.k + keys_at, a.v + keys_at, (size_t) d };
   AttQueries<T> queries = { a.q + rows_at, a.y + rows_at,
-    min (a.q_start[tile + 1] - row, ATT_QUERIES), d, a.n_keys, a.n_keys - 1,
+    min (a.q_start[tile + 1] - row, Way::QUERIES), d, a.n_keys, a.n_keys - 1,
     0 };
-  att_block<T, PER> (memory, queries, keys, 0, a.n_keys - 1, a.c, a.scale);
+  Way::run (memory, queries, keys, 0, a.n_keys - 1, a.c, a.scale);
 }
 
 static void
@@ -54,17 +61,15 @@ attention_tiles (Device *dev, Act *y, const Act *q, const Act *k, const Act *v,
 {
   if (n_q == 0)
     return;
+  bool aligned =
+      is_aligned (y) && is_aligned (q) && is_aligned (k) && is_aligned (v);
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
     TileArgs<T> args = { (T *) y, (const T *) q, (const T *) k, (const T *) v,
       q_start, t, n_keys, h, c, scale };
-    with_per (c, [&] (auto per) {
-      auto kernel = attention_tiles_kernel<T, decltype (per)::value>;
-      size_t shared = AttShared<T>::bytes (c);
-      cudaFuncSetAttribute (
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) shared);
-      LAUNCH (kernel, att_grid (n_q, t, h), ATT_THREADS, shared,
-          cuda_stream (dev), args);
+    with_attention<T> (c, aligned, [&] (auto way) {
+      typedef decltype (way) Way;
+      launch_attention<Way> (dev, attention_tiles_kernel<Way>, args, n_q, t);
     });
   });
   cuda_launched (dev, "attention_tiles");

@@ -1,242 +1,46 @@
 /* attention.cuh - softmax(scale q k^T) v for a block of queries
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * 32 queries of one head over 32 keys at a time, with a running maximum (Dao
- * et al., FlashAttention, 2022). A warp has eight of the queries: its lanes
- * stand for keys while scores are made, for channels while values are added.
- * A query's arithmetic depends on its own keys alone, from key 0 on in steps
- * of 32, whatever queries it shares the block with.
+ * A way to compute it is a type: Act, how many QUERIES a block takes, how many
+ * bytes of shared memory, and run (), in which keys.key (j) and
+ * keys.value (j) point to rows of c. From a multiple of 64 on, 64 rows are
+ * keys.stride () apart.
  */
 #pragma once
 
-#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/attention-mma.cuh"
+#include "kernels/cuda/attention-scalar.cuh"
 
-#define ATT_THREADS 128
-#define ATT_KEYS WARP
-#define ATT_WARP_QUERIES 8
-#define ATT_QUERIES (ATT_WARP_QUERIES * ATT_THREADS / WARP)
-#define ATT_MAX_PER 8 /* channels of a lane: heads up to 256 wide */
-
-/* The block's queries: row i of n is at q + i * stride, and sees keys
- * low + i - window (if window > 0) < j <= min (low + i, last), low being large
- * where all keys are seen. */
-template <typename T> struct AttQueries {
-  const T *q;
-  T *y;
-  int n, stride;
-  int low, last, window;
-};
-
-static __device__ __forceinline__ bool
-att_sees (int low, int last, int window, int i, int j)
-{
-  return j <= last && j <= low + i && (window <= 0 || j > low + i - window);
-}
-
-/* Floats of shared memory: queries, probabilities, keys and values. Keys are
- * padded so that lanes reading 32 of them meet 32 banks. */
-template <typename T> struct AttShared {
-  float *q; /* [ATT_QUERIES,c] */
-  float *p; /* [warps,ATT_KEYS,ATT_WARP_QUERIES] */
-  T *k;     /* [ATT_KEYS,c+PAD] */
-  T *v;     /* [ATT_KEYS,c] */
-  static constexpr int PAD = 4 / sizeof (T);
-
-  static size_t
-  bytes (int c)
-  {
-    return (ATT_QUERIES * c + ATT_QUERIES * ATT_KEYS) * sizeof (float) +
-           ATT_KEYS * (2 * c + PAD) * sizeof (T);
-  }
-
-  __device__
-  AttShared (float *memory, int c)
-  {
-    q = memory;
-    p = q + ATT_QUERIES * c;
-    k = (T *) (p + ATT_QUERIES * ATT_KEYS);
-    v = k + ATT_KEYS * (c + PAD);
-  }
-};
-
-template <typename T>
-static __device__ void
-att_load_queries (const AttShared<T> &s, const AttQueries<T> &queries, int c)
-{
-  for (int at = threadIdx.x; at < ATT_QUERIES * c; at += ATT_THREADS) {
-    int i = at / c;
-    s.q[at] = i < queries.n
-                  ? to_float (queries.q[(size_t) i * queries.stride + at % c])
-                  : 0;
-  }
-}
-
-/* Rows past the last key are zero: what memory holds there is not read. */
-template <typename T, typename Keys>
-static __device__ void
-att_load_keys (
-    const AttShared<T> &s, const Keys &keys, int first, int last, int c)
-{
-  for (int at = threadIdx.x; at < ATT_KEYS * c; at += ATT_THREADS) {
-    int j = at / c, i = at % c;
-    T k, v;
-    if (first + j <= last) {
-      k = keys.key (first + j)[i];
-      v = keys.value (first + j)[i];
-    } else {
-      store (&k, 0);
-      store (&v, 0);
-    }
-    s.k[j * (c + AttShared<T>::PAD) + i] = k;
-    s.v[at] = v;
-  }
-}
-
-/* score[i]: the lane's key against each of the warp's queries. */
-template <typename T>
-static __device__ __forceinline__ void
-att_scores (float *score, const AttShared<T> &s, int c, float scale)
-{
-  int lane = threadIdx.x % WARP;
-  const float *q = s.q + threadIdx.x / WARP * ATT_WARP_QUERIES * c;
-  const T *k = s.k + lane * (c + AttShared<T>::PAD);
-  for (int i = 0; i < ATT_WARP_QUERIES; i++)
-    score[i] = 0;
-  for (int channel = 0; channel < c; channel++) {
-    float x = to_float (k[channel]);
-    for (int i = 0; i < ATT_WARP_QUERIES; i++)
-      score[i] += q[i * c + channel] * x;
-  }
-  for (int i = 0; i < ATT_WARP_QUERIES; i++)
-    score[i] *= scale;
-}
-
-/* A warp's running softmax: maximum, this lane's part of the sum, and the
- * lane's channels of the values added up. */
-template <int PER> struct AttState {
-  float largest[ATT_WARP_QUERIES], sum[ATT_WARP_QUERIES];
-  float y[ATT_WARP_QUERIES][PER];
-};
-
-/* Takes 32 scores of query i; leaves the key's weight. */
-template <int PER>
-static __device__ __forceinline__ float
-att_weigh (AttState<PER> &state, int i, float score, bool seen)
-{
-  float before = state.largest[i];
-  float largest = fmaxf (before, warp_max (seen ? score : -INFINITY));
-  float rescale = largest == before ? 1 : expf (before - largest);
-  float p = seen ? expf (score - largest) : 0;
-  state.largest[i] = largest;
-  state.sum[i] = state.sum[i] * rescale + p;
-  for (int k = 0; k < PER; k++)
-    state.y[i][k] *= rescale;
-  return p;
-}
-
-template <typename T, int PER>
-static __device__ __forceinline__ void
-att_add_values (
-    AttState<PER> &state, const AttShared<T> &s, const float *p, int c)
-{
-  int lane = threadIdx.x % WARP;
-  for (int j = 0; j < ATT_KEYS; j++)
-    for (int k = 0; k < PER; k++) {
-      int channel = lane + k * WARP;
-      float v = channel < c ? to_float (s.v[j * c + channel]) : 0;
-      for (int i = 0; i < ATT_WARP_QUERIES; i++)
-        state.y[i][k] += p[j * ATT_WARP_QUERIES + i] * v;
-    }
-}
-
-template <typename T, int PER>
-static __device__ void
-att_finish (AttState<PER> &state, const AttQueries<T> &queries, int c)
-{
-  int lane = threadIdx.x % WARP;
-  int first = threadIdx.x / WARP * ATT_WARP_QUERIES;
-  for (int i = 0; i < ATT_WARP_QUERIES; i++) {
-    float sum = warp_sum (state.sum[i]);
-    T *y = queries.y + (size_t) (first + i) * queries.stride;
-    for (int k = 0; k < PER && first + i < queries.n; k++)
-      if (lane + k * WARP < c)
-        store (&y[lane + k * WARP], state.y[i][k] / sum);
-  }
-}
-
-/* Keys first (a multiple of 32) .. last of `keys` for the block's queries.
- * Keys.key (j) and Keys.value (j) point to rows of c. */
-template <typename T, int PER, typename Keys>
-static __device__ void
-att_block (float *memory, const AttQueries<T> &queries, const Keys &keys,
-    int first, int last, int c, float scale)
-{
-  AttShared<T> s (memory, c);
-  AttState<PER> state = {};
-  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  float score[ATT_WARP_QUERIES];
-  float *p = s.p + warp * ATT_KEYS * ATT_WARP_QUERIES;
-  for (int i = 0; i < ATT_WARP_QUERIES; i++)
-    state.largest[i] = -INFINITY;
-  att_load_queries (s, queries, c);
-  for (int at = first; at <= last; at += ATT_KEYS) {
-    __syncthreads ();
-    att_load_keys (s, keys, at, last, c);
-    __syncthreads ();
-    att_scores (score, s, c, scale);
-    for (int i = 0; i < ATT_WARP_QUERIES; i++)
-      p[lane * ATT_WARP_QUERIES + i] = att_weigh (state, i, score[i],
-          att_sees (queries.low, queries.last, queries.window,
-              warp * ATT_WARP_QUERIES + i, at + lane));
-    __syncwarp ();
-    att_add_values (state, s, p, c);
-    __syncwarp ();
-  }
-  att_finish (state, queries, c);
-}
-
-/* Calls f with the channels of a lane as a constant's type. */
-template <int N> struct Constant {
-  static constexpr int value = N;
-};
-
-template <typename F>
+/* Calls f with a value of the way's type. `aligned`: so are all rows, to 16
+ * bytes. The way is the shape's affair, so texts do not depend on the batch. */
+template <typename T, typename F>
 static inline void
-with_per (int c, F f)
+with_attention (int c, bool aligned, F f)
 {
-  if (c <= WARP)
-    f (Constant<1> ());
-  else if (c <= 2 * WARP)
-    f (Constant<2> ());
-  else if (c <= 3 * WARP)
-    f (Constant<3> ());
-  else if (c <= 4 * WARP)
-    f (Constant<4> ());
-  else
-    f (Constant<ATT_MAX_PER> ());
-}
-
-/* Piece `block` of sequences of rows start[s] .. start[s+1]-1, each cut into
- * pieces of ATT_QUERIES: finds sequence and first row; false if past the end.
- */
-static __device__ __forceinline__ bool
-att_find_piece (int block, const int *start, int n, int *sequence, int *row)
-{
-  for (int s = 0; s < n; s++) {
-    int pieces = (start[s + 1] - start[s] + ATT_QUERIES - 1) / ATT_QUERIES;
-    if (block < pieces) {
-      *sequence = s;
-      *row = start[s] + block * ATT_QUERIES;
-      return true;
+  if constexpr (sizeof (T) == 2)
+    if (c % 8 == 0 && c <= MMA_MAX_WIDTH && aligned) {
+      if (c <= 32)
+        f (AttMma<T, 32> ());
+      else if (c <= 64)
+        f (AttMma<T, 64> ());
+      else if (c <= 96)
+        f (AttMma<T, 96> ());
+      else
+        f (AttMma<T, 128> ());
+      return;
     }
-    block -= pieces;
-  }
-  return false;
+  with_per (c, [&] (auto per) { f (AttScalar<T, decltype (per)::value> ()); });
 }
 
 /* Launches a kernel over pieces and heads. */
-static inline dim3
-att_grid (int n_rows, int n_sequences, int h)
+template <typename Way, typename Args>
+static inline void
+launch_attention (Device *dev, void (*kernel) (Args), const Args &args,
+    int n_rows, int n_sequences)
 {
-  return dim3 (n_rows / ATT_QUERIES + n_sequences, h);
+  size_t shared = Way::bytes (args.c);
+  cudaFuncSetAttribute (
+      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) shared);
+  LAUNCH (kernel, dim3 (n_rows / Way::QUERIES + n_sequences, args.h),
+      ATT_THREADS, shared, cuda_stream (dev), args);
 }

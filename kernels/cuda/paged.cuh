@@ -38,6 +38,11 @@ template <typename T> struct PagedKeys {
     int slot = pages[j / KV_PAGE_TOKENS] * KV_PAGE_TOKENS + j % KV_PAGE_TOKENS;
     return page_row (slot, head, n_kv_heads, c);
   }
+  __device__ size_t
+  stride () const
+  {
+    return c; /* within a page */
+  }
   __device__ const T *
   key (int j) const
   {

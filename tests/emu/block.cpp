@@ -334,6 +334,7 @@ place_threads ()
 static void
 end_thread (Thread *thread)
 {
+  emu_check_copies (thread->number);
   thread->state = ENDED;
   n_ended++;
   warps[thread->number / 32].n_away++;

@@ -56,6 +56,11 @@ void emu_run_grid (const EmuLaunch &launch);
 /* "kernel rms_norm, block 0 1 0, thread 3 0 0", or "". */
 std::string emu_where ();
 
+/* ---- pipeline.cpp ---- */
+
+/* Dies if a thread has copies on their way. */
+void emu_check_copies (int number);
+
 /* ---- memory.cpp ---- */
 
 /* While a kernel or copy runs, device memory may be touched; otherwise not. */

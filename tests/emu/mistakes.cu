@@ -5,7 +5,7 @@
  * badly: with a message of the emulation's or the sanitizer's, by a signal,
  * or with the words "wrong result". "mistakes none" is right and ends well.
  */
-#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/mma.cuh"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +82,20 @@ shared_kernel (int *y, int count)
   DYNAMIC_SHARED (int, shared);
   shared[threadIdx.x] = 1;
   y[threadIdx.x] = shared[threadIdx.x + count];
+}
+
+/* Four numbers a thread by way of shared memory; sees them before or after it
+ * has waited for them. */
+__global__ void
+async_kernel (int *y, const int *x, bool wait)
+{
+  __shared__ int4 shared[N / 4];
+  int at = threadIdx.x;
+  copy_async (&shared[at], &x[4 * at], true);
+  if (wait)
+    copies_wait ();
+  ((int4 *) y)[at] = shared[at];
+  copies_wait ();
 }
 
 static cudaStream_t stream, other;
@@ -163,6 +177,26 @@ divergent_shuffle ()
 {
   LAUNCH (divergent_shuffle_kernel, 1, N, 0, stream, y);
   fetch (stream);
+}
+
+static void
+async_copy (bool wait)
+{
+  LAUNCH (async_kernel, 1, N / 4, 0, stream, y, x, wait);
+  fetch (stream);
+  end (host[5] == 5);
+}
+
+static void
+awaited_copy ()
+{
+  async_copy (true);
+}
+
+static void
+unawaited_copy ()
+{
+  async_copy (false);
 }
 
 static void
@@ -327,8 +361,9 @@ static const struct {
   { "graph-twice", graph_twice }, { "missing-barrier", missing_barrier },
   { "missing-second-barrier", missing_second_barrier },
   { "divergent-barrier", divergent_barrier },
-  { "divergent-shuffle", divergent_shuffle },
-  { "read-past-end", read_past_end }, { "write-past-end", write_past_end },
+  { "divergent-shuffle", divergent_shuffle }, { "awaited-copy", awaited_copy },
+  { "unawaited-copy", unawaited_copy }, { "read-past-end", read_past_end },
+  { "write-past-end", write_past_end },
   { "read-past-shared", read_past_shared },
   { "use-after-free", use_after_free }, { "uninitialised", uninitialised },
   { "host-touches-device", host_touches_device },

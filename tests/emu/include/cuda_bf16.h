@@ -26,3 +26,13 @@ __float2bfloat16 (float x)
     return { 0x7fff };
   return { (unsigned short) ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) };
 }
+
+struct __nv_bfloat162 {
+  __nv_bfloat16 x, y;
+};
+
+static inline __nv_bfloat162
+__floats2bfloat162_rn (float x, float y)
+{
+  return { __float2bfloat16 (x), __float2bfloat16 (y) };
+}

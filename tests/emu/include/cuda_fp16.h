@@ -41,3 +41,13 @@ __float2half (float x)
   rest += 0xfff + ((rest >> 13) & 1);
   return { (unsigned short) (sign | ((rest - 0x38000000) >> 13)) };
 }
+
+struct __half2 {
+  __half x, y;
+};
+
+static inline __half2
+__floats2half2_rn (float x, float y)
+{
+  return { __float2half (x), __float2half (y) };
+}
