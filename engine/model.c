@@ -37,6 +37,8 @@ vlm_model_free (VlmModel *model)
   g_free (model->name);
   g_free (model->chat_template);
   g_free (model->tokenizer);
+  for (int i = 0; i < VLM_N_TOKEN_TEXTS; i++)
+    g_free (model->token_texts[i]);
   g_free (model->bos_token);
   g_free (model->eos_token);
   g_free (model);
@@ -188,7 +190,6 @@ read_special_tokens (VlmModel *model, const VlmJson *config, GError **error)
 static gboolean
 read_tokenizer_file (VlmModel *model, GError **error)
 {
-  g_autofree char *added = NULL;
   gsize length;
 
   model->tokenizer_file = "tokenizer.json";
@@ -199,21 +200,18 @@ read_tokenizer_file (VlmModel *model, GError **error)
     return TRUE;
   model->tokenizer_file = "tokenizer.model";
   if (!read_file (model, model->tokenizer_file, TRUE, MAX_TOKENIZER_BYTES,
-          &model->tokenizer, &model->tokenizer_length, error) ||
-      !read_file (model, "added_tokens.json", TRUE, MAX_TOKENIZER_BYTES, &added,
-          &length, error))
+          &model->tokenizer, &model->tokenizer_length, error))
     return FALSE;
+  for (int i = 0; i < VLM_N_TOKEN_TEXTS; i++)
+    if (!read_file (model, vlm_token_texts[i], TRUE, MAX_TOKENIZER_BYTES,
+            &model->token_texts[i], &length, error))
+      return FALSE;
   if (!model->tokenizer)
     g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
         "%s: tokenizer.json or tokenizer.model was expected, but neither is "
         "there.",
         model->folder);
-  else if (added)
-    g_set_error (error, VLM_ERROR, VLM_ERROR_WRONG_TYPE,
-        "%s: a tokenizer.json was expected, for tokenizer.model says nothing "
-        "of the tokens in added_tokens.json.",
-        model->folder);
-  return model->tokenizer && !added;
+  return model->tokenizer != NULL;
 }
 
 static gboolean

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <glib.h>
+#include "engine/tokenizer.h"
 #include "engine/weights.h"
 
 G_BEGIN_DECLS
@@ -161,6 +162,7 @@ typedef struct {
   char *tokenizer; /* bytes of the file, checked when they are used */
   gsize tokenizer_length;
   const char *tokenizer_file; /* "tokenizer.json", or "tokenizer.model" */
+  char *token_texts[VLM_N_TOKEN_TEXTS]; /* of the latter, or NULL */
   int add_bos, add_eos; /* tokenizer_config.json: 1, 0, or -1 when absent */
   char *bos_token, *eos_token; /* strings for the template, or NULL */
 } VlmModel;

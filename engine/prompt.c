@@ -13,14 +13,18 @@ vlm_prompt_tokenizer (const VlmModel *model, GError **error)
   gboolean json = g_str_equal (model->tokenizer_file, "tokenizer.json");
   g_autofree char *file =
       g_build_filename (model->folder, model->tokenizer_file, NULL);
-  VlmTokenizer *tokenizer =
+  g_autoptr (VlmTokenizer) tokenizer =
       (json ? vlm_tokenizer_new : vlm_tokenizer_new_sentencepiece) (
           model->tokenizer, model->tokenizer_length, file, model->add_bos,
           model->add_eos, model->bos_token, model->eos_token, error);
 
-  if (tokenizer && model->config.original)
+  if (!tokenizer ||
+      (!json && !vlm_tokenizer_add_listed (tokenizer, model->folder,
+                    (const char *const *) model->token_texts, error)))
+    return NULL;
+  if (model->config.original)
     vlm_tokenizer_add_marker (tokenizer, IMAGE_MARKER);
-  return tokenizer;
+  return g_steal_pointer (&tokenizer);
 }
 
 gboolean

@@ -217,13 +217,6 @@ add_token (VlmTokenizer *tokenizer, GHashTable *known, VlmAddedToken token)
   }
 }
 
-static int
-compare_ids (gconstpointer a, gconstpointer b)
-{
-  const VlmAddedToken *p = a, *q = b;
-  return p->id < q->id ? -1 : p->id > q->id;
-}
-
 static gboolean
 add_tokens (VlmTokenizer *tokenizer, const VlmJson *root, JsonArray *list,
     GHashTable *known, GError **error)
@@ -263,9 +256,7 @@ read_added (VlmTokenizer *tokenizer, const VlmJson *root, GError **error)
     if (!add_tokens (tokenizer, root, json_node_get_array (node), known, error))
       return FALSE;
   }
-  g_array_sort (tokenizer->added, compare_ids);
-  vlm_added_index_init (&tokenizer->raw, tokenizer->added, FALSE);
-  vlm_added_index_init (&tokenizer->normalized, tokenizer->added, TRUE);
+  vlm_tokenizer_index (tokenizer);
   return TRUE;
 }
 

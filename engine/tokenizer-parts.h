@@ -147,8 +147,8 @@ struct VlmTokenizer {
 /* An empty one, for the readers of files to fill. */
 VlmTokenizer *vlm_tokenizer_alloc (void);
 
-/* Enters an added token, its id higher than all before (content is copied);
- * it is found once vlm_tokenizer_index has been called. */
+/* Enters an added token (content is copied); it is found once
+ * vlm_tokenizer_index has been called. */
 void vlm_tokenizer_add_token (
     VlmTokenizer *tokenizer, const VlmAddedToken *token);
 void vlm_tokenizer_index (VlmTokenizer *tokenizer);

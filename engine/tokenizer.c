@@ -124,9 +124,17 @@ vlm_tokenizer_add_token (VlmTokenizer *t, const VlmAddedToken *token)
   t->size = MAX (t->size, (int) copy.id + 1);
 }
 
+static int
+compare_ids (gconstpointer a, gconstpointer b)
+{
+  const VlmAddedToken *p = a, *q = b;
+  return p->id < q->id ? -1 : p->id > q->id;
+}
+
 void
 vlm_tokenizer_index (VlmTokenizer *t)
 {
+  g_array_sort (t->added, compare_ids);
   vlm_added_index_clear (&t->raw);
   vlm_added_index_clear (&t->normalized);
   vlm_added_index_init (&t->raw, t->added, FALSE);

@@ -43,6 +43,23 @@ VlmTokenizer *vlm_tokenizer_new_sentencepiece (const char *bytes, gsize length,
     const char *file, int add_bos, int add_eos, const char *bos_token,
     const char *eos_token, GError **error);
 
+/* JSON files beside a tokenizer.model that list more tokens. */
+typedef enum {
+  VLM_TOKEN_CONFIG, /* tokenizer_config.json */
+  VLM_TOKEN_MAP,    /* special_tokens_map.json */
+  VLM_TOKEN_ADDED,  /* added_tokens.json */
+  VLM_N_TOKEN_TEXTS
+} VlmTokenText;
+
+extern const char *const vlm_token_texts[VLM_N_TOKEN_TEXTS]; /* their names */
+
+/* Enters what they list: the first one's added_tokens_decoder or, without it,
+ * the last one's tokens, of which those that the other two name are special. A
+ * text is NULL where there is no such file. To be called before the tokenizer
+ * is used. */
+gboolean vlm_tokenizer_add_listed (VlmTokenizer *tokenizer, const char *folder,
+    const char *const texts[VLM_N_TOKEN_TEXTS], GError **error);
+
 /* The id of a token that need not be in the file: where it is not it is cut
  * out of texts from now on, as a special token of the next free id. To be
  * called before the tokenizer is used. */

@@ -232,6 +232,9 @@ add_shards (VlmWeights *weights, const char *path, GError **error)
   return TRUE;
 }
 
+static const char *const pickled[] = { "pytorch_model.bin",
+  "pytorch_model.bin.index.json" };
+
 static gboolean
 add_folder (VlmWeights *weights, GError **error)
 {
@@ -242,6 +245,19 @@ add_folder (VlmWeights *weights, GError **error)
     return add_file (weights, SINGLE, error);
   if (is_file (index))
     return add_shards (weights, index, error);
+  for (gsize i = 0; i < G_N_ELEMENTS (pickled); i++) {
+    g_autofree char *path =
+        g_build_filename (weights->folder, pickled[i], NULL);
+
+    if (!is_file (path))
+      continue;
+    g_set_error (error, VLM_ERROR, VLM_ERROR_WRONG_TYPE,
+        "%s: " SINGLE " was expected, but the weights are in %s, pickled "
+        "Python objects, which are not read; models/bin-to-safetensors.py "
+        "converts them.",
+        weights->folder, pickled[i]);
+    return FALSE;
+  }
   g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
       "%s: " SINGLE " or " INDEX " was expected, but neither is there.",
       weights->folder);

@@ -114,12 +114,88 @@ test_tokenizer_files (void)
 {
   char *folder = linked ("original");
 
-  folder_write (folder, "added_tokens.json", "{\"<pad>\":440}", -1);
-  assert_fails (folder, NULL, VLM_ERROR_WRONG_TYPE, "added_tokens.json");
-  drop (folder, "added_tokens.json");
   drop (folder, "tokenizer.model");
   assert_fails (folder, NULL, VLM_ERROR_NOT_FOUND,
       "tokenizer.json or tokenizer.model was expected");
+  folder_remove (folder);
+}
+
+/* Ids of a text, and of <image>, in a folder with these files beside its
+ * tokenizer.model; or what is wrong with it. */
+static void
+assert_tokens (const char *config, const char *map, const char *added,
+    const char *text, const char *expected)
+{
+  char *folder = linked ("original");
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GString) found = g_string_new (NULL);
+
+  if (config) {
+    drop (folder, "tokenizer_config.json");
+    folder_write (folder, "tokenizer_config.json", config, -1);
+  }
+  if (map)
+    folder_write (folder, "special_tokens_map.json", map, -1);
+  if (added)
+    folder_write (folder, "added_tokens.json", added, -1);
+  g_autoptr (VlmModel) model = vlm_model_open (folder, &error);
+  g_assert_no_error (error);
+  g_autoptr (VlmTokenizer) tokenizer = vlm_prompt_tokenizer (model, &error);
+  if (tokenizer) {
+    g_autoptr (GArray) ids = g_array_new (FALSE, FALSE, sizeof (gint32));
+
+    vlm_tokenizer_encode (tokenizer, text, -1, FALSE, ids);
+    for (guint i = 0; i < ids->len; i++) {
+      gint32 id = g_array_index (ids, gint32, i);
+
+      g_string_append_printf (found, "%d%s ", id,
+          vlm_tokenizer_is_special (tokenizer, id) ? "!" : "");
+    }
+    g_string_append_printf (
+        found, "image %d", vlm_tokenizer_id (tokenizer, "<image>"));
+  }
+  g_assert_cmpstr (
+      error ? strchr (error->message, ':') : found->str, ==, expected);
+  folder_remove (folder);
+}
+
+#define LISTED                                                                 \
+  "{\"added_tokens_decoder\":{\"445\":{\"content\":\"<pad>\","                 \
+  "\"special\":true},\"1\":{\"content\":\"<s>\",\"special\":true}}}"
+
+/* Tokens that tokenizer.model does not know are cut out of texts, by their
+ * ids, as transformers' LlamaTokenizer does. */
+static void
+test_listed_tokens (void)
+{
+  assert_tokens (NULL, NULL, "{\"<pad>\":440,\"<x>\":441}", "<x><pad>",
+      "441 440 image 442");
+  assert_tokens (NULL, "{\"pad_token\":{\"content\":\"<pad>\"}}",
+      "{\"<pad>\":440,\"<x>\":442}", "<x><pad>", "442 440! image 443");
+  assert_tokens (NULL, "{\"additional_special_tokens\":[\"<x>\"]}",
+      "{\"<pad>\":440,\"<x>\":442}", "<x><pad>", "442! 440 image 443");
+  assert_tokens (
+      LISTED, NULL, "{\"<x>\":440}", "<pad><s>", "445! 1! image 446");
+  assert_tokens (
+      NULL, NULL, "{\"<x>\":5}", "", ": <x> has the id 5, but that is <0x02>.");
+  assert_tokens (NULL, NULL, "{\"<s>\":440}", "",
+      ": <s> has the id 440, but its own is 1.");
+}
+
+/* What older folders have instead of safetensors is named, and what to do. */
+static void
+test_pickled (void)
+{
+  char *folder = linked ("original");
+
+  drop (folder, "model.safetensors");
+  folder_write (folder, "pytorch_model.bin.index.json", "{}", -1);
+  assert_fails (folder, NULL, VLM_ERROR_WRONG_TYPE,
+      "model.safetensors was expected, but the weights are in "
+      "pytorch_model.bin.index.json, pickled Python objects, which are not "
+      "read; models/bin-to-safetensors.py converts them.");
+  folder_write (folder, "pytorch_model.bin", "PK", -1);
+  assert_fails (folder, NULL, VLM_ERROR_WRONG_TYPE, "in pytorch_model.bin, ");
   folder_remove (folder);
 }
 
@@ -197,6 +273,8 @@ main (int argc, char **argv)
   g_test_add_func ("/original/tower", test_tower);
   g_test_add_func ("/original/no-tower", test_no_tower);
   g_test_add_func ("/original/tokenizer-files", test_tokenizer_files);
+  g_test_add_func ("/original/listed-tokens", test_listed_tokens);
+  g_test_add_func ("/original/pickled", test_pickled);
   g_test_add_func ("/original/missing-tensor", test_missing_tensor);
   g_test_add_func ("/original/prompt", test_prompt);
   return g_test_run ();
