@@ -36,6 +36,8 @@ open_device (BenchBed *bed, const BenchOptions *options, GError **error)
   DeviceStatus status;
 
   bed->dev = device_open (options->device, options->threads, &status);
+  if (bed->dev && options->count)
+    bench_count_begin (bed->dev);
   if (bed->dev)
     return TRUE;
   g_set_error (error, VLM_ERROR, VLM_ERROR_DEVICE,
@@ -217,6 +219,8 @@ bench_bed_clear (BenchBed *bed)
   vlm_vision_free (bed->vision);
   vlm_tiler_free (bed->tiler);
   vlm_model_free (bed->model);
+  if (bed->dev)
+    bench_count_end (bed->dev);
   device_close (bed->dev);
   g_free ((gpointer) bed->picture.data);
   memset (bed, 0, sizeof *bed);

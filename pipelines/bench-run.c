@@ -3,6 +3,7 @@
  */
 #include "pipelines/bench.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/scratch.h"
@@ -27,7 +28,9 @@ typedef struct {
   int *ids;
   gint64 us[BENCH_N_PHASES], first_token_us;
   int image_rows, next_id;
-  VlmFine *fine; /* or NULL */
+  VlmFine *fine;           /* or NULL */
+  const VlmTidal *tidal;   /* or NULL */
+  BenchCount read, decode; /* if counted: of the prompt, of all tokens */
 } Frame;
 
 static gint64
@@ -104,7 +107,7 @@ decode (Frame *f, GError **error)
 {
   for (int i = 0; i < f->options->tokens; i++) {
     VlmStepInput in = { &f->seq, 1, &f->next_id, NULL, 1, f->seq.length + 1,
-      .fine = f->fine };
+      .tidal = f->tidal, .fine = f->fine };
     float *logits;
 
     if (!vlm_decoder_step (f->bed->decoder, &in, 1, &logits, error))
@@ -128,12 +131,15 @@ run_frame (Frame *f, GError **error)
     return FALSE;
   f->image_rows =
       vlm_projector_rows (f->bed->projector, &f->selection, &f->bed->geometry);
+  bench_count_take ();
   if (!prefill (f, error))
     return FALSE;
+  f->read = bench_count_take ();
   f->us[BENCH_PREFILL] = lap (f, &start);
   f->first_token_us = start - begin;
   if (!decode (f, error))
     return FALSE;
+  f->decode = bench_count_take ();
   f->us[BENCH_DECODE] = lap (f, &start) / f->options->tokens;
   f->us[BENCH_FRAME] = start - begin;
   return vlm_device_check (f->bed->dev, error);
@@ -162,6 +168,50 @@ frame_clear (Frame *f)
   vlm_sequence_clear (&f->seq);
   vlm_selection_clear (&f->selection);
   g_free (f->ids);
+}
+
+/* Bytes of the first new token, of as many as are asked for. */
+static void
+print_count (const Frame *f)
+{
+  const BenchBed *bed = f->bed;
+  int n = f->options->tokens;
+
+  printf ("%s, cache %s, weights %s; %s, policy %s, budget %g: prompt %d "
+          "tokens\n",
+      bed->model->name, bed->dev->act_bytes == 4 ? "f32" : "16 bit",
+      data_type_name (bed->type), f->options->size, f->options->policy,
+      f->options->token_budget, BEFORE_IMAGE + f->image_rows + AFTER_IMAGE);
+  printf ("reading it: %.3f Tflop, %.1f MB of keys and values cached\n",
+      f->read.operations / 1e12, f->read.cached_bytes / 1e6);
+  printf ("a new token, %s attention: reads %.1f MB of them and %.1f MB of "
+          "weights, %.2f Gflop\n",
+      f->options->decode_attention, f->decode.read_bytes / n / 1e6,
+      f->decode.weight_bytes / n / 1e6, f->decode.operations / n / 1e9);
+}
+
+gboolean
+bench_count (BenchBed *bed, const BenchOptions *options, GError **error)
+{
+  VlmTidal tidal;
+  VlmSettings settings;
+  Frame frame;
+  gboolean done;
+
+  frame_init (&frame, bed, options);
+  vlm_settings_init (&settings);
+  settings.tidal.tokens = options->tidal_tokens;
+  done = g_str_equal (options->decode_attention, "full") ||
+         vlm_tidal_init (&tidal, &settings.tidal, &bed->model->config.text,
+             bed->model->name, error);
+  if (g_str_equal (options->decode_attention, "tidal"))
+    frame.tidal = &tidal;
+  done = done && run_frame (&frame, error);
+  if (done)
+    print_count (&frame);
+  frame_clear (&frame);
+  vlm_settings_clear (&settings);
+  return done;
 }
 
 static int

@@ -30,6 +30,7 @@ typedef struct {
   char *contexts;         /* "2928,8192": of attention alone */
   int fine_threshold;     /* FlexAttention's; -1: the model's */
   int tidal_tokens;
+  gboolean count; /* what a frame costs, not how long it takes */
 } BenchOptions;
 
 /* ---- the networks on the device ---- */
@@ -108,6 +109,27 @@ double bench_decode_bytes (const BenchBed *bed, int length);
 /* A new token's attention in all layers: 4 h c a key, `fine` keys more in
  * hierarchical layers. */
 double bench_token_operations (const BenchBed *bed, int length, double fine);
+
+/* ---- what the engine asks of the device, counted ---- */
+
+typedef struct {
+  double operations;   /* of products and attention */
+  double weight_bytes; /* of the matrices of products, each time */
+  double cached_bytes; /* keys and values written */
+  double read_bytes;   /* of keys and values */
+} BenchCount;
+
+/* From here on costly ops are counted and not run, and matrices take no
+ * memory: to be called before a model is loaded, on the processor. */
+void bench_count_begin (Device *dev);
+void bench_count_end (Device *dev);
+
+/* Since the last call. */
+BenchCount bench_count_take (void);
+
+/* A frame's, the decode step's with --decode-attention; prints them. */
+gboolean bench_count (
+    BenchBed *bed, const BenchOptions *options, GError **error);
 
 /* ---- attention alone ---- */
 

@@ -91,6 +91,13 @@ check_options (BenchOptions *o, GError **error)
         error, "--policy: there is none named \"%s\".", o->policy);
   if (o->tokens < 1 || o->tokens > 4096)
     return fail_setting (error, "%s", "--tokens: 1 to 4096 was expected.");
+  if (o->count && g_str_equal (o->device, "auto")) {
+    g_free (o->device);
+    o->device = g_strdup ("cpu");
+  }
+  if (o->count && !g_str_has_prefix (o->device, "cpu"))
+    return fail_setting (
+        error, "--count: the device cpu was expected, not \"%s\".", o->device);
   if (o->layers < 0)
     return fail_setting (error, "%s", "--layers: 1 or more was expected.");
   if (!(o->token_budget > 0))
@@ -158,6 +165,10 @@ parse_options (BenchOptions *o, int *argc, char ***argv, GError **error)
         "of a FlexAttention model: 255 looks at nothing closer, 0 at most "
         "(as the model says)",
         "N" },
+    { "count", 0, 0, G_OPTION_ARG_NONE, &o->count,
+        "count, in seconds and without its memory, what a frame costs: "
+        "operations, bytes cached and bytes read; with tidal, of frames",
+        NULL },
     { "json", 0, 0, G_OPTION_ARG_NONE, &o->json,
         "print one JSON object instead of a table", NULL },
     { NULL },
@@ -207,6 +218,10 @@ measure (BenchBed *bed, BenchOptions *options, GError **error)
   DeviceProbe probes;
   BenchResult result;
 
+  if (options->count)
+    return bench_bed_init (bed, options, error) &&
+           settle_policy (bed, options, error) &&
+           bench_count (bed, options, error);
   if (g_str_equal (options->decode_attention, "tidal"))
     return bench_bed_open (bed, options, error) &&
            bench_attention (bed, options, error);

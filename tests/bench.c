@@ -78,6 +78,37 @@ test_json (void)
   g_assert_cmpint (json_object_get_size (phases), ==, 7);
 }
 
+/* A model that fits no test machine, counted: the published shape's numbers. */
+static void
+test_count (void)
+{
+  static const char common[] =
+      "--shape llava-v1.6-vicuna-7b --size 672x672 --weights bf16 --tokens 1 "
+      "--count";
+  static const struct {
+    const char *more, *lines[3];
+  } runs[] = {
+    { "--token-budget 0.2",
+        { "prompt 608 tokens", "7.764 Tflop, 637.5 MB of keys",
+            "reads 638.6 MB of them and 13214.7 MB of weights" } },
+    { "--token-budget 0.2 --decode-attention tidal",
+        { "prompt 608 tokens", "7.764 Tflop, 637.5 MB of keys",
+            "reads 334.7 MB of them and 13214.7 MB of weights" } },
+  };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (runs); i++) {
+    g_autofree char *out = NULL, *err = NULL;
+    g_autofree char *line = g_strconcat (common, " ", runs[i].more, NULL);
+
+    g_assert_cmpint (run (line, &out, &err), ==, 0);
+    g_assert_cmpstr (err, ==, "");
+    g_test_message ("%s", out);
+    for (int k = 0; k < 3; k++)
+      if (!strstr (out, runs[i].lines[k]))
+        g_error ("\"%s\" lacks %s", out, runs[i].lines[k]);
+  }
+}
+
 /* Attention alone. */
 static void
 test_attention (void)
@@ -137,6 +168,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/bench/json", test_json);
+  g_test_add_func ("/bench/count", test_count);
   g_test_add_func ("/bench/attention", test_attention);
   g_test_add_func ("/bench/refusals", test_refusals);
   return g_test_run ();
