@@ -21,14 +21,29 @@
 #define REST_NS 20000000
 
 /* Matrix products y[n,rows] = x[n,cols] W^T: a cube, and one as networks have
- * it, short enough to find a quiet moment. No operand is larger than COUNT. */
-#define COUNT ((size_t) 2048 * 2048)
+ * it, short enough to find a quiet moment. On a GPU so many one after another
+ * that waiting for the last is little of it. */
 typedef struct Shape {
-  int n, rows, cols, n_tries; /* in a round */
+  int n, rows, cols;
+  int n_tries; /* in a round */
+  int n_queued;
 } Shape;
-static const Shape shapes[] = { { 2048, 2048, 2048, 1 },
-  { 512, 4096, 1024, 4 } };
 #define N_SHAPES 2
+
+typedef struct Scale {
+  size_t count; /* no operand is larger */
+  Shape shapes[N_SHAPES];
+} Scale;
+
+static const Scale cpu_scale = { (size_t) 2048 * 2048,
+  { { 2048, 2048, 2048, 1, 1 }, { 512, 4096, 1024, 4, 1 } } };
+static const Scale gpu_scale = { (size_t) 4096 * 4096,
+  { { 4096, 4096, 4096, 2, 8 }, { 2944, 4096, 4096, 2, 8 } } };
+
+/* A GPU's memory, copied: rows of it, and so often before waiting. */
+#define COPY_BYTES ((size_t) 192 << 20)
+#define COPY_WIDTH 4096
+#define N_COPIES 8
 
 /* Products with weights of one type. */
 typedef struct Contest {
@@ -39,12 +54,14 @@ typedef struct Contest {
 
 struct DeviceProber {
   Device *dev;
+  const Scale *scale;
   Onednn *onednn;
   Contest f32, bf16;
-  Act *x, *y; /* COUNT each */
+  Act *x, *y; /* scale->count each */
   void *host_y;
   void *memory; /* to read */
   size_t bytes;
+  Act *from, *to; /* to copy */
 };
 
 static double
@@ -87,12 +104,14 @@ try_own (DeviceProber *p, const Contest *c, int shape, double *best)
 {
   Device *dev = p->dev;
   const Mat *w = &c->w[shape];
+  const Shape *s = &p->scale->shapes[shape];
   double start = now_s ();
   if (!w->rows || !p->x || !p->y)
     return;
-  dev->op->matmul (dev, p->y, p->x, w, shapes[shape].n, EPILOGUE_SET);
+  for (int i = 0; i < s->n_queued; i++)
+    dev->op->matmul (dev, p->y, p->x, w, s->n, EPILOGUE_SET);
   if (device_sync (dev, NULL))
-    keep_best (best, rate_since (start, &shapes[shape]));
+    keep_best (best, s->n_queued * rate_since (start, s));
 }
 
 static void
@@ -116,23 +135,24 @@ try_int8 (DeviceProber *p, const Shape *s, double *best)
 }
 
 static void *
-values_new (DataType type, int period)
+values_new (size_t count, DataType type, int period)
 {
-  void *x = malloc (COUNT * data_type_bytes (type));
-  for (size_t i = 0; x && i < COUNT; i++)
+  void *x = malloc (count * data_type_bytes (type));
+  for (size_t i = 0; x && i < count; i++)
     f32_to_type (x, type, i, (float) (i % period) / period - 0.5f);
   return x;
 }
 
 static void
-contest_init (Contest *c, Device *dev, DataType type)
+contest_init (Contest *c, Device *dev, const Scale *scale, DataType type)
 {
+  const Shape *s = scale->shapes;
   c->type = type;
-  c->host_x = values_new (type, 251);
-  c->host_w = values_new (type, 127);
+  c->host_x = values_new (scale->count, type, 251);
+  c->host_w = values_new (scale->count, type, 127);
   for (int i = 0; c->host_w && !is_plain (dev) && i < N_SHAPES; i++)
-    dev->op->mat_init (dev, &c->w[i], type, c->host_w, type, shapes[i].rows,
-        shapes[i].cols, NULL);
+    dev->op->mat_init (
+        dev, &c->w[i], type, c->host_w, type, s[i].rows, s[i].cols, NULL);
 }
 
 static void
@@ -174,6 +194,21 @@ try_reading (DeviceProber *p, double *best)
   (void) sum;
 }
 
+/* A copy reads and writes. */
+static void
+try_copying (DeviceProber *p, double *best)
+{
+  Device *dev = p->dev;
+  int n = (int) (COPY_BYTES / dev->act_bytes / COPY_WIDTH);
+  double start = now_s ();
+  if (!p->from || !p->to)
+    return;
+  for (int i = 0; i < N_COPIES; i++)
+    dev->op->copy_columns (dev, p->to, p->from, n, COPY_WIDTH, COPY_WIDTH, 0);
+  if (device_sync (dev, NULL))
+    keep_best (best, 2e-9 * N_COPIES * COPY_BYTES / (now_s () - start));
+}
+
 /* ---- all of it ---- */
 
 static void
@@ -181,11 +216,12 @@ fill_x (DeviceProber *p)
 {
   Device *dev = p->dev;
   DataType type = dev->act_bytes == 4 ? TYPE_F32 : TYPE_BF16;
-  void *values = values_new (type, 251);
-  p->x = device_alloc (dev, COUNT * dev->act_bytes);
-  p->y = device_alloc (dev, COUNT * dev->act_bytes);
+  size_t bytes = p->scale->count * dev->act_bytes;
+  void *values = values_new (p->scale->count, type, 251);
+  p->x = device_alloc (dev, bytes);
+  p->y = device_alloc (dev, bytes);
   if (values && p->x)
-    device_upload (dev, p->x, values, COUNT * dev->act_bytes);
+    device_upload (dev, p->x, values, bytes);
   free (values);
 }
 
@@ -196,14 +232,18 @@ device_prober_new (Device *dev)
   if (!p)
     return NULL;
   p->dev = dev;
+  p->scale = is_cpu (dev) ? &cpu_scale : &gpu_scale;
   fill_x (p);
-  contest_init (&p->f32, dev, TYPE_F32);
+  contest_init (&p->f32, dev, p->scale, TYPE_F32);
   if (dev->has_bf16)
-    contest_init (&p->bf16, dev, TYPE_BF16);
-  if (!is_cpu (dev))
+    contest_init (&p->bf16, dev, p->scale, TYPE_BF16);
+  if (!is_cpu (dev)) {
+    p->from = device_alloc (dev, COPY_BYTES);
+    p->to = device_alloc (dev, COPY_BYTES);
     return p;
+  }
   p->onednn = onednn_new ();
-  p->host_y = malloc (COUNT * sizeof (float));
+  p->host_y = malloc (p->scale->count * sizeof (float));
   p->bytes = bytes_to_read (dev);
   p->memory = cpu_bytes_new (p->bytes);
   if (p->memory)
@@ -220,6 +260,8 @@ device_prober_free (DeviceProber *p)
   contest_clear (&p->bf16, p->dev);
   device_free (p->dev, p->x);
   device_free (p->dev, p->y);
+  device_free (p->dev, p->from);
+  device_free (p->dev, p->to);
   onednn_free (p->onednn);
   free (p->host_y);
   free (p->memory);
@@ -229,7 +271,7 @@ device_prober_free (DeviceProber *p)
 static void
 try_products (DeviceProber *p, int shape, DeviceProbe *peaks, bool onednn)
 {
-  const Shape *s = &shapes[shape];
+  const Shape *s = &p->scale->shapes[shape];
   for (int i = 0; i < s->n_tries; i++)
     if (onednn) {
       try_onednn (p, &p->f32, s, &peaks->f32_gflops);
@@ -249,6 +291,7 @@ device_prober_round (DeviceProber *p, DeviceProbe *peaks)
   if (!p)
     return;
   try_reading (p, &peaks->read_gbs);
+  try_copying (p, &peaks->read_gbs);
   for (int i = 0; i < N_SHAPES; i++)
     try_products (p, i, peaks, false);
   if (!is_cpu (p->dev))

@@ -19,7 +19,8 @@ typedef struct DeviceProbe {
   double f32_gflops;  /* matrix products: the best that any code reached, */
   double bf16_gflops; /* the device's own matmul or oneDNN's, at any shape */
   double int8_gops;   /* u8 x s8 */
-  double read_gbs;    /* reading memory, all threads, whichever way is best */
+  double read_gbs;    /* reading memory, all threads, whichever way is best;
+                       * on a GPU copying it, bytes read and written */
 } DeviceProbe;
 
 /* What attempts need: matrices, and memory to read, several times as large as
