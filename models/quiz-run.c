@@ -122,38 +122,6 @@ ask_all (Round *round, VlmEngine *engine, int lanes)
     vlm_stream_drain (streams->pdata[i]);
 }
 
-/* The first question about each of a few pictures, one after the other, with
- * nothing to use again. */
-static double
-measure_ms (const Round *round, VlmEngine *engine)
-{
-  const VlmRequestFuncs funcs = { .fetch = fetch, .done = done };
-  const Quiz *quiz = round->quiz;
-  g_autoptr (GPtrArray) answers = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr (VlmStream) stream = vlm_stream_new (engine);
-  VlmSettings settings = *round->settings;
-  QuizResult result = { NULL };
-  Round again = { quiz, &settings, &result };
-  Turn turn = { &again, 0 };
-  guint n = 0;
-
-  g_ptr_array_set_size (answers, quiz->questions->len);
-  result.answers = (char **) answers->pdata;
-  settings.reuse = 0;
-  for (guint i = 0; i < quiz->questions->len && n < TIMED; i++) {
-    const QuizQuestion *question = quiz->questions->pdata[i];
-
-    if (question->picture != n)
-      continue;
-    turn.number = i;
-    vlm_stream_submit (stream, &funcs, &turn);
-    vlm_stream_drain (stream);
-    n++;
-  }
-  g_clear_error (&again.error);
-  return again.us / 1e3 / MAX (n, 1);
-}
-
 static guint
 find_kind (const Quiz *quiz, const char *kind)
 {
@@ -200,12 +168,40 @@ quiz_run (const Quiz *quiz, VlmEngine *engine, const VlmSettings *settings,
   result->tokens = round.tokens / MAX (n, 1);
   result->prompt_tokens = round.prompt_tokens / MAX (n, 1);
   result->fine_tokens = round.fine_tokens / MAX (n, 1);
-  result->ms = measure_ms (&round, engine);
   vlm_engine_info (engine, &info);
   result->cache_bytes = round.prompt_tokens / MAX (n, 1) * info.cache_bytes /
                         ((double) info.batch * info.context);
   add_scores (quiz, result);
   return TRUE;
+}
+
+double
+quiz_time (const Quiz *quiz, VlmEngine *engine, const VlmSettings *settings)
+{
+  const VlmRequestFuncs funcs = { .fetch = fetch, .done = done };
+  g_autoptr (GPtrArray) answers = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (VlmStream) stream = vlm_stream_new (engine);
+  VlmSettings anew = *settings;
+  QuizResult result = { NULL };
+  Round round = { quiz, &anew, &result };
+  Turn turn = { &round, 0 };
+  guint n = 0;
+
+  g_ptr_array_set_size (answers, quiz->questions->len);
+  result.answers = (char **) answers->pdata;
+  anew.reuse = 0;
+  for (guint i = 0; i < quiz->questions->len && n < TIMED; i++) {
+    const QuizQuestion *question = quiz->questions->pdata[i];
+
+    if (question->picture != n)
+      continue;
+    turn.number = i;
+    vlm_stream_submit (stream, &funcs, &turn);
+    vlm_stream_drain (stream);
+    n++;
+  }
+  g_clear_error (&round.error);
+  return round.us / 1e3 / MAX (n, 1);
 }
 
 void

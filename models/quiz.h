@@ -53,8 +53,6 @@ typedef struct {
   double prompt_tokens; /* all of them, mean */
   double fine_tokens;   /* FlexAttention: a new token looked at in a
                          * hierarchical layer, mean */
-  double ms;            /* of the first question about a picture, one at a time,
-                         * mean of a few */
   double cache_bytes;   /* keys and values of a prompt, mean */
 } QuizResult;
 
@@ -66,6 +64,11 @@ QuizScore quiz_check (const QuizCheck *check, const char *answer);
 gboolean quiz_run (const Quiz *quiz, VlmEngine *engine,
     const VlmSettings *settings, int lanes, QuizResult *result, GError **error);
 void quiz_result_clear (QuizResult *result);
+
+/* Milliseconds of the first question about a picture, one at a time and with
+ * nothing to use again; the mean of a few. */
+double quiz_time (
+    const Quiz *quiz, VlmEngine *engine, const VlmSettings *settings);
 
 /* Sum over all pictures. */
 QuizScore quiz_total (const Quiz *quiz, const QuizResult *result, guint kind);

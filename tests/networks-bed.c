@@ -35,6 +35,50 @@ bed_model_new (const BedModel *bed)
   return model;
 }
 
+void
+decoder_bed_init (DecoderBed *bed, Device *dev, const BedModel *shape,
+    int n_pages, int max_tokens, int max_logits)
+{
+  g_autoptr (GError) error = NULL;
+
+  *bed = (DecoderBed){
+    .dev = dev, .model = bed_model_new (shape), .n_pages = n_pages
+  };
+  bed->pool = vlm_kv_pool_new (dev, &bed->model->config.text, n_pages, &error);
+  g_assert_no_error (error);
+  bed->decoder = vlm_decoder_new (
+      dev, bed->model, TYPE_F32, max_tokens, max_logits, &error);
+  g_assert_no_error (error);
+}
+
+void
+decoder_bed_clear (DecoderBed *bed)
+{
+  g_assert_cmpint (vlm_kv_pool_free_pages (bed->pool), ==, bed->n_pages);
+  vlm_decoder_free (bed->decoder);
+  vlm_kv_pool_free (bed->pool);
+  vlm_model_free (bed->model);
+}
+
+void
+decoder_bed_step (DecoderBed *bed, VlmStepInput *inputs, int n, float *logits)
+{
+  g_autoptr (GError) error = NULL;
+  float *rows;
+  int n_rows = 0;
+
+  for (int i = 0; i < n; i++) {
+    n_rows += inputs[i].n_logits;
+    g_assert_true (vlm_sequence_reserve (
+        inputs[i].seq, inputs[i].seq->length + inputs[i].n));
+  }
+  vlm_decoder_step (bed->decoder, inputs, n, &rows, &error);
+  g_assert_no_error (error);
+  if (n_rows)
+    device_download (
+        bed->dev, logits, rows, (gsize) n_rows * BED_VOCAB * sizeof (float));
+}
+
 typedef struct {
   const char *device;
   BedTest test;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <glib.h>
+#include "engine/decoder.h"
 #include "engine/model-shape.h"
 #include "kernels/cpu/cpu.h"
 
@@ -19,6 +20,26 @@ typedef struct {
 
 /* A model of vision width 32 with tiles of 4x4 patches and text width 48. */
 VlmModel *bed_model_new (const BedModel *bed);
+
+#define BED_VOCAB 96
+
+/* A language model and room for its keys. */
+typedef struct {
+  Device *dev;
+  VlmModel *model;
+  VlmKvPool *pool;
+  VlmDecoder *decoder;
+  int n_pages;
+} DecoderBed;
+
+void decoder_bed_init (DecoderBed *bed, Device *dev, const BedModel *shape,
+    int n_pages, int max_tokens, int max_logits);
+void decoder_bed_clear (DecoderBed *bed); /* all pages have come back */
+
+/* One step of the inputs, pages taken; logits[sum of n_logits,BED_VOCAB] to
+ * the host. */
+void decoder_bed_step (
+    DecoderBed *bed, VlmStepInput *inputs, int n, float *logits);
 
 /* The device levels this processor has: calls `test` with each. */
 typedef void (*BedTest) (Device *dev, gconstpointer data);

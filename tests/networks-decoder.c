@@ -13,36 +13,11 @@
 
 #define MAX_STEP 160
 #define MAX_LOGITS 150
-#define VOCAB 96
-
-typedef struct {
-  Device *dev;
-  VlmModel *model;
-  VlmKvPool *pool;
-  VlmDecoder *decoder;
-} Bed;
 
 static void
-bed_init (Bed *bed, Device *dev, const BedModel *shape)
+bed_init (DecoderBed *bed, Device *dev, const BedModel *shape)
 {
-  g_autoptr (GError) error = NULL;
-
-  bed->dev = dev;
-  bed->model = bed_model_new (shape);
-  bed->pool = vlm_kv_pool_new (dev, &bed->model->config.text, 16, &error);
-  g_assert_no_error (error);
-  bed->decoder =
-      vlm_decoder_new (dev, bed->model, TYPE_F32, MAX_STEP, MAX_LOGITS, &error);
-  g_assert_no_error (error);
-}
-
-static void
-bed_clear (Bed *bed)
-{
-  g_assert_cmpint (vlm_kv_pool_free_pages (bed->pool), ==, 16);
-  vlm_decoder_free (bed->decoder);
-  vlm_kv_pool_free (bed->pool);
-  vlm_model_free (bed->model);
+  decoder_bed_init (bed, dev, shape, 16, MAX_STEP, MAX_LOGITS);
 }
 
 static void
@@ -52,30 +27,10 @@ make_ids (int *ids, int n, int seed)
     ids[i] = (i * i * 7 + i * 31 + seed * 13) % 89;
 }
 
-/* One step of the inputs; logits[sum of n_logits, V] to the host. */
-static void
-step (Bed *bed, VlmStepInput *inputs, int n, float *logits)
-{
-  g_autoptr (GError) error = NULL;
-  float *rows;
-  int n_rows = 0;
-
-  for (int i = 0; i < n; i++) {
-    n_rows += inputs[i].n_logits;
-    g_assert_true (vlm_sequence_reserve (
-        inputs[i].seq, inputs[i].seq->length + inputs[i].n));
-  }
-  vlm_decoder_step (bed->decoder, inputs, n, &rows, &error);
-  g_assert_no_error (error);
-  if (n_rows)
-    device_download (
-        bed->dev, logits, rows, (gsize) n_rows * VOCAB * sizeof (float));
-}
-
 /* Runs n tokens in pieces, the last position's logits out. */
 static void
-prefill (
-    Bed *bed, VlmSequence *seq, const int *ids, int n, int piece, float *logits)
+prefill (DecoderBed *bed, VlmSequence *seq, const int *ids, int n, int piece,
+    float *logits)
 {
   int length = n + seq->length;
 
@@ -84,12 +39,12 @@ prefill (
       length };
 
     in.n_logits = done + in.n == n;
-    step (bed, &in, 1, logits);
+    decoder_bed_step (bed, &in, 1, logits);
   }
 }
 
 static void
-fresh (Bed *bed, const int *ids, int n, float *logits)
+fresh (DecoderBed *bed, const int *ids, int n, float *logits)
 {
   VlmSequence seq;
 
@@ -103,9 +58,9 @@ test_chunks (Device *dev, gconstpointer data)
 {
   static const int lengths[] = { 1, 2, 63, 64, 65, 127, 128, 129, 150 };
   static const int pieces[] = { 1, 7, 63, 64, 65 };
-  float whole[VOCAB], chunked[VOCAB];
+  float whole[BED_VOCAB], chunked[BED_VOCAB];
   int ids[150];
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, data);
   make_ids (ids, 150, 1);
@@ -119,32 +74,34 @@ test_chunks (Device *dev, gconstpointer data)
       g_assert_cmpint (seq.length, ==, lengths[i]);
       g_assert_cmpint (seq.n_pages, ==, (lengths[i] + 63) / 64);
       vlm_sequence_clear (&seq);
-      bed_compare ("chunked", chunked, whole, VOCAB, BED_EXACT);
+      bed_compare ("chunked", chunked, whole, BED_VOCAB, BED_EXACT);
     }
   }
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 /* Logits of every position at once equal those of each prefix. */
 static void
 test_all_logits (Device *dev, gconstpointer data)
 {
-  g_autofree float *all = g_new (float, MAX_LOGITS *VOCAB);
-  float one[VOCAB];
+  g_autofree float *all = g_new (float, MAX_LOGITS *BED_VOCAB);
+  float one[BED_VOCAB];
   int ids[70];
   VlmSequence seq;
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, data);
   make_ids (ids, 70, 2);
   vlm_sequence_init (&seq, bed.pool);
-  step (&bed, &(VlmStepInput){ &seq, 70, ids, NULL, 70, 70 }, 1, all);
+  decoder_bed_step (
+      &bed, &(VlmStepInput){ &seq, 70, ids, NULL, 70, 70 }, 1, all);
   vlm_sequence_clear (&seq);
   for (int n = 1; n <= 70; n += 23) {
     fresh (&bed, ids, n, one);
-    bed_compare ("prefix", one, all + (n - 1) * VOCAB, VOCAB, BED_EXACT);
+    bed_compare (
+        "prefix", one, all + (n - 1) * BED_VOCAB, BED_VOCAB, BED_EXACT);
   }
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 #define N_SEQS 4
@@ -156,11 +113,11 @@ test_batch (Device *dev, gconstpointer data)
   static const int before[N_SEQS] = { 0, 63, 64, 100 };
   static const int now[N_SEQS] = { 30, 1, 20, 1 };
   static const int wanted[N_SEQS] = { 1, 1, 0, 1 };
-  float together[N_SEQS * VOCAB], alone[VOCAB];
+  float together[N_SEQS * BED_VOCAB], alone[BED_VOCAB];
   int ids[N_SEQS][128];
   VlmSequence seqs[N_SEQS];
   VlmStepInput inputs[N_SEQS];
-  Bed bed;
+  DecoderBed bed;
   int row = 0;
 
   bed_init (&bed, dev, data);
@@ -174,7 +131,7 @@ test_batch (Device *dev, gconstpointer data)
     inputs[s] = (VlmStepInput){ &seqs[s], now[s], ids[s] + before[s], NULL,
       wanted[s], length };
   }
-  step (&bed, inputs, N_SEQS, together);
+  decoder_bed_step (&bed, inputs, N_SEQS, together);
   for (int s = 0; s < N_SEQS; s++)
     vlm_sequence_clear (&seqs[s]);
   for (int s = 0; s < N_SEQS; s++) {
@@ -185,21 +142,21 @@ test_batch (Device *dev, gconstpointer data)
       prefill (&bed, &seqs[s], ids[s], before[s], 50, alone);
     prefill (&bed, &seqs[s], ids[s] + before[s], now[s], 128, alone);
     vlm_sequence_clear (&seqs[s]);
-    bed_compare (
-        "in a batch", together + row++ * VOCAB, alone, VOCAB, BED_EXACT);
+    bed_compare ("in a batch", together + row++ * BED_VOCAB, alone, BED_VOCAB,
+        BED_EXACT);
   }
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 /* A step given up changes nothing and may be run again. */
 static void
 test_cancelled (Device *dev, gconstpointer data)
 {
-  float wanted[VOCAB], again[VOCAB];
+  float wanted[BED_VOCAB], again[BED_VOCAB];
   gint cancelled = TRUE;
   int ids[80];
   VlmSequence seq;
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, data);
   make_ids (ids, 80, 4);
@@ -222,18 +179,18 @@ test_cancelled (Device *dev, gconstpointer data)
     g_assert_cmpint (seq.length, ==, 70);
   }
   prefill (&bed, &seq, ids + 70, 10, 10, again);
-  bed_compare ("again", again, wanted, VOCAB, BED_EXACT);
+  bed_compare ("again", again, wanted, BED_VOCAB, BED_EXACT);
   vlm_sequence_clear (&seq);
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 static void
 test_truncate (Device *dev, gconstpointer data)
 {
-  float again[VOCAB], whole[VOCAB];
+  float again[BED_VOCAB], whole[BED_VOCAB];
   int ids[128], other[128];
   VlmSequence seq;
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, data);
   make_ids (ids, 128, 1);
@@ -246,18 +203,18 @@ test_truncate (Device *dev, gconstpointer data)
   prefill (&bed, &seq, other + 37, 60, 60, again);
   vlm_sequence_clear (&seq);
   fresh (&bed, other, 97, whole);
-  bed_compare ("after truncation", again, whole, VOCAB, BED_EXACT);
-  bed_clear (&bed);
+  bed_compare ("after truncation", again, whole, BED_VOCAB, BED_EXACT);
+  decoder_bed_clear (&bed);
 }
 
 /* Embedded rows of the caller's equal ids. */
 static void
 test_rows (Device *dev, gconstpointer data)
 {
-  float from_ids[VOCAB], from_rows[VOCAB];
+  float from_ids[BED_VOCAB], from_rows[BED_VOCAB];
   int ids[64];
   VlmSequence seq;
-  Bed bed;
+  DecoderBed bed;
   Act *x;
 
   bed_init (&bed, dev, data);
@@ -265,13 +222,14 @@ test_rows (Device *dev, gconstpointer data)
   x = device_alloc (dev, 66 * 48 * dev->act_bytes);
   vlm_decoder_embed (bed.decoder, x, 2, ids, 64);
   vlm_sequence_init (&seq, bed.pool);
-  step (&bed, &(VlmStepInput){ &seq, 64, NULL, act_at (dev, x, 2 * 48), 1, 64 },
-      1, from_rows);
+  decoder_bed_step (&bed,
+      &(VlmStepInput){ &seq, 64, NULL, act_at (dev, x, 2 * 48), 1, 64 }, 1,
+      from_rows);
   vlm_sequence_clear (&seq);
   fresh (&bed, ids, 64, from_ids);
-  bed_compare ("from rows", from_rows, from_ids, VOCAB, 0);
+  bed_compare ("from rows", from_rows, from_ids, BED_VOCAB, 0);
   device_free (dev, x);
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 /* With one layer and a window of 20 a token sees itself and 19 before it. */
@@ -281,9 +239,9 @@ test_window (Device *dev, gconstpointer data)
   const BedModel shape = {
     .text_type = "mistral", .text = ",\"sliding_window\":20", .text_layers = 1
   };
-  float before[VOCAB], outside[VOCAB], inside[VOCAB];
+  float before[BED_VOCAB], outside[BED_VOCAB], inside[BED_VOCAB];
   int ids[90];
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, &shape);
   make_ids (ids, 90, 3);
@@ -292,38 +250,38 @@ test_window (Device *dev, gconstpointer data)
   fresh (&bed, ids, 90, outside);
   ids[70] = 88 - ids[70];
   fresh (&bed, ids, 90, inside);
-  bed_compare ("outside the window", outside, before, VOCAB, 0);
+  bed_compare ("outside the window", outside, before, BED_VOCAB, 0);
   g_assert_true (memcmp (inside, before, sizeof before) != 0);
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 /* Frequencies that follow the length differ between sequences of a batch. */
 static void
 test_dynamic_rope (Device *dev, gconstpointer data)
 {
-  float together[2 * VOCAB], alone[2][VOCAB], stock[VOCAB];
+  float together[2 * BED_VOCAB], alone[2][BED_VOCAB], stock[BED_VOCAB];
   int ids[60];
   VlmSequence seqs[2];
   VlmStepInput inputs[2];
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, data);
   make_ids (ids, 60, 4);
   for (int s = 0; s < 2; s++) {
     vlm_sequence_init (&seqs[s], bed.pool);
     inputs[s] = (VlmStepInput){ &seqs[s], 60, ids, NULL, 1, s ? 60 : 200 };
-    step (&bed, &inputs[s], 1, alone[s]);
+    decoder_bed_step (&bed, &inputs[s], 1, alone[s]);
     vlm_sequence_truncate (&seqs[s], 0);
   }
-  step (&bed, inputs, 2, together);
+  decoder_bed_step (&bed, inputs, 2, together);
   for (int s = 0; s < 2; s++)
     vlm_sequence_clear (&seqs[s]);
-  bed_compare ("long", together, alone[0], VOCAB, BED_EXACT);
-  bed_compare ("short", together + VOCAB, alone[1], VOCAB, BED_EXACT);
+  bed_compare ("long", together, alone[0], BED_VOCAB, BED_EXACT);
+  bed_compare ("short", together + BED_VOCAB, alone[1], BED_VOCAB, BED_EXACT);
   fresh (&bed, ids, 60, stock);
-  bed_compare ("unscaled", alone[1], stock, VOCAB, 0);
+  bed_compare ("unscaled", alone[1], stock, BED_VOCAB, 0);
   g_assert_true (memcmp (alone[0], alone[1], sizeof stock) != 0);
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 static void

@@ -9,38 +9,13 @@
 #include "engine/error.h"
 
 #define MAX_STEP 160
-#define VOCAB 96
 #define N_PAGES 24
 #define PROMPT 150
 
-typedef struct {
-  Device *dev;
-  VlmModel *model;
-  VlmKvPool *pool;
-  VlmDecoder *decoder;
-} Bed;
-
 static void
-bed_init (Bed *bed, Device *dev, const BedModel *shape)
+bed_init (DecoderBed *bed, Device *dev, const BedModel *shape)
 {
-  g_autoptr (GError) error = NULL;
-
-  bed->dev = dev;
-  bed->model = bed_model_new (shape);
-  bed->pool = vlm_kv_pool_new (dev, &bed->model->config.text, N_PAGES, &error);
-  g_assert_no_error (error);
-  bed->decoder =
-      vlm_decoder_new (dev, bed->model, TYPE_F32, MAX_STEP, 8, &error);
-  g_assert_no_error (error);
-}
-
-static void
-bed_clear (Bed *bed)
-{
-  g_assert_cmpint (vlm_kv_pool_free_pages (bed->pool), ==, N_PAGES);
-  vlm_decoder_free (bed->decoder);
-  vlm_kv_pool_free (bed->pool);
-  vlm_model_free (bed->model);
+  decoder_bed_init (bed, dev, shape, N_PAGES, MAX_STEP, 8);
 }
 
 /* On a GPU products of many rows are not those of few. */
@@ -51,7 +26,7 @@ exact_on (const Device *dev)
 }
 
 static VlmTidal
-tidal_of (const Bed *bed, VlmTidalGroup group, int tokens, int reselect)
+tidal_of (const DecoderBed *bed, VlmTidalGroup group, int tokens, int reselect)
 {
   g_autoptr (GError) error = NULL;
   VlmTidalSettings settings = { tokens, reselect, group, 0 };
@@ -69,43 +44,29 @@ id_at (int i, int seed)
   return (i * i * 7 + i * 31 + seed * 13) % 89;
 }
 
-static void
-step (Bed *bed, VlmStepInput *inputs, int n, float *logits)
-{
-  g_autoptr (GError) error = NULL;
-  float *rows;
-
-  for (int i = 0; i < n; i++)
-    g_assert_true (vlm_sequence_reserve (
-        inputs[i].seq, inputs[i].seq->length + inputs[i].n));
-  vlm_decoder_step (bed->decoder, inputs, n, &rows, &error);
-  g_assert_no_error (error);
-  device_download (bed->dev, logits, rows, (gsize) n * VOCAB * sizeof (float));
-}
-
 /* A sequence that has read `length` tokens of a text. */
 static void
-read_text (Bed *bed, VlmSequence *seq, int length, int seed)
+read_text (DecoderBed *bed, VlmSequence *seq, int length, int seed)
 {
   g_autofree int *ids = g_new (int, length);
-  float logits[VOCAB];
+  float logits[BED_VOCAB];
 
   vlm_sequence_init (seq, bed->pool);
   for (int i = 0; i < length; i++)
     ids[i] = id_at (i, seed);
-  step (bed,
+  decoder_bed_step (bed,
       &(VlmStepInput){ .seq = seq, .n = length, .ids = ids, .n_logits = 1 }, 1,
       logits);
 }
 
 /* Its next token, given, not sampled. */
 static void
-feed (
-    Bed *bed, VlmSequence *seq, int seed, const VlmTidal *tidal, float *logits)
+feed (DecoderBed *bed, VlmSequence *seq, int seed, const VlmTidal *tidal,
+    float *logits)
 {
   int id = id_at (seq->length, seed);
 
-  step (bed,
+  decoder_bed_step (bed,
       &(VlmStepInput){
           .seq = seq, .n = 1, .ids = &id, .n_logits = 1, .tidal = tidal },
       1, logits);
@@ -116,7 +77,7 @@ difference (const float *a, const float *b)
 {
   float worst = 0;
 
-  for (int i = 0; i < VOCAB; i++)
+  for (int i = 0; i < BED_VOCAB; i++)
     worst = MAX (worst, ABS (a[i] - b[i]));
   return worst;
 }
@@ -129,7 +90,7 @@ static const VlmTidalGroup groups[] = { VLM_TIDAL_KV, VLM_TIDAL_QUERY,
 static void
 test_exact (Device *dev, gconstpointer data)
 {
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, data);
   for (gsize g = 0; g < G_N_ELEMENTS (groups); g++)
@@ -142,12 +103,12 @@ test_exact (Device *dev, gconstpointer data)
       read_text (&bed, &seq, length, 1);
       read_text (&bed, &full, length, 1);
       for (int i = 0; i < 64; i++) {
-        float want[VOCAB], got[VOCAB];
+        float want[BED_VOCAB], got[BED_VOCAB];
 
         feed (&bed, &full, 1, NULL, want);
         feed (&bed, &seq, 1, &tidal, got);
         if (seq.length <= budget)
-          bed_compare ("within the budget", got, want, VOCAB, BED_EXACT);
+          bed_compare ("within the budget", got, want, BED_VOCAB, BED_EXACT);
         else
           differs |= difference (got, want) > 0;
       }
@@ -158,7 +119,7 @@ test_exact (Device *dev, gconstpointer data)
       vlm_sequence_clear (&seq);
       vlm_sequence_clear (&full);
     }
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 /* The sparse layers' own arithmetic with everything listed: on the processor
@@ -168,14 +129,14 @@ static void
 test_all_listed (Device *dev, gconstpointer data)
 {
   float tolerance;
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, data);
   tolerance = bed.model->config.text.window ? 1e-5 : exact_on (dev);
   for (gsize g = 0; g < G_N_ELEMENTS (groups); g++) {
     VlmTidal tidal = tidal_of (&bed, groups[g], 1000, 4);
     VlmTidal few = tidal_of (&bed, groups[g], 10, 4);
-    float want[VOCAB], got[VOCAB];
+    float want[BED_VOCAB], got[BED_VOCAB];
     VlmSequence seq, full;
 
     tidal.always = TRUE;
@@ -185,7 +146,7 @@ test_all_listed (Device *dev, gconstpointer data)
       if (i == 0)
         read_text (&bed, &seq, PROMPT, 1);
       feed (&bed, &seq, 1, &tidal, got);
-      bed_compare ("all listed", got, want, VOCAB, tolerance);
+      bed_compare ("all listed", got, want, BED_VOCAB, tolerance);
     }
     vlm_sequence_clear (&seq);
     read_text (&bed, &seq, PROMPT, 2);
@@ -195,11 +156,11 @@ test_all_listed (Device *dev, gconstpointer data)
     read_text (&bed, &full, PROMPT, 1);
     for (int i = 0; i < 13; i++)
       feed (&bed, &full, 1, NULL, got);
-    bed_compare ("full afterwards", got, want, VOCAB, exact_on (dev));
+    bed_compare ("full afterwards", got, want, BED_VOCAB, exact_on (dev));
     vlm_sequence_clear (&seq);
     vlm_sequence_clear (&full);
   }
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 #define N_SEQS 6
@@ -210,12 +171,12 @@ static void
 test_batch (Device *dev, gconstpointer data)
 {
   static const int lengths[N_SEQS] = { 150, 130, 100, 160, 70, 140 };
-  float together[N_SEQS * VOCAB], alone[VOCAB];
+  float together[N_SEQS * BED_VOCAB], alone[BED_VOCAB];
   VlmTidal kv, query, pages;
   VlmSequence seqs[N_SEQS];
   VlmStepInput inputs[N_SEQS];
   int ids[N_SEQS][9];
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, data);
   kv = tidal_of (&bed, VLM_TIDAL_KV, 17, 0);
@@ -232,21 +193,21 @@ test_batch (Device *dev, gconstpointer data)
       .seq = &seqs[s], .n = n, .ids = ids[s], .n_logits = 1, .tidal = tidal[s]
     };
   }
-  step (&bed, inputs, N_SEQS, together);
+  decoder_bed_step (&bed, inputs, N_SEQS, together);
   for (int s = 0; s < N_SEQS; s++) {
     vlm_sequence_clear (&seqs[s]);
     read_text (&bed, &seqs[s], lengths[s], s);
-    step (&bed, &inputs[s], 1, alone);
-    bed_compare (
-        "in a batch", together + s * VOCAB, alone, VOCAB, exact_on (dev));
+    decoder_bed_step (&bed, &inputs[s], 1, alone);
+    bed_compare ("in a batch", together + s * BED_VOCAB, alone, BED_VOCAB,
+        exact_on (dev));
     vlm_sequence_clear (&seqs[s]);
   }
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 /* Keys of a layer's pages, on the host as on the processor. */
 static gboolean
-same_keys (const Bed *bed, const VlmSequence *a, const VlmSequence *b,
+same_keys (const DecoderBed *bed, const VlmSequence *a, const VlmSequence *b,
     int layer, float tolerance)
 {
   const VlmTextConfig *t = &bed->model->config.text;
@@ -280,10 +241,10 @@ static void
 test_pollution (Device *dev, gconstpointer data)
 {
   VlmSequence seq, full;
-  float logits[VOCAB];
+  float logits[BED_VOCAB];
   VlmTidal tidal;
   int ids[20];
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, data);
   tidal = tidal_of (&bed, VLM_TIDAL_KV, 8, 0);
@@ -298,7 +259,7 @@ test_pollution (Device *dev, gconstpointer data)
     g_assert_cmpint (same_keys (&bed, &seq, &full, layer, 0), ==,
         layer <= VLM_TIDAL_SELECT_LAYER + 1);
   vlm_sequence_rewind (&seq, PROMPT);
-  step (&bed,
+  decoder_bed_step (&bed,
       &(VlmStepInput){ .seq = &seq, .n = 20, .ids = ids, .n_logits = 1 }, 1,
       logits);
   g_assert_cmpint (seq.length, ==, full.length);
@@ -306,18 +267,18 @@ test_pollution (Device *dev, gconstpointer data)
     g_assert_true (same_keys (&bed, &seq, &full, layer, 1e-5));
   vlm_sequence_clear (&seq);
   vlm_sequence_clear (&full);
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 /* Nothing is allocated in a step. */
 static void
 test_memory (Device *dev, gconstpointer data)
 {
-  float logits[VOCAB];
+  float logits[BED_VOCAB];
   VlmTidal tidal;
   VlmSequence seq;
   BedCount count;
-  Bed bed;
+  DecoderBed bed;
 
   bed_init (&bed, dev, data);
   read_text (&bed, &seq, PROMPT, 1);
@@ -330,7 +291,7 @@ test_memory (Device *dev, gconstpointer data)
     bed_count_end (&count, dev);
   }
   vlm_sequence_clear (&seq);
-  bed_clear (&bed);
+  decoder_bed_clear (&bed);
 }
 
 typedef struct {

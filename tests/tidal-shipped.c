@@ -8,12 +8,26 @@
 #include "models/quiz.h"
 
 #define WIDE 100000 /* tokens: more than any context */
-#define PICTURES 6
+#define PICTURES 3  /* where any will do */
+#define NEEDLES 6   /* pictures with words */
 
 typedef struct {
   Quiz *quiz;
   VlmEngine *engine;
 } Room;
+
+static Quiz *
+read_quiz (guint n_pictures)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *file =
+      g_test_build_filename (G_TEST_DIST, "quiz", "quiz.json", NULL);
+  Quiz *quiz = quiz_read (file, &error);
+
+  g_assert_no_error (error);
+  quiz_truncate (quiz, n_pictures);
+  return quiz;
+}
 
 static void
 tidal_settings (VlmSettings *settings, VlmTidalGroup group, int tokens)
@@ -77,11 +91,8 @@ test_company (gconstpointer data)
     tidal_settings (&settings, VLM_TIDAL_KV, 30);
     settings.tidal.correct_every = every;
     ask (room, &settings, 1, &one);
-    ask (room, &settings, 7, &other);
-    expect_same (room, &one, &other);
-    quiz_result_clear (&other);
     settings.reuse = 0;
-    ask (room, &settings, 2, &other);
+    ask (room, &settings, 7, &other);
     expect_same (room, &one, &other);
     quiz_result_clear (&other);
     quiz_result_clear (&one);
@@ -108,27 +119,39 @@ test_refused (gconstpointer data)
   }
 }
 
-/* The words on the plates are needles, the picture and a prompt that says the
- * same thing over and over the haystack. What full attention reads is mostly
- * read by a third of the context too. */
+/* Only what is asked about words, over and over. */
 static void
-test_needle (gconstpointer data)
+ask_for_words (Quiz *quiz)
 {
-  const Room *room = data;
-  QuizResult full, tidal;
-  VlmSettings settings;
-  int n_full = 0, n_tidal = 0;
-
-  for (guint i = 0; i < room->quiz->questions->len; i++) {
-    QuizQuestion *q = room->quiz->questions->pdata[i];
+  for (guint i = quiz->questions->len; i-- > 0;) {
+    QuizQuestion *q = quiz->questions->pdata[i];
     GString *prompt = g_string_new (NULL);
 
+    if (!strstr (q->prompt, "text")) {
+      g_ptr_array_remove_index (quiz->questions, i);
+      continue;
+    }
     for (int k = 0; k < 5; k++)
       g_string_append_printf (prompt, "%s ", q->prompt);
     g_string_append (prompt, q->prompt);
     g_free (q->prompt);
     q->prompt = g_string_free (prompt, FALSE);
   }
+}
+
+/* The words on the plates are needles, the picture and a prompt that says the
+ * same thing over and over the haystack. What full attention reads is mostly
+ * read by a third of the context too. */
+static void
+test_needle (gconstpointer data)
+{
+  g_autoptr (Quiz) quiz = read_quiz (NEEDLES);
+  const Room own = { quiz, ((const Room *) data)->engine }, *room = &own;
+  QuizResult full, tidal;
+  VlmSettings settings;
+  int n_full = 0, n_tidal = 0;
+
+  ask_for_words (quiz);
   tidal_settings (&settings, VLM_TIDAL_KV, WIDE);
   settings.decode_attention = VLM_DECODE_FULL;
   ask (room, &settings, 4, &full);
@@ -155,12 +178,9 @@ main (int argc, char **argv)
 {
   g_autoptr (GError) error = NULL;
   g_test_init (&argc, &argv, NULL);
-  g_autofree char *file =
-      g_test_build_filename (G_TEST_DIST, "quiz", "quiz.json", NULL);
-  g_autoptr (Quiz) quiz = quiz_read (file, &error);
-  g_assert_no_error (error);
-  quiz_truncate (quiz, PICTURES);
-  const VlmOpenOptions options = { .device = g_getenv ("HIREDVLM_DEVICE") };
+  g_autoptr (Quiz) quiz = read_quiz (PICTURES);
+  const VlmOpenOptions options = { .device = g_getenv ("HIREDVLM_DEVICE"),
+    .threads = 1 };
   g_autoptr (VlmEngine) engine = vlm_engine_open (&options, &error);
   g_assert_no_error (error);
   Room room = { quiz, engine };

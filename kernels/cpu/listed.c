@@ -76,18 +76,10 @@ key_scores (Device *dev, float *score, const Act *q, const KvLayer *kv,
     const PagedBatch *batch, KeyGroup group, int h, int n_kv_heads, int c,
     float scale, int window)
 {
-  Listed a = { .score = score,
-    .q = q,
-    .kv = kv,
-    .batch = batch,
-    .choice = { .group = group },
-    .h = h,
-    .n_kv_heads = n_kv_heads,
-    .c = c,
-    .window = window,
-    .scale = scale };
-  cpu_run (dev, (size_t) batch->n_seqs * batch->max_kv_len * h * c,
-      batch->n_seqs * n_kv_heads, 1, score_tasks, &a);
+  Listed a = listed_scores (
+      score, q, kv, batch, group, h, n_kv_heads, c, scale, window);
+  cpu_run (dev, listed_work (&a, batch->max_kv_len), batch->n_seqs * n_kv_heads,
+      1, score_tasks, &a);
 }
 
 /* ---- attention ---- */
@@ -154,25 +146,13 @@ attention_listed (Device *dev, Act *y, const Act *q, const KvLayer *kv,
     const PagedBatch *batch, const int *lists, const KeyChoice *choice, int h,
     int n_kv_heads, int c, float scale, int window)
 {
-  size_t n = (size_t) listed_pages (batch->max_kv_len) * KV_PAGE_TOKENS;
-  float *scratch = cpu_scratch (dev, sizeof *scratch * n * dev->n_threads);
-  Listed a = { .y = y,
-    .q = q,
-    .kv = kv,
-    .batch = batch,
-    .lists = lists,
-    .choice = *choice,
-    .h = h,
-    .n_kv_heads = n_kv_heads,
-    .c = c,
-    .window = window,
-    .scale = scale,
-    .scratch = scratch,
-    .scratch_row = n };
-  int n_keys = listed_entries (choice, batch->max_kv_len) *
-               (choice->group == PAGES_OF_KV_HEAD ? KV_PAGE_TOKENS : 1);
-  if (scratch)
-    cpu_run (dev, (size_t) batch->n_seqs * n_keys * h * c * 2,
+  Listed a = listed_attention (
+      y, q, kv, batch, lists, choice, h, n_kv_heads, c, scale, window);
+  a.scratch_row = (size_t) listed_pages (batch->max_kv_len) * KV_PAGE_TOKENS;
+  a.scratch =
+      cpu_scratch (dev, sizeof *a.scratch * a.scratch_row * dev->n_threads);
+  if (a.scratch)
+    cpu_run (dev, listed_work (&a, listed_most_keys (&a)) * 2,
         batch->n_seqs * h, 1, attend_tasks, &a);
 }
 

@@ -19,6 +19,45 @@ typedef struct Listed {
   size_t scratch_row; /* floats */
 } Listed;
 
+/* Those of key_scores. */
+static inline Listed
+listed_scores (float *score, const Act *q, const KvLayer *kv,
+    const PagedBatch *batch, KeyGroup group, int h, int n_kv_heads, int c,
+    float scale, int window)
+{
+  return (Listed){ .score = score,
+    .q = q,
+    .kv = kv,
+    .batch = batch,
+    .choice = { .group = group },
+    .h = h,
+    .n_kv_heads = n_kv_heads,
+    .c = c,
+    .window = window,
+    .scale = scale };
+}
+
+/* Those of attention_listed. */
+static inline Listed
+listed_attention (Act *y, const Act *q, const KvLayer *kv,
+    const PagedBatch *batch, const int *lists, const KeyChoice *choice, int h,
+    int n_kv_heads, int c, float scale, int window)
+{
+  Listed a = listed_scores (
+      NULL, q, kv, batch, choice->group, h, n_kv_heads, c, scale, window);
+  a.y = y;
+  a.lists = lists;
+  a.choice = *choice;
+  return a;
+}
+
+/* Multiply-adds of either, for cpu_run. */
+static inline size_t
+listed_work (const Listed *a, int n_keys)
+{
+  return (size_t) a->batch->n_seqs * n_keys * a->h * a->c;
+}
+
 /* From one row of sequence s to the next, and where a row begins. */
 static inline size_t
 listed_stride (const PagedBatch *batch, int s)
@@ -52,6 +91,14 @@ listed_entries (const KeyChoice *choice, int kv_len)
 {
   int n = listed_candidates (choice->group, kv_len);
   return n < choice->n_most ? n : choice->n_most;
+}
+
+/* The keys of a list of the longest sequence. */
+static inline int
+listed_most_keys (const Listed *a)
+{
+  return listed_entries (&a->choice, a->batch->max_kv_len) *
+         (a->choice.group == PAGES_OF_KV_HEAD ? KV_PAGE_TOKENS : 1);
 }
 
 /* Lists of a sequence, and which row is the first of list i. */
