@@ -41,6 +41,23 @@ vlm_vision_offer (const VlmVision *v, unsigned taps, VlmPolicyInput *input)
   input->cosine = taps & VLM_TAP_COSINES_NEXT ? v->cosine : NULL;
 }
 
+/* v->score of live tiles to the host, by tile: as many at a time as follow
+ * each other, since the host waits for each download. */
+static void
+fetch_scores (VlmVision *v, const VisionRows *w, float *score)
+{
+  int N = v->config.n_patches, run;
+
+  for (int i = 0; i < w->n_tiles; i += run) {
+    const int *tile = &v->live[w->first + i];
+
+    for (run = 1; i + run < w->n_tiles && tile[run] == tile[0] + run; run++)
+      continue;
+    device_download (v->dev, score + (gsize) tile[0] * N,
+        v->score + (gsize) i * N, run * N * sizeof (float));
+  }
+}
+
 /* The class token's attention in layer l to score[.,N], host, by tile. */
 static void
 tap_class (VlmVision *v, const VisionLayer *l, const VisionRows *w, int heads,
@@ -53,9 +70,7 @@ tap_class (VlmVision *v, const VisionLayer *l, const VisionRows *w, int heads,
   op->matmul (v->dev, v->class_q, v->class_x, &l->q, n, EPILOGUE_SET);
   op->cls_attention (v->dev, v->score, v->class_q, w->k, n, N, heads, C / heads,
       1 / sqrtf ((float) C / heads));
-  for (int i = 0; i < n; i++)
-    device_download (v->dev, score + (gsize) v->live[w->first + i] * N,
-        v->score + (gsize) i * N, N * sizeof (float));
+  fetch_scores (v, w, score);
 }
 
 void
