@@ -1,6 +1,7 @@
 /* gsthiredvlm-attach.c - captions and overlays on video buffers
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+#include "gst/gsthiredvlm-analytics.h"
 #include "gst/gsthiredvlm-private.h"
 
 void
@@ -47,6 +48,24 @@ take_overlay (GstHiredVlm *self)
   return overlay;
 }
 
+#if HAVE_ANALYTICS
+static void
+attach_analytics (
+    GstHiredVlm *self, GstBuffer *buffer, const GstStructure *caption)
+{
+  g_auto (GStrv) labels = NULL;
+  gboolean wanted;
+
+  GST_OBJECT_LOCK (self);
+  wanted = self->settings.analytics_meta;
+  labels = g_strdupv (self->settings.labels);
+  GST_OBJECT_UNLOCK (self);
+  if (wanted)
+    gst_hired_vlm_analytics_attach (
+        buffer, gst_vlm_caption_get_text (caption), labels);
+}
+#endif
+
 GstBuffer *
 gst_hired_vlm_attach (GstHiredVlm *self, GstBuffer *buffer)
 {
@@ -65,6 +84,9 @@ gst_hired_vlm_attach (GstHiredVlm *self, GstBuffer *buffer)
   if (caption && mode != GST_HIRED_VLM_ATTACH_NONE) {
     buffer = gst_buffer_make_writable (buffer);
     gst_hired_vlm_caption_attach (buffer, caption);
+#if HAVE_ANALYTICS
+    attach_analytics (self, buffer, caption);
+#endif
   }
   if (overlay) {
     buffer = gst_buffer_make_writable (buffer);

@@ -52,6 +52,8 @@ enum {
   PROP_TAGS,
   PROP_DETAIL,
   PROP_DRAW_TOKENS,
+  PROP_ANALYTICS_META,
+  PROP_LABELS,
   PROP_LAST_CAPTION,
   PROP_MAX_OBSERVED_LAG,
   PROP_STATS,
@@ -106,6 +108,8 @@ static const gsize places[N_PROPS] = {
   [PROP_TAGS] = PLACE (tags),
   [PROP_DETAIL] = PLACE (detail),
   [PROP_DRAW_TOKENS] = PLACE (draw_tokens),
+  [PROP_ANALYTICS_META] = PLACE (analytics_meta),
+  [PROP_LABELS] = PLACE (labels),
 };
 
 /* ---- set and get ---- */
@@ -148,8 +152,8 @@ set_place (GstHiredVlm *self, guint id, const GValue *value)
     if (*(GstStructure **) place == NULL)
       *(GstStructure **) place = gst_structure_new_empty ("params");
     break;
-  default:
-    gst_hired_vlm_settings_set_stop (&self->settings, value);
+  default: /* GST_TYPE_ARRAY */
+    gst_hired_vlm_settings_set_strings (place, value);
   }
 }
 
@@ -187,8 +191,8 @@ get_place (GstHiredVlm *self, guint id, GValue *value)
   case G_TYPE_BOXED:
     g_value_set_boxed (value, *(GstStructure *const *) place);
     break;
-  default:
-    gst_hired_vlm_settings_get_stop (&self->settings, value);
+  default: /* GST_TYPE_ARRAY */
+    gst_hired_vlm_settings_get_strings (*(gchar * *const *) place, value);
   }
 }
 
@@ -532,6 +536,24 @@ install_output (GObjectClass *klass)
           FALSE, PLAYING));
 }
 
+#if HAVE_ANALYTICS
+static void
+install_analytics (GObjectClass *klass)
+{
+  g_object_class_install_property (klass, PROP_ANALYTICS_META,
+      g_param_spec_boolean ("analytics-meta", "Analytics Meta",
+          "Add the caption to the GstAnalyticsRelationMeta of buffers that "
+          "carry it, related to the objects detected there",
+          FALSE, PLAYING));
+  g_object_class_install_property (klass, PROP_LABELS,
+      gst_param_spec_array ("labels", "Labels",
+          "With analytics-meta: an answer that begins with one of these is "
+          "also a classification, for instance <yes, no>",
+          g_param_spec_string ("label", "Label", "A label", NULL, BASE),
+          PLAYING));
+}
+#endif
+
 static void
 install_told (GObjectClass *klass)
 {
@@ -563,5 +585,8 @@ gst_hired_vlm_install_properties (GObjectClass *klass)
   install_choice (klass);
   install_text (klass);
   install_output (klass);
+#if HAVE_ANALYTICS
+  install_analytics (klass);
+#endif
   install_told (klass);
 }

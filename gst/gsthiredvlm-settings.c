@@ -39,6 +39,7 @@ gst_hired_vlm_settings_clear (GstHiredVlmSettings *settings)
   g_free (settings->system_prompt);
   g_free (settings->language);
   g_strfreev (settings->stop);
+  g_strfreev (settings->labels);
   gst_clear_structure (&settings->policy_params);
 }
 
@@ -113,23 +114,20 @@ gst_hired_vlm_settings_task (const GstHiredVlmSettings *settings,
 }
 
 void
-gst_hired_vlm_settings_set_stop (
-    GstHiredVlmSettings *settings, const GValue *array)
+gst_hired_vlm_settings_set_strings (gchar ***strings, const GValue *array)
 {
   guint n = gst_value_array_get_size (array);
 
-  g_strfreev (settings->stop);
-  settings->stop = n > 0 ? g_new0 (gchar *, n + 1) : NULL;
+  g_strfreev (*strings);
+  *strings = n > 0 ? g_new0 (gchar *, n + 1) : NULL;
   for (guint i = 0; i < n; i++)
-    settings->stop[i] =
-        g_value_dup_string (gst_value_array_get_value (array, i));
+    (*strings)[i] = g_value_dup_string (gst_value_array_get_value (array, i));
 }
 
 void
-gst_hired_vlm_settings_get_stop (
-    const GstHiredVlmSettings *settings, GValue *array)
+gst_hired_vlm_settings_get_strings (gchar *const *strings, GValue *array)
 {
-  for (gchar **s = settings->stop; s && *s; s++) {
+  for (gchar *const *s = strings; s && *s; s++) {
     GValue value = G_VALUE_INIT;
 
     g_value_init (&value, G_TYPE_STRING);

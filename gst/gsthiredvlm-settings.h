@@ -67,6 +67,8 @@ typedef struct {
   gchar *language;
   gint attach_meta; /* GstHiredVlmAttach */
   gboolean post_messages, post_partial, tags, detail, draw_tokens;
+  gboolean analytics_meta;
+  gchar **labels; /* or NULL */
 } GstHiredVlmSettings;
 
 void gst_hired_vlm_settings_init (GstHiredVlmSettings *settings);
@@ -79,10 +81,8 @@ void gst_hired_vlm_settings_clear (GstHiredVlmSettings *settings);
 gboolean gst_hired_vlm_settings_task (const GstHiredVlmSettings *settings,
     const gchar *prompt, gdouble budget, VlmSettings *task, GError **error);
 
-/* `stop` from a GST_TYPE_ARRAY of strings, and back. */
-void gst_hired_vlm_settings_set_stop (
-    GstHiredVlmSettings *settings, const GValue *array);
-void gst_hired_vlm_settings_get_stop (
-    const GstHiredVlmSettings *settings, GValue *array);
+/* A list of strings (or NULL) from a GST_TYPE_ARRAY of them, and back. */
+void gst_hired_vlm_settings_set_strings (gchar ***strings, const GValue *array);
+void gst_hired_vlm_settings_get_strings (gchar *const *strings, GValue *array);
 
 G_END_DECLS

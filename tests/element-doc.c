@@ -4,7 +4,8 @@
  *   element-doc > docs/element.md      writes it
  *   element-doc docs/element.md        fails if it says something else
  *
- * Everything comes from the class, as in gst-inspect-1.0.
+ * Everything comes from the class, as in gst-inspect-1.0; what only newer
+ * GStreamers give the element is told on docs/pipelines.md.
  */
 #include <gst/gst.h>
 #include <string.h>
@@ -102,6 +103,13 @@ add_choices (GString *out, GParamSpec *spec)
   g_string_append_c (out, '\n');
 }
 
+static gboolean
+is_newer (const GParamSpec *spec)
+{
+  return g_str_equal (spec->name, "analytics-meta") ||
+         g_str_equal (spec->name, "labels");
+}
+
 static void
 add_properties (GString *out, GObjectClass *klass)
 {
@@ -110,7 +118,7 @@ add_properties (GString *out, GObjectClass *klass)
   g_string_append (out, "## Properties\n\n");
   for (guint i = 0; i < n; i++) {
     GParamSpec *spec = specs[i];
-    if (spec->owner_type != G_OBJECT_CLASS_TYPE (klass))
+    if (spec->owner_type != G_OBJECT_CLASS_TYPE (klass) || is_newer (spec))
       continue;
     g_autofree char *fallback = value_text (spec);
     g_autofree char *blurb = no_tags (g_param_spec_get_blurb (spec));
