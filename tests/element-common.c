@@ -161,6 +161,31 @@ pop_structure (Bench *bench, const gchar *name)
 }
 
 void
+expect_text (Bench *bench, const gchar *expected)
+{
+  GstStructure *s = pop_structure (bench, GST_VLM_CAPTION);
+
+  fail_unless_equals_string (gst_vlm_caption_get_text (s), expected);
+  gst_structure_free (s);
+}
+
+void
+wait_for_gaps (Bench *bench, GstClockTime end)
+{
+  for (GstClockTime reached = 0; reached < end;) {
+    GstEvent *event = gst_harness_pull_event (bench->text);
+    GstClockTime start, duration;
+
+    fail_unless (event != NULL);
+    if (GST_EVENT_TYPE (event) == GST_EVENT_GAP) {
+      gst_event_parse_gap (event, &start, &duration);
+      reached = start + duration;
+    }
+    gst_event_unref (event);
+  }
+}
+
+void
 wait_loaded (Bench *bench)
 {
   for (;;) {

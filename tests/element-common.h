@@ -42,6 +42,12 @@ void count_faults (Bench *bench, guint *warnings, guint *errors);
 /* Waits for an element message of that name. */
 GstStructure *pop_structure (Bench *bench, const gchar *name);
 
+/* Waits for the next caption, which must say that. */
+void expect_text (Bench *bench, const gchar *expected);
+
+/* Pulls events of the text pad until its gaps reach `end`. */
+void wait_for_gaps (Bench *bench, GstClockTime end);
+
 /* Waits until loading is complete. */
 void wait_loaded (Bench *bench);
 

@@ -25,15 +25,6 @@ listen (void)
   fake_engine_configure (&config);
 }
 
-static void
-expect_text (Bench *b, const gchar *expected)
-{
-  GstStructure *s = pop_structure (b, GST_VLM_CAPTION);
-
-  fail_unless_equals_string (gst_vlm_caption_get_text (s), expected);
-  gst_structure_free (s);
-}
-
 GST_START_TEST (prompt_by_property)
 {
   Bench b;

@@ -23,15 +23,6 @@ look (void)
   fake_engine_configure (&config);
 }
 
-static void
-expect_text (Bench *b, const gchar *expected)
-{
-  GstStructure *s = pop_structure (b, GST_VLM_CAPTION);
-
-  fail_unless_equals_string (gst_vlm_caption_get_text (s), expected);
-  gst_structure_free (s);
-}
-
 static guint64
 expect_timestamp (Bench *b)
 {
@@ -166,23 +157,12 @@ GST_END_TEST;
 GST_START_TEST (gap_events)
 {
   Bench b;
-  GstClockTime end = 0;
 
   bench_init (&b, TRUE, TRUE, "interval", GST_CLOCK_TIME_NONE, NULL);
   push_frames (&b, 0, 1);
   gst_harness_push_event (
       b.video, gst_event_new_gap (GST_SECOND, 2 * GST_SECOND));
-  while (end < 3 * GST_SECOND) {
-    GstEvent *event = gst_harness_pull_event (b.text);
-    GstClockTime start, duration;
-
-    fail_unless (event != NULL);
-    if (GST_EVENT_TYPE (event) == GST_EVENT_GAP) {
-      gst_event_parse_gap (event, &start, &duration);
-      end = start + duration;
-    }
-    gst_event_unref (event);
-  }
+  wait_for_gaps (&b, 3 * GST_SECOND);
   bench_clear (&b);
 }
 GST_END_TEST;
@@ -197,20 +177,10 @@ GST_START_TEST (frames_without_duration)
   gst_harness_set_src_caps_str (
       b.video, "video/x-raw,format=I420,width=64,height=48,framerate=0/1");
   for (guint i = 1; i < 20; i++) {
-    GstClockTime pts = i * 70 * GST_MSECOND, end = 0;
+    GstClockTime pts = i * 70 * GST_MSECOND;
 
     gst_harness_push (b.video, frame_new (pts, GST_CLOCK_TIME_NONE));
-    while (end <= pts) {
-      GstEvent *event = gst_harness_pull_event (b.text);
-      GstClockTime start, duration;
-
-      fail_unless (event != NULL);
-      if (GST_EVENT_TYPE (event) == GST_EVENT_GAP) {
-        gst_event_parse_gap (event, &start, &duration);
-        end = start + duration;
-      }
-      gst_event_unref (event);
-    }
+    wait_for_gaps (&b, pts + 1);
   }
   bench_clear (&b);
 }
