@@ -132,6 +132,9 @@ push_cue (GstHiredVlmText *text, const GstStructure *caption, guint64 start,
     if (!GST_CLOCK_TIME_IS_VALID (text->position) || end > text->position)
       text->position = end;
   }
+  if (text->discont)
+    GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_DISCONT);
+  text->discont = FALSE;
   gst_hired_vlm_caption_attach (buffer, caption);
   g_mutex_lock (&text->lock);
   text->n_buffers++;
@@ -236,6 +239,7 @@ text_segment (GstHiredVlmText *text, GstEvent *event)
   text->segment.base += text->lateness;
   g_mutex_unlock (&text->lock);
   text->position = GST_CLOCK_TIME_NONE;
+  text->discont = TRUE;
   own = gst_event_new_segment (&text->segment);
   gst_event_set_seqnum (own, gst_event_get_seqnum (event));
   return own;

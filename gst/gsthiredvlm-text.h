@@ -43,6 +43,7 @@ typedef struct {
   gboolean negotiated;
   GstSegment segment;
   guint64 position; /* end of what was pushed */
+  gboolean discont; /* no buffer since the segment */
   /* the caption that is repeated in slices */
   GstStructure *current;
   gboolean shown;        /* pushed at least once */

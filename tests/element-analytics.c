@@ -30,7 +30,7 @@ GST_START_TEST (caption_is_related_to_objects)
   Bench b;
   GstBuffer *buffer;
   GstAnalyticsRelationMeta *meta;
-  GstAnalyticsMtd caption, object;
+  GstAnalyticsMtd caption = { 0 }, object;
   gpointer state = NULL;
   guint related = 0;
 
@@ -88,7 +88,7 @@ GST_START_TEST (labels_are_classes)
   Bench b;
   FakeConfig config;
   GstBuffer *buffer;
-  GstAnalyticsMtd caption;
+  GstAnalyticsMtd caption = { 0 };
   GstAnalyticsClsMtd class;
   gpointer state = NULL;
 

@@ -102,10 +102,18 @@ GST_END_TEST;
 
 /* ---- behind other elements ---- */
 
+typedef struct {
+  guint buffers, captions;
+} Count;
+
 static void
-count_captions (GstElement *sink, GstBuffer *buffer, GstPad *pad, gpointer n)
+count_captions (
+    GstElement *sink, GstBuffer *buffer, GstPad *pad, gpointer user_data)
 {
-  *(guint *) n += gst_vlm_buffer_get_caption (buffer) != NULL;
+  Count *count = user_data;
+
+  count->buffers++;
+  count->captions += gst_vlm_buffer_get_caption (buffer) != NULL;
 }
 
 static void
@@ -144,7 +152,7 @@ GST_START_TEST (meta_survives)
         "interval=0 ! %s ! fakesink name=s signal-handoffs=true sync=false",
         rows[i][1]);
     GstElement *pipeline, *sink;
-    guint n = 0;
+    Count count = { 0 };
 
     if (!gst_registry_check_feature_version (
             gst_registry_get (), rows[i][0], 1, 0, 0)) {
@@ -153,9 +161,11 @@ GST_START_TEST (meta_survives)
     }
     pipeline = gst_parse_launch (line, NULL);
     sink = gst_bin_get_by_name (GST_BIN (pipeline), "s");
-    g_signal_connect (sink, "handoff", G_CALLBACK (count_captions), &n);
+    g_signal_connect (sink, "handoff", G_CALLBACK (count_captions), &count);
     run_to_eos (pipeline);
-    fail_unless_equals_int (n, 4);
+    /* videorate of newer GStreamers repeats the last frame. */
+    fail_unless (count.buffers >= 4, "%s", rows[i][0]);
+    fail_unless_equals_int (count.captions, count.buffers);
     gst_object_unref (sink);
     gst_object_unref (pipeline);
   }

@@ -154,6 +154,8 @@ GST_START_TEST (cues_are_at_their_frames)
 
     fail_unless_equals_uint64 (GST_BUFFER_PTS (cue), i * 100 * GST_MSECOND);
     fail_unless_equals_uint64 (GST_BUFFER_DURATION (cue), 100 * GST_MSECOND);
+    fail_unless_equals_int (
+        GST_BUFFER_FLAG_IS_SET (cue, GST_BUFFER_FLAG_DISCONT), i == 0);
     fail_unless (gst_vlm_buffer_get_caption (cue) != NULL);
     text = text_of (cue);
     fail_unless_equals_string (text, "a red circle on the left");
