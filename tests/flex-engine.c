@@ -9,10 +9,11 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "engine/fine.h"
 #include "tests/golden-load.h"
 
 #define N_CASES 3
-#define FINE_LAYERS 3 /* of 12 */
+#define FINE_LAYERS 3 /* in both folders */
 
 typedef struct {
   GoldenPicture picture;
@@ -31,6 +32,23 @@ typedef struct {
 
 static char *folder;
 static JsonParser *goldens;
+static int side, fine_side;
+
+/* The folder of the tests that follow. */
+static void
+use (const char *name, int g, int zoom)
+{
+  g_autofree char *json = NULL;
+
+  g_free (folder);
+  g_clear_object (&goldens);
+  folder = g_test_build_filename (G_TEST_DIST, "golden-flex", name, NULL);
+  json = g_build_filename (folder, "golden.json", NULL);
+  goldens = json_parser_new ();
+  g_assert_true (json_parser_load_from_file (goldens, json, NULL));
+  side = g;
+  fine_side = zoom * g;
+}
 
 static double
 mean_lit (JsonArray *steps)
@@ -39,9 +57,14 @@ mean_lit (JsonArray *steps)
   int n = json_array_get_length (steps);
 
   for (int s = 0; s < n; s++)
-    for (int l = 0; l < FINE_LAYERS; l++)
-      sum += 64 * json_array_get_length (json_array_get_array_element (
-                      json_array_get_array_element (steps, s), l));
+    for (int l = 0; l < FINE_LAYERS; l++) {
+      JsonArray *cells = json_array_get_array_element (
+          json_array_get_array_element (steps, s), l);
+
+      for (guint k = 0; k < json_array_get_length (cells); k++)
+        sum +=
+            vlm_fine_cell (fine_side, json_array_get_int_element (cells, k)).n;
+    }
   return sum / n / FINE_LAYERS;
 }
 
@@ -121,7 +144,7 @@ assert_answered (const Ask *ask)
   g_assert_cmpmem (ask->found, ask->n_found * sizeof (int), ask->ids,
       ask->n_ids * sizeof (int));
   g_assert_cmpstr (ask->policy_used, ==, "all");
-  g_assert_cmpint (ask->image_tokens, ==, 24 * 24);
+  g_assert_cmpint (ask->image_tokens, ==, side * side);
   g_assert_cmpfloat_with_epsilon (ask->found_fine, ask->fine_tokens, 1e-6);
   g_assert_cmpint (ask->n_layers, ==, FINE_LAYERS);
   for (int l = 0; l < FINE_LAYERS; l++)
@@ -143,7 +166,7 @@ open_engine (void)
 /* Three streams at once, each with its own picture; then one after another,
  * where nothing of the one before may be left. */
 static void
-test_answers (void)
+check_answers (void)
 {
   g_autoptr (VlmEngine) engine = open_engine ();
   VlmStream *streams[N_CASES];
@@ -172,11 +195,27 @@ test_answers (void)
   }
 }
 
+static void
+test_answers (void)
+{
+  use ("mha", 24, 3);
+  check_answers ();
+}
+
+/* Cells that are no whole pages: lists of keys, each sequence's its own. */
+static void
+test_ragged (void)
+{
+  use ("ragged", 8, 2);
+  check_answers ();
+}
+
 /* Each picture turns its fine keys by its own place in its prompt; the release
  * takes the first one's for a whole batch. */
 static void
 test_places (void)
 {
+  use ("mha", 24, 3);
   g_autoptr (VlmEngine) engine = open_engine ();
   VlmStream *streams[2] = { vlm_stream_new (engine), vlm_stream_new (engine) };
   Ask ask[4];
@@ -205,6 +244,7 @@ test_places (void)
 static void
 test_refused (void)
 {
+  use ("mha", 24, 3);
   g_autoptr (VlmEngine) engine = open_engine ();
   VlmStream *stream = vlm_stream_new (engine);
   Ask ask[3];
@@ -232,19 +272,15 @@ test_refused (void)
 int
 main (int argc, char **argv)
 {
-  g_autofree char *json = NULL;
   int status;
 
   g_test_init (&argc, &argv, NULL);
-  folder = g_test_build_filename (G_TEST_DIST, "golden-flex", "mha", NULL);
-  json = g_build_filename (folder, "golden.json", NULL);
-  goldens = json_parser_new ();
-  g_assert_true (json_parser_load_from_file (goldens, json, NULL));
   g_test_add_func ("/flex-engine/answers", test_answers);
+  g_test_add_func ("/flex-engine/ragged", test_ragged);
   g_test_add_func ("/flex-engine/places", test_places);
   g_test_add_func ("/flex-engine/refused", test_refused);
   status = g_test_run ();
-  g_object_unref (goldens);
+  g_clear_object (&goldens);
   g_free (folder);
   return status;
 }
