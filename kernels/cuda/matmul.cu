@@ -21,7 +21,7 @@ stored_type (const Device *dev, DataType want)
 }
 
 static size_t
-mat_bytes (Device *dev, DataType want, DataType src_type, int rows, int cols)
+mat_bytes (Device *dev, DataType want, DataType, int rows, int cols)
 {
   size_t bias = rows * (sizeof (float) + dev->act_bytes);
   return bias + data_type_bytes (stored_type (dev, want)) * rows * cols;
