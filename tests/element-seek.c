@@ -82,11 +82,26 @@ film_wait (Film *film, GstMessageType type)
   gst_object_unref (bus);
 }
 
+/* Until nothing of before comes any more: no cue, no end. */
+static void
+film_pause (Film *film)
+{
+  GstBus *bus = gst_element_get_bus (film->pipeline);
+  GstMessage *message;
+
+  gst_element_set_state (film->pipeline, GST_STATE_PAUSED);
+  gst_element_get_state (film->pipeline, NULL, NULL, 10 * GST_SECOND);
+  while ((message = gst_bus_pop_filtered (bus, GST_MESSAGE_EOS)))
+    gst_message_unref (message);
+  gst_object_unref (bus);
+}
+
 /* The part asked for is described from its first frame, every 100 ms of
  * running time. */
 static void
 play_part (Film *film, gdouble rate, guint n_cues)
 {
+  film_pause (film);
   film_seek (film, rate, GST_SEEK_FLAG_FLUSH, 2 * GST_SECOND, 3 * GST_SECOND);
   gst_element_set_state (film->pipeline, GST_STATE_PLAYING);
   film_wait (film, GST_MESSAGE_EOS);
