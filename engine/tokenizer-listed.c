@@ -56,6 +56,53 @@ note_special (GHashTable *special, const VlmJson *json)
   }
 }
 
+/* New tokens as they are read. They join the tokenizer together, since its
+ * index is made anew for that; their texts are the JSON's. */
+typedef struct {
+  VlmTokenizer *t;
+  GArray *fresh;               /* VlmAddedToken */
+  GHashTable *by_id, *by_text; /* of these: id + 1 to text, and back */
+} Listing;
+
+static void
+listing_init (Listing *listing, VlmTokenizer *t)
+{
+  listing->t = t;
+  listing->fresh = g_array_new (FALSE, FALSE, sizeof (VlmAddedToken));
+  listing->by_id = g_hash_table_new (NULL, NULL);
+  listing->by_text = g_hash_table_new (g_str_hash, g_str_equal);
+}
+
+static void
+listing_end (Listing *listing)
+{
+  for (guint i = 0; i < listing->fresh->len; i++)
+    vlm_tokenizer_add_token (
+        listing->t, &g_array_index (listing->fresh, VlmAddedToken, i));
+  if (listing->fresh->len > 0)
+    vlm_tokenizer_index (listing->t);
+  g_array_unref (listing->fresh);
+  g_hash_table_unref (listing->by_id);
+  g_hash_table_unref (listing->by_text);
+}
+
+static const char *
+listed_token (const Listing *listing, guint32 id)
+{
+  const char *text =
+      g_hash_table_lookup (listing->by_id, GUINT_TO_POINTER (id + 1));
+
+  return text ? text : vlm_tokenizer_token (listing->t, id);
+}
+
+static gint32
+listed_id (const Listing *listing, const char *text)
+{
+  guint key = GPOINTER_TO_UINT (g_hash_table_lookup (listing->by_text, text));
+
+  return key ? (gint32) key - 1 : vlm_tokenizer_id (listing->t, text);
+}
+
 static gboolean
 refuse (const VlmJson *json, const VlmAddedToken *token, const char *there,
     gint32 id, GError **error)
@@ -71,26 +118,29 @@ refuse (const VlmJson *json, const VlmAddedToken *token, const char *there,
 
 /* A token may be a piece already, of the id it is given. */
 static gboolean
-add (VlmTokenizer *t, const VlmJson *json, const VlmAddedToken *token,
+add (Listing *listing, const VlmJson *json, const VlmAddedToken *token,
     GError **error)
 {
-  const char *there = vlm_tokenizer_token (t, token->id);
-  gint32 id = vlm_tokenizer_id (t, token->content);
+  const char *there = listed_token (listing, token->id);
+  gint32 id = listed_id (listing, token->content);
 
   if (!*token->content)
     return TRUE;
   if (there ? !g_str_equal (there, token->content) : id >= 0)
     return refuse (json, token, there, id, error);
-  if (vlm_tokenizer_added (t, token->id))
+  if (vlm_tokenizer_added (listing->t, token->id))
     return TRUE;
-  vlm_tokenizer_add_token (t, token);
-  vlm_tokenizer_index (t);
+  g_array_append_val (listing->fresh, *token);
+  g_hash_table_insert (
+      listing->by_id, GUINT_TO_POINTER (token->id + 1), token->content);
+  g_hash_table_insert (
+      listing->by_text, token->content, GUINT_TO_POINTER (token->id + 1));
   return TRUE;
 }
 
 /* {"32000": {"content": "<pad>", "special": true, ...}} */
 static gboolean
-add_decoder (VlmTokenizer *t, const VlmJson *json, GError **error)
+add_decoder (Listing *listing, const VlmJson *json, GError **error)
 {
   JsonObjectIter iter;
   const char *key;
@@ -116,7 +166,7 @@ add_decoder (VlmTokenizer *t, const VlmJson *json, GError **error)
       return FALSE;
     token.id = (guint32) id;
     token.content = (char *) content;
-    if (!add (t, json, &token, error))
+    if (!add (listing, json, &token, error))
       return FALSE;
   }
   return TRUE;
@@ -125,7 +175,7 @@ add_decoder (VlmTokenizer *t, const VlmJson *json, GError **error)
 /* {"<pad>": 32000} */
 static gboolean
 add_plain (
-    VlmTokenizer *t, const VlmJson *json, GHashTable *special, GError **error)
+    Listing *listing, const VlmJson *json, GHashTable *special, GError **error)
 {
   JsonObjectIter iter;
   const char *key;
@@ -140,7 +190,7 @@ add_plain (
     if (!vlm_json_get_int (json, key, 0, VLM_MAX_TOKENS - 1, &id, error))
       return FALSE;
     token.id = (guint32) id;
-    if (!add (t, json, &token, error))
+    if (!add (listing, json, &token, error))
       return FALSE;
   }
   return TRUE;
@@ -167,7 +217,9 @@ vlm_tokenizer_add_listed (VlmTokenizer *t, const char *folder,
   JsonNode *roots[VLM_N_TOKEN_TEXTS] = { NULL };
   char *files[VLM_N_TOKEN_TEXTS];
   gboolean done = TRUE;
+  Listing listing;
 
+  listing_init (&listing, t);
   for (int i = 0; i < VLM_N_TOKEN_TEXTS; i++) {
     files[i] = g_build_filename (folder, vlm_token_texts[i], NULL);
     done = done && parse (texts[i], files[i], &roots[i], &json[i], error);
@@ -175,12 +227,13 @@ vlm_tokenizer_add_listed (VlmTokenizer *t, const char *folder,
   done = done && vlm_json_get_object (&json[VLM_TOKEN_CONFIG],
                      "added_tokens_decoder", &decoder, error);
   if (done && decoder.object) {
-    done = add_decoder (t, &decoder, error);
+    done = add_decoder (&listing, &decoder, error);
   } else if (done && json[VLM_TOKEN_ADDED].object) {
     note_special (special, &json[VLM_TOKEN_CONFIG]);
     note_special (special, &json[VLM_TOKEN_MAP]);
-    done = add_plain (t, &json[VLM_TOKEN_ADDED], special, error);
+    done = add_plain (&listing, &json[VLM_TOKEN_ADDED], special, error);
   }
+  listing_end (&listing);
   for (int i = 0; i < VLM_N_TOKEN_TEXTS; i++) {
     g_clear_pointer (&roots[i], json_node_unref);
     g_free (files[i]);
