@@ -338,6 +338,7 @@ change_state (GstElement *element, GstStateChange transition)
       (transition == GST_STATE_CHANGE_READY_TO_PAUSED &&
           ret == GST_STATE_CHANGE_FAILURE)) {
     gst_hired_vlm_model_stop (self);
+    gst_hired_vlm_cancel (self); /* frames that were under way meanwhile */
     gst_hired_vlm_refuse_wishes (self, "The element was stopped.");
   }
   if (transition == GST_STATE_CHANGE_READY_TO_NULL)

@@ -171,6 +171,47 @@ GST_START_TEST (model_is_opened_anew)
 }
 GST_END_TEST;
 
+static gpointer
+set_ready (gpointer element)
+{
+  gst_element_set_state (element, GST_STATE_READY);
+  return NULL;
+}
+
+/* Stops the element while its video is held up here, until its pads flush. */
+static GstPadProbeReturn
+stop_in_passing (GstPad *pad, GstPadProbeInfo *info, gpointer thread)
+{
+  GstEvent *event = GST_PAD_PROBE_INFO_EVENT (info);
+
+  if (GST_EVENT_TYPE (event) != GST_EVENT_TAG || *(GThread **) thread)
+    return GST_PAD_PROBE_OK;
+  *(GThread **) thread = g_thread_new ("stop", set_ready, GST_PAD_PARENT (pad));
+  while (!GST_PAD_IS_FLUSHING (pad))
+    g_usleep (1000);
+  return GST_PAD_PROBE_DROP;
+}
+
+/* What is kept of a frame that was under way then is freed all the same. */
+GST_START_TEST (stop_with_a_frame_under_way)
+{
+  Bench b;
+  GThread *thread = NULL;
+  GstPad *pad;
+
+  bench_init (&b, FALSE, FALSE, "tags", TRUE, "interval", (guint64) 0, NULL);
+  g_signal_emit_by_name (b.element, "describe", NULL, NULL);
+  pad = gst_element_get_static_pad (b.element, "src");
+  gst_pad_add_probe (
+      pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, stop_in_passing, &thread, NULL);
+  gst_harness_push (b.video, frame_new (0, FRAME_NS));
+  fail_unless (thread != NULL);
+  g_thread_join (thread);
+  gst_object_unref (pad);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 static Suite *
 element_states_suite (void)
 {
@@ -184,6 +225,7 @@ element_states_suite (void)
   tcase_add_test (tc, eos_with_nothing_to_do);
   tcase_add_test (tc, flush_breaks_the_wait);
   tcase_add_test (tc, stop_while_the_engine_holds);
+  tcase_add_test (tc, stop_with_a_frame_under_way);
   tcase_add_test (tc, one_model_for_two);
   tcase_add_test (tc, model_is_opened_anew);
   return s;
