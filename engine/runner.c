@@ -176,8 +176,8 @@ take_memory (VlmNetworks *net, GError **error)
   const VlmPlan *plan = &net->plan;
   const VlmConfig *config = &net->model->config;
   int n_fine = config->zoom.ratio ? vlm_fine_pages (config) * plan->batch : 0;
-  net->pool = vlm_kv_pool_new_with_fine (
-      net->dev, &config->text, plan->n_pages, config->zoom.layer, n_fine, error);
+  net->pool = vlm_kv_pool_new_with_fine (net->dev, &config->text, plan->n_pages,
+      config->zoom.layer, n_fine, error);
   if (!net->pool)
     return FALSE;
   if (n_fine)
