@@ -7,6 +7,7 @@
 # 2502.16982); embeddings, heads, norms and biases stay with AdamW. A matrix
 # that stacks several (qkv, gate_up) is one matrix per part.
 import torch
+from torch import nn
 
 
 def orthogonal(g):
@@ -56,9 +57,17 @@ class Both:
     def __init__(self, module, layers, parts_of, lr, weight_decay=0.02):
         inner = [(p, parts_of(n, p)) for n, p in layers.named_parameters() if p.ndim == 2]
         known = {id(p) for p, _ in inner}
+        self.module = module
         self.muon = Muon(inner, lr, weight_decay=weight_decay)
         self.adam = torch.optim.AdamW([p for p in module.parameters() if id(p) not in known], lr=lr,
                                       betas=(0.9, 0.98), weight_decay=weight_decay, fused=True)
+
+    def descend(self, loss, lr):
+        """One step down the gradient of `loss`, clipped to a norm of 1."""
+        self.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+        self.step(lr)
 
     def step(self, lr):
         for optimizer in (self.muon, self.adam):

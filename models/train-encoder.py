@@ -109,10 +109,7 @@ def main():
         lr = run.rate(warm=200, floor=0.03)
         tiles, *labels = pool.batch(a.batch)
         loss, parts = losses(heads, vision(tiles), *labels)
-        opt.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        opt.step(lr)
+        opt.descend(loss, lr)
         run.stepped(lr, len(tiles), {**parts, "loss": loss.item()}, keep=0.98)
     run.finish()
 

@@ -111,10 +111,7 @@ def main():
         share = min(1.0, run.progress() / BLEND)
         logits, label, where, shown = forward(text, where_head, len(coder.head), batcher(pool.batch(a.batch)), share)
         loss = F.cross_entropy(logits, label)
-        opt.zero_grad()
-        (loss + 0.3 * where).backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        opt.step(lr)
+        opt.descend(loss + 0.3 * where, lr)
         right, spelled = (logits.argmax(-1) == label).float(), letters(label)
         run.stepped(lr, a.batch, {"loss": loss.item(), "where": where.item(),
                                   "letters": right[spelled].mean().item(), "rest": right[~spelled].mean().item(),

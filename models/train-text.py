@@ -238,10 +238,7 @@ def main():
         size = a.batch if mode in ("base", "hired") else a.batch // 2
         logits, label, where = forward(text, where_head, batcher(pool.batch(size), mode, share))
         loss = F.cross_entropy(logits, label)
-        opt.zero_grad()
-        (loss + 0.3 * where).backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        opt.step(lr)
+        opt.descend(loss + 0.3 * where, lr)
         right = (logits.argmax(-1) == label).float().mean().item()
         run.stepped(lr, size, {"loss": loss.item(), "where": where.item(), mode: right}, keep=0.97)
     run.finish()
