@@ -32,6 +32,7 @@ struct Ops;
 
 typedef struct Device {
   const struct Ops *op;
+  int gpu;             /* its number; -1: this is the processor */
   int n_threads;       /* workers of the CPU backend, at least 1 */
   DataType act_type;   /* of activations: f32 on the CPU */
   size_t act_bytes;    /* bytes of one activation */

@@ -100,6 +100,40 @@ typedef struct ResizeAxis {
   int narrow;            /* all weights fit int16 (torchvision's variant) */
 } ResizeAxis;
 
+/* Where the samples of one component lie in a picture. */
+typedef struct PixelPart {
+  int plane;  /* 0..2 */
+  int offset; /* bytes from the beginning of the plane's rows */
+  int step;   /* bytes from sample to sample */
+} PixelPart;
+
+/* Fractional bits of Pixels.matrix. */
+#define PIXELS_PRECISION 20
+
+/* A picture as video has it: R, G and B or Y, U and V in up to three planes.
+ * Of U and V there may be one for two pixels of a row or column: pixel x of
+ * the planes then has sample i = x / 2 and near[x % 2] quarters of its other
+ * neighbour, i - 1 if x is even, else i + 1 (the nearest that there is). */
+typedef struct Pixels {
+  const uint8_t *plane[3];
+  size_t stride[3]; /* bytes from row to row */
+  PixelPart part[3];
+  int width, height;    /* of the picture */
+  int skip_x, skip_y;   /* pixels of the planes left of it and above */
+  int bytes;            /* of a sample: 1, or 2, little-endian */
+  int shift_x, shift_y; /* 1: of U and V there are half as many */
+  int near_x[2], near_y[2];
+  bool is_rgb;          /* the samples are what is wanted; else */
+  int32_t matrix[3][4]; /* R = m[0] (part 0, part 1, part 2, 1), and so on */
+} Pixels;
+
+/* A canvas of one colour with a picture on it. */
+typedef struct RgbCanvas {
+  int width, height;
+  int left, top; /* of the picture */
+  uint8_t colour[3];
+} RgbCanvas;
+
 typedef struct Ops {
   /* ---- memory: see device.h, whose functions call these ---- */
   void *(*alloc) (Device *dev, size_t bytes);
@@ -277,6 +311,13 @@ typedef struct Ops {
       Device *dev, int *id, float *logits, int v, const SampleParams *params);
 
   /* ---- image ---- */
+
+  /* The picture as 8-bit RGB on a canvas that it lies within, dst[canvas
+   * height, canvas width, 3]. Its planes are device memory. U and V are
+   * blended along the row, then down the column, each time rounded; the
+   * matrix's sums are rounded and clamped. Integers: exact on any backend. */
+  void (*to_rgb) (
+      Device *dev, uint8_t *dst, const Pixels *src, const RgbCanvas *canvas);
 
   /* One pass of a separable resize over interleaved 8-bit RGB, fixed point
    * with rounding, clamped to 0..255. src has n rows (src_stride bytes apart)

@@ -1,4 +1,4 @@
-/* kernels-image.c - cases of the 8-bit resize and of patches
+/* kernels-image.c - cases of colours, of the 8-bit resize and of patches
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Integers and table look-ups: every backend must give the same bits. That
@@ -6,6 +6,7 @@
  */
 #include "tests/kernels.h"
 
+#include <math.h>
 #include <string.h>
 
 /* A triangle filter's taps with small negative lobes, as fixed point. */
@@ -190,6 +191,136 @@ shrunk_patches (Kt *kt, const int *size)
   kt_expect (kt, &Y, want, g * g, 3 * p * p, 1e-6);
 }
 
+/* ---- pictures of video ---- */
+
+/* The layouts that a case runs over: where the parts lie. */
+typedef struct Layout {
+  int n_planes, bytes, shift_x, shift_y;
+  PixelPart part[3];
+  bool is_rgb;
+} Layout;
+
+static const Layout layouts[] = {
+  { 1, 1, 0, 0, { { 0, 0, 3 }, { 0, 1, 3 }, { 0, 2, 3 } }, true },  /* RGB */
+  { 1, 1, 0, 0, { { 0, 3, 4 }, { 0, 2, 4 }, { 0, 1, 4 } }, true },  /* xBGR */
+  { 3, 1, 0, 0, { { 0, 0, 1 }, { 1, 0, 1 }, { 2, 0, 1 } }, false }, /* Y444 */
+  { 3, 1, 1, 1, { { 0, 0, 1 }, { 1, 0, 1 }, { 2, 0, 1 } }, false }, /* I420 */
+  { 2, 1, 1, 1, { { 0, 0, 1 }, { 1, 0, 2 }, { 1, 1, 2 } }, false }, /* NV12 */
+  { 2, 2, 1, 1, { { 0, 0, 2 }, { 1, 0, 4 }, { 1, 2, 4 } }, false }, /* P010 */
+  { 1, 1, 1, 0, { { 0, 0, 2 }, { 0, 1, 4 }, { 0, 3, 4 } }, false }, /* YUY2 */
+};
+
+/* Sample in doubles, of a subsampled part blended and rounded as said. */
+static int
+twin_near (int x, int size, int shift, const int near[2], int *other)
+{
+  int last = (size - 1) / 2;
+  *other = x;
+  if (!shift)
+    return 0;
+  *other = x / 2 + (x % 2 ? 1 : -1);
+  *other = *other < 0 ? 0 : *other > last ? last : *other;
+  return near[x % 2];
+}
+
+static int
+twin_raw (const Pixels *p, int part, int y, int x)
+{
+  const PixelPart *at = &p->part[part];
+  const uint8_t *s = p->plane[at->plane] + y * p->stride[at->plane] +
+                     at->offset + x * at->step;
+  return p->bytes == 1 ? *s : s[0] + 256 * s[1];
+}
+
+static int
+twin_sample (const Pixels *p, int part, int y, int x)
+{
+  int shift_x = part ? p->shift_x : 0, shift_y = part ? p->shift_y : 0;
+  int x1, y1, i = x >> shift_x, j = y >> shift_y;
+  int wx = twin_near (x, p->skip_x + p->width, shift_x, p->near_x, &x1);
+  int wy = twin_near (y, p->skip_y + p->height, shift_y, p->near_y, &y1);
+  double above = floor (
+      ((4 - wx) * twin_raw (p, part, j, i) + wx * twin_raw (p, part, j, x1)) /
+          4.0 +
+      0.5);
+  double below = floor (
+      ((4 - wx) * twin_raw (p, part, y1, i) + wx * twin_raw (p, part, y1, x1)) /
+          4.0 +
+      0.5);
+  return (int) floor (((4 - wy) * above + wy * below) / 4 + 0.5);
+}
+
+static uint8_t
+twin_rgb (const Pixels *p, const RgbCanvas *canvas, int row, int column, int c)
+{
+  int y = row - canvas->top, x = column - canvas->left;
+  double sum = 0;
+  if (x < 0 || y < 0 || x >= p->width || y >= p->height)
+    return canvas->colour[c];
+  for (int part = 0; part < 3; part++) {
+    int s = twin_sample (p, part, y + p->skip_y, x + p->skip_x);
+    if (p->is_rgb && part == c)
+      return (uint8_t) s;
+    sum += (double) p->matrix[c][part] * s;
+  }
+  sum = floor ((sum + p->matrix[c][3]) / (1 << PIXELS_PRECISION) + 0.5);
+  return sum < 0 ? 0 : sum > 255 ? 255 : (uint8_t) sum;
+}
+
+static void
+random_matrix (Kt *kt, Pixels *p)
+{
+  int one = 1 << (PIXELS_PRECISION - 8 * (p->bytes - 1));
+  for (int c = 0; c < 3; c++) {
+    for (int part = 0; part < 3; part++)
+      p->matrix[c][part] = kt_below (kt, 3 * one) - one;
+    p->matrix[c][3] = (kt_below (kt, 400) - 200) << PIXELS_PRECISION;
+  }
+}
+
+/* size: layout + 1, width, height, border, and how much is skipped. */
+static void
+to_rgb (Kt *kt, const int *size)
+{
+  const Layout *l = &layouts[size[0] - 1];
+  int w = size[1], h = size[2], border = size[3], skip = size[4];
+  Pixels p = { .width = w,
+    .height = h,
+    .skip_x = skip,
+    .skip_y = skip,
+    .bytes = l->bytes,
+    .shift_x = l->shift_x,
+    .shift_y = l->shift_y,
+    .near_x = { skip, skip ? 1 : 2 },
+    .near_y = { 1, 1 },
+    .is_rgb = l->is_rgb };
+  RgbCanvas canvas = { w + 3 * border, h + 2 * border, border, border,
+    { 12, 34, 56 } };
+  size_t count = (size_t) 3 * canvas.width * canvas.height;
+  KtBuf plane[3], D = kt_array (kt, NULL, count);
+  memcpy (p.part, l->part, sizeof p.part);
+  random_matrix (kt, &p);
+  for (int i = 0; i < l->n_planes; i++) {
+    p.stride[i] = 4 * (size_t) (w + skip + 1) + 3 + i;
+    size_t bytes = p.stride[i] * (h + skip);
+    p.plane[i] = random_bytes (kt, bytes);
+    plane[i] = kt_array (kt, p.plane[i], bytes);
+  }
+  kt_work (kt, 4.5 * w * h, 18.0 * w * h);
+  KT_EACH (kt, dev, on)
+  {
+    Pixels on_device = p;
+    for (int i = 0; i < l->n_planes; i++)
+      on_device.plane[i] = plane[i].on[on];
+    dev->op->to_rgb (dev, D.on[on], &on_device, &canvas);
+  }
+  uint8_t *want = kt_bytes (kt, count);
+  for (size_t i = 0; !kt_timing (kt) && i < count; i++)
+    want[i] = twin_rgb (&p, &canvas, (int) (i / 3 / canvas.width),
+        (int) (i / 3 % canvas.width), (int) (i % 3));
+  kt_expect_same (kt, &D, want);
+}
+
 #define RESIZES                                                                \
   .sizes = { { 1, 1, 1 }, { 5, 33, 17 }, { 17, 100, 65, 1 },                   \
     { 3, 577, 336, 1 }, { 40, 64, 130 }, { 8, 90, 41 }, { 21, 200, 64, 1 },    \
@@ -200,6 +331,13 @@ shrunk_patches (Kt *kt, const int *size)
 const KtCase kt_cases_image[] = {
   { KT_SLOT (resize_rows), resize_rows, RESIZES },
   { KT_SLOT (resize_columns), resize_columns, RESIZES },
+  { KT_SLOT (to_rgb), to_rgb,
+      .sizes = { { 1, 1, 1 }, { 5, 5, 3, 2 }, { 6, 33, 9, 0, 1 },
+          { 2, 40, 10, 0, 3 }, { 1, 33, 7, 3, 1 }, { 3, 65, 17 },
+          { 4, 64, 8, 1, 1 }, { 5, 31, 12, 0, 1 }, { 4, 1, 1 }, { 7, 34, 5 },
+          { 7, 7, 5, 2, 1 }, { 6, 2, 40 } },
+      .benches = { { 5, 1920, 1080 }, { 4, 1920, 1080 }, { 6, 1920, 1080 },
+          { 2, 1920, 1080 }, { 1, 1920, 1080, 100 } } },
   { KT_SLOT (patches), patches,
       .sizes = { { 1, 1, 1 }, { 2, 8, 8 }, { 1, 3, 14 }, { 5, 2, 7 } },
       .benches = { { 5, 24, 14 }, { 5, 8, 8 } } },

@@ -86,6 +86,7 @@ void cpu_init_rope (Ops *op);
 void cpu_init_sample (Ops *op);
 void cpu_init_resize (Ops *op);
 void cpu_init_patches (Ops *op);
+void cpu_init_pixels (Ops *op);
 
 #ifdef __cplusplus
 }

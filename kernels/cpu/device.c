@@ -203,6 +203,7 @@ fill_ops (Ops *op, CpuLevel level, bool has_bf16)
   cpu_init_sample (op);
   cpu_init_resize (op);
   cpu_init_patches (op);
+  cpu_init_pixels (op);
 #ifdef __x86_64__
   if (level >= CPU_LEVEL_AVX2)
     cpu_init_simd_avx2 (op);
@@ -264,6 +265,7 @@ cpu_open (CpuLevel level, int n_threads, DeviceStatus *status)
   cpu->level = level;
   dev->op = &cpu->op;
   dev->backend = cpu;
+  dev->gpu = -1;
   dev->n_threads = n_threads;
   dev->act_type = TYPE_F32;
   dev->act_bytes = sizeof (float);

@@ -122,3 +122,4 @@ void cuda_init_listed_choice (Ops *op);
 void cuda_init_rope (Ops *op);
 void cuda_init_sample (Ops *op);
 void cuda_init_image (Ops *op);
+void cuda_init_pixels (Ops *op);

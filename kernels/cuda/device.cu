@@ -239,6 +239,7 @@ fill_ops (Ops *op)
   cuda_init_rope (op);
   cuda_init_sample (op);
   cuda_init_image (op);
+  cuda_init_pixels (op);
 }
 
 static bool
@@ -358,6 +359,7 @@ hiredvlm_cuda_open (
   bool has_bf16 = prop.major * 10 + prop.minor >= BF16_CAPABILITY;
   dev->op = &cuda->op;
   dev->backend = cuda;
+  dev->gpu = options->index;
   dev->n_threads = options->n_threads > 0 ? options->n_threads : 1;
   dev->act_type = options->full ? TYPE_F32 : has_bf16 ? TYPE_BF16 : TYPE_F16;
   dev->act_bytes = data_type_bytes (dev->act_type);
