@@ -82,6 +82,7 @@ typedef struct {
   int sharers; /* references, those of streams not counted */
   int context; /* tokens a sequence may have */
   int batch;   /* sequences that decode together */
+  int gpu;     /* number of the device; -1: the processor */
 } VlmEngineInfo;
 
 void vlm_engine_info (VlmEngine *engine, VlmEngineInfo *info);

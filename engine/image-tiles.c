@@ -11,6 +11,7 @@
 
 #include "engine/error.h"
 #include "engine/image-axis.h"
+#include "engine/image-source.h"
 
 /* Tables of so many windows are kept; a picture needs at most 2 + rows +
  * cols of them. */
@@ -23,11 +24,6 @@ typedef struct {
   void *memory;
 } Window;
 
-typedef struct {
-  void *data;
-  gsize size;
-} Scratch;
-
 struct VlmTiler {
   Device *dev; /* borrowed */
   VlmResampling resampling;
@@ -37,9 +33,8 @@ struct VlmTiler {
   float *lut;
   Window windows[CACHED_WINDOWS];
   int n_windows;
-  Scratch source, between, tiles; /* device memory */
-  guint8 *squared;                /* host memory of pad_to_square */
-  gsize squared_size;
+  VlmSource source;
+  VlmScratch between, tiles;
 };
 
 /* One resize of the whole source: to fit_w x fit_h, of which rows x cols
@@ -48,42 +43,6 @@ typedef struct {
   int fit_w, fit_h, pad_x, pad_y;
   int rows, cols;
 } Cut;
-
-typedef struct {
-  const guint8 *data; /* device memory */
-  int width, height;
-  gsize stride;
-} Source;
-
-/* Asks first: a device keeps a failed allocation as its own failure. */
-static void *
-allocate (VlmTiler *tiler, gsize size, const char *what, GError **error)
-{
-  gsize available = device_memory_free (tiler->dev);
-  void *data = size <= available ? device_alloc (tiler->dev, size) : NULL;
-
-  if (!data)
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
-        "The %s of a picture needs %" G_GSIZE_FORMAT
-        " bytes, but only %" G_GSIZE_FORMAT " are free on %s.",
-        what, size, available, tiler->dev->name);
-  return data;
-}
-
-static gboolean
-reserve (VlmTiler *tiler, Scratch *scratch, gsize size, const char *what,
-    GError **error)
-{
-  if (size <= scratch->size)
-    return TRUE;
-  device_free (tiler->dev, scratch->data);
-  scratch->size = 0;
-  scratch->data = allocate (tiler, size, what, error);
-  if (!scratch->data)
-    return FALSE;
-  scratch->size = size;
-  return TRUE;
-}
 
 /* ---- tables ---- */
 
@@ -102,7 +61,8 @@ upload_window (
 {
   gsize n = host->axis.n_out, taps = host->axis.max_taps;
   gsize row = n * sizeof (int), weights = n * taps * sizeof (gint32);
-  char *memory = allocate (tiler, 2 * row + weights, "resize table", error);
+  char *memory =
+      vlm_image_allocate (tiler->dev, 2 * row + weights, "resize table", error);
 
   if (!memory)
     return FALSE;
@@ -147,7 +107,7 @@ find_window (VlmTiler *tiler, int n_in, int n_out, int from, GError **error)
 
 /* Pillow 13's rule, found by trial; torchvision has no such rule. */
 static gboolean
-columns_first (const VlmTiler *tiler, const Source *source, const Cut *cut)
+columns_first (const VlmTiler *tiler, const VlmRgb *source, const Cut *cut)
 {
   return tiler->resampling == VLM_RESAMPLING_PILLOW &&
          source->height - cut->fit_h > 2 * MAX (0, source->width - cut->fit_w);
@@ -155,7 +115,7 @@ columns_first (const VlmTiler *tiler, const Source *source, const Cut *cut)
 
 /* `between` holds one column of tiles at a time, [height,T,3]. */
 static void
-run_rows_first (VlmTiler *tiler, guint8 *tiles, const Source *source,
+run_rows_first (VlmTiler *tiler, guint8 *tiles, const VlmRgb *source,
     const Cut *cut, const Window *const *x, const Window *const *y)
 {
   const Ops *op = tiler->dev->op;
@@ -179,7 +139,7 @@ run_rows_first (VlmTiler *tiler, guint8 *tiles, const Source *source,
 
 /* `between` holds one row of tiles at a time, [T,width,3]. */
 static void
-run_columns_first (VlmTiler *tiler, guint8 *tiles, const Source *source,
+run_columns_first (VlmTiler *tiler, guint8 *tiles, const VlmRgb *source,
     const Cut *cut, const Window *const *x, const Window *const *y)
 {
   const Ops *op = tiler->dev->op;
@@ -196,7 +156,7 @@ run_columns_first (VlmTiler *tiler, guint8 *tiles, const Source *source,
 }
 
 static gboolean
-run_cut (VlmTiler *tiler, guint8 *tiles, const Source *source, const Cut *cut,
+run_cut (VlmTiler *tiler, guint8 *tiles, const VlmRgb *source, const Cut *cut,
     GError **error)
 {
   const Window *x[VLM_MAX_TILES], *y[VLM_MAX_TILES];
@@ -212,7 +172,8 @@ run_cut (VlmTiler *tiler, guint8 *tiles, const Source *source, const Cut *cut,
     if (!(y[r] = find_window (
               tiler, source->height, cut->fit_h, r * T - cut->pad_y, error)))
       return FALSE;
-  if (!reserve (tiler, &tiler->between, length * T * 3, "resizing", error))
+  if (!vlm_scratch_reserve (
+          tiler->dev, &tiler->between, length * T * 3, "resizing", error))
     return FALSE;
   if (columns)
     run_columns_first (tiler, tiles, source, cut, x, y);
@@ -221,72 +182,23 @@ run_cut (VlmTiler *tiler, guint8 *tiles, const Source *source, const Cut *cut,
   return TRUE;
 }
 
-/* ---- source ---- */
+/* ---- the tiler ---- */
 
 /* The picture centred on a square of the mean colour, square as pixels are
- * seen; in host memory. Source: image_processing_llava.py, pad_to_square. */
-static gboolean
-pad_to_square (VlmTiler *tiler, const VlmPicture *picture,
-    const VlmTileGeometry *g, VlmPicture *square, GError **error)
+ * seen. Source: image_processing_llava.py, pad_to_square. */
+static RgbCanvas
+square_canvas (
+    const VlmTiler *tiler, const VlmPicture *picture, const VlmTileGeometry *g)
 {
   int side = MAX (g->img_w, g->img_h);
   int width =
       (int) (((gint64) side * picture->width + g->img_w / 2) / g->img_w);
-  gsize stride = (gsize) 3 * width, size = stride * side;
-  int left = (width - picture->width) / 2, top = (side - picture->height) / 2;
+  RgbCanvas canvas = { width, side, (width - picture->width) / 2,
+    (side - picture->height) / 2 };
 
-  if (size > tiler->squared_size) {
-    g_free (tiler->squared);
-    tiler->squared = g_try_malloc (size);
-    tiler->squared_size = tiler->squared ? size : 0;
-  }
-  if (!tiler->squared) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
-        "The picture padded to a square needs %" G_GSIZE_FORMAT
-        " bytes, which do not fit into memory.",
-        size);
-    return FALSE;
-  }
-  for (gsize i = 0; i < size; i++)
-    tiler->squared[i] = tiler->pad_colour[i % 3];
-  for (int y = 0; y < picture->height; y++)
-    memcpy (tiler->squared + (top + y) * stride + (gsize) 3 * left,
-        picture->data + y * picture->stride, (gsize) 3 * picture->width);
-  *square = (VlmPicture){ tiler->squared, width, side, stride, 1, 1 };
-  return TRUE;
+  memcpy (canvas.colour, tiler->pad_colour, sizeof canvas.colour);
+  return canvas;
 }
-
-static gboolean
-upload_picture (
-    VlmTiler *tiler, const VlmPicture *picture, Source *source, GError **error)
-{
-  gsize size =
-      (picture->height - 1) * picture->stride + (gsize) 3 * picture->width;
-
-  if (!reserve (tiler, &tiler->source, size, "copy", error))
-    return FALSE;
-  device_upload (tiler->dev, tiler->source.data, picture->data, size);
-  *source = (Source){ tiler->source.data, picture->width, picture->height,
-    picture->stride };
-  return TRUE;
-}
-
-static gboolean
-check_picture (const VlmPicture *picture, GError **error)
-{
-  if (picture->data && picture->width >= 1 && picture->height >= 1 &&
-      picture->width <= VLM_MAX_PICTURE_SIDE &&
-      picture->height <= VLM_MAX_PICTURE_SIDE &&
-      picture->stride >= (gsize) 3 * picture->width)
-    return TRUE;
-  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
-      "The picture is %dx%d pixels with %" G_GSIZE_FORMAT
-      " bytes a row, expected sides of 1 to %d and 3 bytes a pixel.",
-      picture->width, picture->height, picture->stride, VLM_MAX_PICTURE_SIDE);
-  return FALSE;
-}
-
-/* ---- the tiler ---- */
 
 const guint8 *
 vlm_tiler_run (VlmTiler *tiler, const VlmPicture *picture,
@@ -297,20 +209,19 @@ vlm_tiler_run (VlmTiler *tiler, const VlmPicture *picture,
   gsize tile = (gsize) 3 * T * T;
   Cut base = { T, T, 0, 0, 1, 1 };
   Cut grid = { g->fit_w, g->fit_h, g->pad_x, g->pad_y, g->rows, g->cols };
-  VlmPicture input = *picture;
-  Source source;
+  gboolean squared = tiler->mode == VLM_IMAGE_PAD_SQUARE || g->zoomed;
+  RgbCanvas square = square_canvas (tiler, picture, g);
+  VlmRgb source;
 
   if (tiler->n_windows + 2 + g->rows + g->cols > CACHED_WINDOWS)
     drop_windows (tiler);
   if (tiler->mode == VLM_IMAGE_CENTRE_CROP)
     base = (Cut){ g->fit_w, g->fit_h, g->pad_x, g->pad_y, 1, 1 };
 
-  if (!check_picture (picture, error) ||
-      ((tiler->mode == VLM_IMAGE_PAD_SQUARE || g->zoomed) &&
-          !pad_to_square (tiler, picture, g, &input, error)) ||
-      !reserve (
-          tiler, &tiler->tiles, tile * vlm_tile_count (g), "tiles", error) ||
-      !upload_picture (tiler, &input, &source, error) ||
+  if (!vlm_scratch_reserve (tiler->dev, &tiler->tiles,
+          tile * vlm_tile_count (g), "tiles", error) ||
+      !vlm_source_take (&tiler->source, tiler->dev, picture,
+          squared ? &square : NULL, &source, error) ||
       (!g->zoomed &&
           !run_cut (tiler, tiler->tiles.data, &source, &base, error)))
     return NULL;
@@ -374,10 +285,9 @@ vlm_tiler_free (VlmTiler *tiler)
     return;
   drop_windows (tiler);
   device_free (tiler->dev, tiler->lut);
-  device_free (tiler->dev, tiler->source.data);
-  device_free (tiler->dev, tiler->between.data);
-  device_free (tiler->dev, tiler->tiles.data);
-  g_free (tiler->squared);
+  vlm_source_clear (&tiler->source, tiler->dev);
+  vlm_scratch_clear (tiler->dev, &tiler->between);
+  vlm_scratch_clear (tiler->dev, &tiler->tiles);
   g_free (tiler);
 }
 

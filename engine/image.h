@@ -42,13 +42,16 @@ typedef struct {
   gboolean zoomed;   /* FlexAttention: only tile 0 is in the sequence */
 } VlmTileGeometry;
 
-/* An 8-bit RGB picture in host memory, borrowed. pixel_aspect_n/d: width to
- * height of one pixel (1/1: square). stride: bytes from row to row. */
+/* A picture in host memory, borrowed: 8-bit RGB at data, stride bytes from row
+ * to row, or whatever `pixels` says (of the same width and height) if that is
+ * set, and then data and stride are not used. pixel_aspect_n/d: width to
+ * height of one pixel (1/1: square). */
 typedef struct {
   const guint8 *data;
   int width, height;
   gsize stride;
   int pixel_aspect_n, pixel_aspect_d;
+  const Pixels *pixels; /* see kernels/ops.h; NULL: RGB */
 } VlmPicture;
 
 static inline int
@@ -91,7 +94,8 @@ void vlm_tiler_free (VlmTiler *tiler);
  * The resize goes from the real pixels to the fitted size in one step. Grows
  * its scratch and tables when sizes change, never otherwise. Fails with
  * VLM_ERROR_REQUEST on a picture that is not one (no data, stride shorter
- * than a row), VLM_ERROR_NO_MEMORY when scratch does not fit. */
+ * than a row, planes that do not fit together), VLM_ERROR_NO_MEMORY when
+ * scratch does not fit. */
 const guint8 *vlm_tiler_run (VlmTiler *tiler, const VlmPicture *picture,
     const VlmTileGeometry *geometry, GError **error);
 

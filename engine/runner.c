@@ -105,6 +105,7 @@ vlm_runner_info (const VlmRunner *runner, VlmEngineInfo *info)
     .cache_bytes = plan->cache_bytes,
     .context = plan->context,
     .batch = plan->batch,
+    .gpu = runner->dev->gpu,
   };
 }
 

@@ -42,6 +42,7 @@ fake_engine_config_init (FakeConfig *c)
 {
   *c = (FakeConfig){
     .batch = 4,
+    .gpu = -1,
     .text = "a red circle on the left",
     .open_error = { -1, NULL },
     .load_error = { -1, NULL },
@@ -216,6 +217,7 @@ vlm_runner_info (const VlmRunner *runner, VlmEngineInfo *info)
     .cache_bytes = 1 << 16,
     .context = 4096,
     .batch = settings ()->batch,
+    .gpu = settings ()->gpu,
   };
   g_mutex_unlock (&lock);
 }

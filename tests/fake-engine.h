@@ -24,6 +24,7 @@ typedef struct {
   gint64 encode_us; /* from fetch to the first step */
   gint64 token_us;  /* a step; all requests begun share steps */
   int batch;        /* requests that may run together */
+  int gpu;          /* what the model is on; -1: the processor */
 
   /* The caption; a token is a word with the space before it. It ends early,
    * with reason "length", after settings.max_tokens. */

@@ -384,6 +384,68 @@ check_refused (
   g_clear_error (&error);
 }
 
+/* NV12 of noise, w x h, strides odd; the caller frees planes. */
+static Pixels
+planes_new (int w, int h)
+{
+  gsize stride = w + w % 2 + 5;
+  guint8 *luma = picture_new ((int) stride, h, 3 * stride);
+  guint8 *chroma = picture_new ((int) stride, h, 3 * stride);
+
+  return (Pixels){
+    .plane = { luma, chroma },
+    .stride = { stride, stride },
+    .part = { { 0, 0, 1 }, { 1, 0, 2 }, { 1, 1, 2 } },
+    .width = w,
+    .height = h,
+    .bytes = 1,
+    .shift_x = 1,
+    .shift_y = 1,
+    .near_x = { 0, 2 },
+    .near_y = { 1, 1 },
+    .matrix = { { 1 << 20, 0, 1 << 20, -(128 << 20) },
+        { 1 << 20, -(1 << 18), -(1 << 19), 96 << 20 },
+        { 1 << 20, 1 << 21, 0, -(256 << 20) } },
+  };
+}
+
+/* Planes give the tiles that RGB made of them gives. */
+static void
+check_planes (Device *dev, const VlmConfig *config, int w, int h)
+{
+  g_autoptr (VlmTiler) tiler =
+      vlm_tiler_new (dev, config, VLM_RESAMPLING_TORCHVISION);
+  g_autofree guint8 *rgb = g_malloc (3 * w * h);
+  Pixels pixels = planes_new (w, h);
+  RgbCanvas canvas = { w, h };
+  VlmPicture as_is = { NULL, w, h, 0, 1, 1, &pixels };
+  VlmPicture made = { rgb, w, h, (gsize) 3 * w, 1, 1 };
+  guint32 want;
+
+  dev->op->to_rgb (dev, rgb, &pixels, &canvas);
+  want = tiles_crc (tiler, config, &made);
+  g_assert_cmphex (tiles_crc (tiler, config, &as_is), ==, want);
+  g_free ((gpointer) pixels.plane[0]);
+  g_free ((gpointer) pixels.plane[1]);
+}
+
+static void
+test_planes (void)
+{
+  Device *dev = open_cpu (1);
+
+  for (int mode = 0; mode < 3; mode++) {
+    VlmConfig config = mode == VLM_IMAGE_ANYRES
+                           ? picture_next_config (112)
+                           : picture_single_config ((VlmImageMode) mode, 112);
+
+    check_planes (dev, &config, 97, 61);
+    check_planes (dev, &config, 1, 1);
+    check_planes (dev, &config, 30, 200);
+  }
+  device_close (dev);
+}
+
 static void
 test_refusals (void)
 {
@@ -401,6 +463,23 @@ test_refusals (void)
   check_refused (tiler, &no_data, &g);
   check_refused (tiler, &short_rows, &g);
   check_refused (tiler, &no_rows, &g);
+  for (guint i = 0; i < 8; i++) {
+    Pixels pixels = planes_new (8, 8);
+    VlmPicture picture = { NULL, 8, 8, 0, 1, 1, &pixels };
+    guint8 *luma = (guint8 *) pixels.plane[0];
+    g_autofree guint8 *chroma = (guint8 *) pixels.plane[1];
+
+    pixels.bytes += i == 0;
+    pixels.shift_x += i == 1;
+    pixels.near_y[1] -= 2 * (i == 2);
+    pixels.skip_x -= i == 3;
+    pixels.part[2].plane += 2 * (i == 4);
+    pixels.part[1].offset -= i == 5;
+    pixels.stride[1] = i == 6 ? 7 : pixels.stride[1];
+    pixels.plane[0] = i == 7 ? NULL : luma;
+    check_refused (tiler, &picture, &g);
+    g_free (luma);
+  }
   g_clear_pointer (&tiler, vlm_tiler_free);
   device_close (dev);
 }
@@ -418,6 +497,7 @@ main (int argc, char **argv)
   g_test_add_func ("/image/many-sizes", test_many_sizes);
   g_test_add_func ("/image/anamorphic", test_anamorphic);
   g_test_add_func ("/image/normalise", test_normalise);
+  g_test_add_func ("/image/planes", test_planes);
   g_test_add_func ("/image/refusals", test_refusals);
   return g_test_run ();
 }
