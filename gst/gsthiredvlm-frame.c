@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "engine/error.h"
+#include "gst/gsthiredvlm-planes.h"
 
 void
 gst_hired_vlm_wish_free (GstHiredVlmWish *wish)
@@ -89,28 +90,28 @@ output_info (GstVideoInfo *info, GstVideoFormat format, gint width, gint height,
   info->interlace_mode = input->interlace_mode;
 }
 
+/* Makes the converter anew where another crop or format needs another one. */
 static void
-pixels_setup (GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame)
+converter_setup (GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame,
+    const GstVideoRectangle *crop)
 {
-  GstVideoRectangle crop = crop_of (frame);
-
   if (pixels->converter &&
       gst_video_info_is_equal (&pixels->info, &frame->info) &&
-      memcmp (&crop, &pixels->crop, sizeof crop) == 0)
+      memcmp (crop, &pixels->part, sizeof *crop) == 0)
     return;
   gst_hired_vlm_pixels_clear (pixels);
   pixels->info = frame->info;
-  pixels->crop = crop;
+  pixels->part = *crop;
   output_info (
-      &pixels->rgb, GST_VIDEO_FORMAT_RGB, crop.w, crop.h, &frame->info);
+      &pixels->rgb, GST_VIDEO_FORMAT_RGB, crop->w, crop->h, &frame->info);
   pixels->converter = gst_video_converter_new (&pixels->info, &pixels->rgb,
       gst_structure_new ("config", GST_VIDEO_CONVERTER_OPT_SRC_X, G_TYPE_INT,
-          crop.x, GST_VIDEO_CONVERTER_OPT_SRC_Y, G_TYPE_INT, crop.y,
-          GST_VIDEO_CONVERTER_OPT_SRC_WIDTH, G_TYPE_INT, crop.w,
-          GST_VIDEO_CONVERTER_OPT_SRC_HEIGHT, G_TYPE_INT, crop.h,
+          crop->x, GST_VIDEO_CONVERTER_OPT_SRC_Y, G_TYPE_INT, crop->y,
+          GST_VIDEO_CONVERTER_OPT_SRC_WIDTH, G_TYPE_INT, crop->w,
+          GST_VIDEO_CONVERTER_OPT_SRC_HEIGHT, G_TYPE_INT, crop->h,
           GST_VIDEO_CONVERTER_OPT_DITHER_METHOD, GST_TYPE_VIDEO_DITHER_METHOD,
           GST_VIDEO_DITHER_NONE, NULL));
-  pixels->pixels =
+  pixels->rgb_buffer =
       gst_buffer_new_allocate (NULL, GST_VIDEO_INFO_SIZE (&pixels->rgb), NULL);
 }
 
@@ -123,7 +124,7 @@ pixels_convert (GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame)
       !gst_video_frame_map (&src, &pixels->info, frame->buffer, GST_MAP_READ))
     return FALSE;
   if (!gst_video_frame_map (
-          &dst, &pixels->rgb, pixels->pixels, GST_MAP_WRITE)) {
+          &dst, &pixels->rgb, pixels->rgb_buffer, GST_MAP_WRITE)) {
     gst_video_frame_unmap (&src);
     return FALSE;
   }
@@ -131,17 +132,33 @@ pixels_convert (GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame)
   gst_video_frame_unmap (&dst);
   gst_video_frame_unmap (&src);
   return gst_video_frame_map (
-      &pixels->map, &pixels->rgb, pixels->pixels, GST_MAP_READ);
+      &pixels->map, &pixels->rgb, pixels->rgb_buffer, GST_MAP_READ);
+}
+
+static gboolean
+pixels_map (GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame)
+{
+  if (!gst_video_frame_map (
+          &pixels->map, &frame->info, frame->buffer, GST_MAP_READ))
+    return FALSE;
+  gst_hired_vlm_planes_describe (&pixels->planes, &pixels->map, &pixels->crop);
+  return TRUE;
 }
 
 gboolean
 gst_hired_vlm_pixels_take (GstHiredVlmPixels *pixels, GstHiredVlmFrame *frame,
-    VlmPicture *picture, GError **error)
+    gboolean as_is, VlmPicture *picture, GError **error)
 {
+  GstVideoRectangle crop = crop_of (frame);
+
   g_return_val_if_fail (!pixels->mapped, FALSE);
 
-  pixels_setup (pixels, frame);
-  pixels->mapped = pixels_convert (pixels, frame);
+  as_is = as_is && gst_hired_vlm_planes_taken (&frame->info);
+  if (!as_is)
+    converter_setup (pixels, frame, &crop);
+  pixels->crop = crop;
+  pixels->mapped =
+      as_is ? pixels_map (pixels, frame) : pixels_convert (pixels, frame);
   gst_clear_buffer (&frame->buffer);
   if (!pixels->mapped) {
     g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
@@ -151,11 +168,12 @@ gst_hired_vlm_pixels_take (GstHiredVlmPixels *pixels, GstHiredVlmFrame *frame,
   }
   *picture = (VlmPicture){
     .data = GST_VIDEO_FRAME_PLANE_DATA (&pixels->map, 0),
-    .width = pixels->crop.w,
-    .height = pixels->crop.h,
+    .width = crop.w,
+    .height = crop.h,
     .stride = GST_VIDEO_FRAME_PLANE_STRIDE (&pixels->map, 0),
     .pixel_aspect_n = MAX (frame->info.par_n, 1),
     .pixel_aspect_d = MAX (frame->info.par_d, 1),
+    .pixels = as_is ? &pixels->planes : NULL,
   };
   return TRUE;
 }
@@ -173,7 +191,7 @@ gst_hired_vlm_pixels_clear (GstHiredVlmPixels *pixels)
 {
   gst_hired_vlm_pixels_release (pixels);
   g_clear_pointer (&pixels->converter, gst_video_converter_free);
-  gst_clear_buffer (&pixels->pixels);
+  gst_clear_buffer (&pixels->rgb_buffer);
 }
 
 static void

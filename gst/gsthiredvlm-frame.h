@@ -44,22 +44,26 @@ GstHiredVlmFrame *gst_hired_vlm_frame_new (GstBuffer *buffer,
 GstHiredVlmFrame *gst_hired_vlm_frame_copy (const GstHiredVlmFrame *frame);
 void gst_hired_vlm_frame_free (GstHiredVlmFrame *frame);
 
-/* Turns frames of any raw format into RGB pictures. Worker thread only. */
+/* Gives the pixels of frames of any raw format: as they are where a GPU takes
+ * them, else turned into RGB. Worker thread only. */
 typedef struct {
   GstVideoConverter *converter;
-  GstVideoInfo info;      /* of the frames it was made for */
-  GstVideoRectangle crop; /* idem */
-  GstVideoInfo rgb;
-  GstBuffer *pixels; /* the picture, kept for the next frame */
-  GstVideoFrame map;
+  GstVideoInfo info, rgb; /* of the frames it was made for, of the picture */
+  GstVideoRectangle part; /* of the frames it was made for */
+  GstVideoRectangle crop; /* of the last frame */
+  GstBuffer *rgb_buffer;  /* the picture, kept for the next frame */
+  GstVideoFrame map;      /* of it or of the frame */
   gboolean mapped;
+  Pixels planes; /* the frame's as it is */
 } GstHiredVlmPixels;
 
-/* Converts at source size, within the frame's GstVideoCropMeta, and lends the
- * picture until gst_hired_vlm_pixels_release. The frame's buffer is let go
- * of. Fails with VLM_ERROR_REQUEST. */
+/* Lends the picture, at source size and within the frame's GstVideoCropMeta,
+ * until gst_hired_vlm_pixels_release. as_is: the device that gets it is a GPU.
+ * The frame's buffer is let go of when it was turned into RGB, or then. Fails
+ * with VLM_ERROR_REQUEST. */
 gboolean gst_hired_vlm_pixels_take (GstHiredVlmPixels *pixels,
-    GstHiredVlmFrame *frame, VlmPicture *picture, GError **error);
+    GstHiredVlmFrame *frame, gboolean as_is, VlmPicture *picture,
+    GError **error);
 void gst_hired_vlm_pixels_release (GstHiredVlmPixels *pixels);
 void gst_hired_vlm_pixels_clear (GstHiredVlmPixels *pixels);
 

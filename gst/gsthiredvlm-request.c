@@ -17,6 +17,7 @@ on_fetch (VlmTask *task, gpointer user_data, GError **error)
   GstHiredVlm *self = user_data;
   GstHiredVlmFrame *frame;
   const gchar *prompt;
+  VlmEngineInfo info;
   gdouble budget;
   gboolean good;
 
@@ -37,8 +38,9 @@ on_fetch (VlmTask *task, gpointer user_data, GError **error)
   good = gst_hired_vlm_settings_task (
       &self->settings, prompt, budget, &task->settings, error);
   GST_OBJECT_UNLOCK (self);
-  return good && gst_hired_vlm_pixels_take (
-                     &self->pixels, frame, &task->picture, error);
+  vlm_engine_info (self->engine, &info);
+  return good && gst_hired_vlm_pixels_take (&self->pixels, frame, info.gpu >= 0,
+                     &task->picture, error);
 }
 
 static void

@@ -100,6 +100,62 @@ GST_START_TEST (every_format_is_read)
 }
 GST_END_TEST;
 
+/* What of a picture that is as it was decoded. */
+static char *
+say_planes (const VlmTask *task, gpointer user_data)
+{
+  const VlmPicture *p = &task->picture;
+  const Pixels *pixels = p->pixels;
+
+  if (pixels == NULL)
+    return g_strdup_printf ("%dx%d rgb", p->width, p->height);
+  return g_strdup_printf ("%dx%d bytes %d stride %d luma %d chroma %d",
+      pixels->width, pixels->height, pixels->bytes, (int) pixels->stride[0],
+      pixels->plane[0][0], pixels->plane[1][0]);
+}
+
+/* A GPU gets what it can convert itself as it is, the processor RGB. */
+GST_START_TEST (gpus_take_frames_as_they_are)
+{
+  static const gchar *const expected[][2] = {
+    { "I420", "20x31 bytes 1 stride 64 luma 235 chroma 128" },
+    { "NV12", "20x31 bytes 1 stride 64 luma 235 chroma 128" },
+    { "YUY2", "20x31 rgb" },
+  };
+
+  for (guint i = 0; i < 2 * G_N_ELEMENTS (expected); i++) {
+    const gchar *format = expected[i / 2][0];
+    FakeConfig config;
+    Bench b;
+    g_autofree gchar *caps = NULL;
+    GstBuffer *buffer = gst_buffer_new_allocate (NULL, 64 * 48 * 2, NULL);
+    GstVideoCropMeta *crop = gst_buffer_add_video_crop_meta (buffer);
+
+    fake_engine_config_init (&config);
+    config.describe = say_planes;
+    config.gpu = i % 2 - 1;
+    fake_engine_configure (&config);
+    bench_init (&b, FALSE, FALSE, "interval", (guint64) 0, NULL);
+    caps = g_strdup_printf (
+        "video/x-raw,format=%s,width=64,height=48,framerate=30/1", format);
+    gst_harness_set_src_caps_str (b.video, caps);
+    gst_buffer_memset (buffer, 0, 235, 64 * 48);
+    gst_buffer_memset (buffer, 64 * 48, 128, 64 * 48);
+    crop->x = 11;
+    crop->y = 5;
+    crop->width = 20;
+    crop->height = 31;
+    GST_BUFFER_PTS (buffer) = 0;
+    gst_harness_push (b.video, buffer);
+    buffer = gst_harness_pull (b.video);
+    fail_unless_equals_string (
+        caption_text (buffer), i % 2 ? expected[i / 2][1] : "20x31 rgb");
+    gst_buffer_unref (buffer);
+    bench_clear (&b);
+  }
+}
+GST_END_TEST;
+
 static char *
 say_size (const VlmTask *task, gpointer user_data)
 {
@@ -432,6 +488,7 @@ element_sync_suite (void)
   tcase_add_test (tc, meta_is_on_the_described_buffer);
   tcase_add_test (tc, structure_has_its_fields);
   tcase_add_test (tc, every_format_is_read);
+  tcase_add_test (tc, gpus_take_frames_as_they_are);
   tcase_add_test (tc, crop_aspect_and_colour_reach_the_engine);
   tcase_add_test (tc, cues_are_at_their_frames);
   tcase_add_test (tc, events_of_the_text_pad);
