@@ -1,7 +1,10 @@
 /* block.cpp - a grid's blocks, their threads, barriers and warps
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A thread runs until it waits or ends; which ready thread runs next is drawn.
+ * A thread runs until it waits or ends; which ready thread runs next is drawn:
+ * the warp, which is left when none of its lanes is ready and now and then
+ * before (its threads' stacks stay in the processor's first cache), and in what
+ * order its lanes follow each other until they have met.
  * So a value that another thread should have written behind a barrier that is
  * not there has, in most orders, not been written yet. A thread has a fiber of
  * its own only from when it begins to when it ends, and ends mostly hand
@@ -15,6 +18,9 @@
 #include <numeric>
 
 #define MAX_THREADS 1024
+#define LANES 32
+#define STAY 8 /* times of which a warp is left once although it could go on   \
+                */
 #define POISON 0xff /* as any float type: NaN; as an index: -1 */
 
 enum State { READY, AT_BARRIER, IN_WARP, ENDED };
@@ -34,20 +40,25 @@ struct Thread : EmuThread {
   State state;
   Fiber *fiber; /* while it has begun and not ended */
   Site site;    /* where it waits */
-  EmuCollective what;
   unsigned mask;
-  int source;
-  uint64_t value, result;
 };
 
-/* How many lanes wait in a warp's operation, all at one site with one mask
+/* Lanes that may run follow each other by `stride`, which is odd, from `lane`
+ * on. How many lanes wait in a warp's operation, all at one site with one mask
  * (of n_wanted lanes) unless `mixed`, and how many are at a barrier or have
  * ended. */
 struct Warp {
+  unsigned ready, lane, stride;
   int n_waiting, n_away, n_wanted;
   bool mixed;
   Site site;
   unsigned mask;
+};
+
+/* What a warp's lanes bring to its operation, and what they get. */
+struct Exchange {
+  unsigned source[LANES];
+  uint64_t value[LANES], result[LANES];
 };
 
 EmuThread *emu_self;
@@ -55,10 +66,11 @@ uint3 emu_block_index;
 dim3 emu_block_size, emu_grid_size;
 
 static Thread threads[MAX_THREADS];
-static Warp warps[MAX_THREADS / 32];
+static Warp warps[MAX_THREADS / LANES];
+static Exchange exchanges[MAX_THREADS / LANES];
 static int n_threads, n_waiting, n_ended;
-static Thread *ready[MAX_THREADS];
-static int n_ready;
+static int running = -1;         /* the warp that goes on, or none */
+static unsigned able_warps;      /* a bit for each that has lanes ready */
 static Fiber *idle[MAX_THREADS]; /* no vector: gone before leaks are sought */
 static int n_idle;
 static const EmuLaunch *current;
@@ -88,22 +100,56 @@ emu_dynamic_shared ()
 
 /* ---- waiting ---- */
 
+/* The lanes go on, in an order that is drawn. */
 static void
-make_ready (Thread *thread)
+make_ready (int warp, unsigned lanes)
 {
-  thread->state = READY;
-  ready[n_ready++] = thread;
+  unsigned drawn = emu_random (LANES * LANES / 2 * STAY);
+  warps[warp].ready |= lanes;
+  warps[warp].lane = drawn % LANES;
+  warps[warp].stride = drawn / LANES * 2 % LANES + 1;
+  able_warps |= 1u << warp;
+  if (drawn / (LANES * LANES / 2) == 0)
+    running = -1;
+}
+
+static void
+make_all_ready ()
+{
+  for (int first = 0; first < n_threads; first += LANES) {
+    int n = std::min (n_threads - first, LANES);
+    for (int i = first; i < first + n; i++)
+      threads[i].state = READY;
+    warps[first / LANES].n_away = 0;
+    make_ready (first / LANES, ~0u >> (LANES - n));
+  }
+  running = -1;
+}
+
+static int
+draw_warp ()
+{
+  unsigned left = able_warps;
+  for (unsigned n = emu_random ((unsigned) __builtin_popcount (left)); n; n--)
+    left &= left - 1;
+  return __builtin_ctz (left);
 }
 
 static Thread *
 draw_ready ()
 {
-  if (!n_ready)
+  if (!able_warps)
     return NULL;
-  unsigned drawn = emu_random ((unsigned) n_ready);
-  Thread *thread = ready[drawn];
-  ready[drawn] = ready[--n_ready];
-  return thread;
+  if (running < 0 || !warps[running].ready)
+    running = draw_warp ();
+  Warp *warp = &warps[running];
+  do
+    warp->lane = (warp->lane + warp->stride) % LANES;
+  while (!(warp->ready >> warp->lane & 1));
+  warp->ready &= ~(1u << warp->lane);
+  if (!warp->ready)
+    able_warps &= ~(1u << running);
+  return &threads[running * LANES + (int) warp->lane];
 }
 
 static void fiber_body ();
@@ -135,13 +181,13 @@ wait (State state, const char *file, int line)
 static void
 check_not_awaited (const Thread *self, const char *doing)
 {
-  int first = self->number / 32 * 32;
-  if (!warps[self->number / 32].n_waiting)
+  int first = self->number / LANES * LANES;
+  if (!warps[self->number / LANES].n_waiting)
     return;
-  for (int i = first; i < std::min (first + 32, n_threads); i++) {
+  for (int i = first; i < std::min (first + LANES, n_threads); i++) {
     const Thread *other = &threads[i];
     bool awaits = other->state == IN_WARP && other != self &&
-                  (other->mask >> (self->number % 32) & 1);
+                  (other->mask >> (self->number % LANES) & 1);
     bool alike = self->state == IN_WARP && other->site == self->site &&
                  other->mask == self->mask;
     if (awaits && !alike)
@@ -157,20 +203,18 @@ emu_barrier (const char *file, int line)
   Thread *self = wait (AT_BARRIER, file, line);
   check_not_awaited (self, "is at __syncthreads");
   n_waiting++;
-  warps[self->number / 32].n_away++;
+  warps[self->number / LANES].n_away++;
   if (n_ended)
     emu_die ("divergent __syncthreads at %s:%d: a thread has left the kernel",
         file, line);
   if (n_waiting == n_threads) {
     n_waiting = 0;
-    for (int i = 0; i < n_threads; i++) {
-      warps[i / 32].n_away = 0;
+    for (int i = 0; i < n_threads; i++)
       if (!(threads[i].site == self->site))
         emu_die ("divergent __syncthreads: some threads are at %s:%d, others "
                  "at %s:%d",
             file, line, threads[i].site.file, threads[i].site.line);
-      make_ready (&threads[i]);
-    }
+    make_all_ready ();
   }
   let_others_run ();
 }
@@ -180,7 +224,7 @@ static bool
 all_lanes_wait (const Thread *self, int first)
 {
   bool all = true;
-  for (int lane = 0; lane < 32; lane++) {
+  for (int lane = 0; lane < LANES; lane++) {
     if (!(self->mask >> lane & 1))
       continue;
     const Thread *other = &threads[first + lane];
@@ -204,36 +248,41 @@ all_lanes_wait (const Thread *self, int first)
 }
 
 static uint64_t
-ballot (const Thread *self, int first)
+ballot (const Exchange *of, unsigned mask)
 {
   uint64_t lanes = 0;
-  for (int lane = 0; lane < 32; lane++)
-    if (self->mask >> lane & 1 && threads[first + lane].value)
+  for (int lane = 0; lane < LANES; lane++)
+    if (mask >> lane & 1 && of->value[lane])
       lanes |= (uint64_t) 1 << lane;
   return lanes;
 }
 
 /* A lane outside the mask gives nothing defined. */
-static uint64_t
-shuffled (const Thread *self, int source)
+static void
+shuffle (Exchange *of, unsigned mask)
 {
-  return self->mask >> (source % 32) & 1 ? threads[source].value
-                                         : ~(uint64_t) 0;
+  for (int lane = 0; lane < LANES; lane++) {
+    unsigned source = of->source[lane];
+    if (mask >> lane & 1)
+      of->result[lane] = mask >> source & 1 ? of->value[source] : ~(uint64_t) 0;
+  }
 }
 
 static void
-finish_collective (const Thread *self, int first)
+finish_collective (EmuCollective what, unsigned mask, int first)
 {
-  uint64_t lanes = self->what == EMU_BALLOT ? ballot (self, first) : 0;
-  for (int lane = 0; lane < 32; lane++) {
-    Thread *other = &threads[first + lane];
-    if (!(self->mask >> lane & 1))
-      continue;
-    other->result =
-        self->what == EMU_SHUFFLE ? shuffled (other, other->source) : lanes;
-    make_ready (other);
-    warps[first / 32].n_waiting--;
-  }
+  Exchange *of = &exchanges[first / LANES];
+  uint64_t lanes = what == EMU_BALLOT ? ballot (of, mask) : 0;
+  if (what == EMU_SHUFFLE)
+    shuffle (of, mask);
+  for (int lane = 0; lane < LANES; lane++)
+    if (mask >> lane & 1) {
+      threads[first + lane].state = READY;
+      if (what == EMU_BALLOT)
+        of->result[lane] = lanes;
+    }
+  warps[first / LANES].n_waiting -= __builtin_popcount (mask);
+  make_ready (first / LANES, mask);
 }
 
 /* Whether self completes its operation. The common case, all lanes of the
@@ -248,8 +297,9 @@ completes (const Thread *self, Warp *warp, int first)
     warp->mask = self->mask;
     warp->n_wanted = __builtin_popcount (self->mask);
   }
-  bool alike = !warp->mixed && warp->n_away == 0 && first + 32 <= n_threads &&
-               warp->site == self->site && warp->mask == self->mask;
+  bool alike = !warp->mixed && warp->n_away == 0 &&
+               first + LANES <= n_threads && warp->site == self->site &&
+               warp->mask == self->mask;
   if (alike)
     return warp->n_waiting == warp->n_wanted;
   warp->mixed = true;
@@ -262,18 +312,19 @@ emu_collective (EmuCollective what, unsigned mask, uint64_t value, int source,
     const char *file, int line)
 {
   Thread *self = wait (IN_WARP, file, line);
-  int first = self->number / 32 * 32;
-  self->what = what;
+  int lane = self->number % LANES, first = self->number - lane;
+  Warp *warp = &warps[first / LANES];
+  Exchange *of = &exchanges[first / LANES];
   self->mask = mask;
-  self->value = value;
-  self->source = first + source % 32;
-  if (!(mask >> (self->number - first) & 1))
+  of->value[lane] = value;
+  of->source[lane] = (unsigned) source % LANES;
+  if (!(mask >> lane & 1))
     emu_die ("mask %#x at %s:%d leaves the calling lane out", mask, file, line);
-  warps[first / 32].n_waiting++;
-  if (completes (self, &warps[first / 32], first))
-    finish_collective (self, first);
+  warp->n_waiting++;
+  if (completes (self, warp, first))
+    finish_collective (what, mask, first);
   let_others_run ();
-  return self->result;
+  return of->result[lane];
 }
 
 /* ---- running ---- */
@@ -324,11 +375,11 @@ number_threads (dim3 size)
 static void
 place_threads ()
 {
-  n_waiting = n_ended = n_ready = 0;
-  for (int i = 0; i < n_threads; i += 32)
-    warps[i / 32] = {};
-  for (int i = 0; i < n_threads; i++)
-    make_ready (&threads[i]);
+  n_waiting = n_ended = 0;
+  able_warps = 0;
+  for (int i = 0; i < n_threads; i += LANES)
+    warps[i / LANES] = {};
+  make_all_ready ();
 }
 
 static void
@@ -337,7 +388,7 @@ end_thread (Thread *thread)
   emu_check_copies (thread->number);
   thread->state = ENDED;
   n_ended++;
-  warps[thread->number / 32].n_away++;
+  warps[thread->number / LANES].n_away++;
   check_not_awaited (thread, "has left the kernel");
   if (n_waiting)
     emu_die ("divergent __syncthreads: this thread leaves the kernel while %d "

@@ -43,8 +43,9 @@ __sanitizer_finish_switch_fiber (void *, const void **, size_t *)
 #ifdef __x86_64__
 typedef void *Context;
 
-/* Saves what a call must preserve on the old stack, restores it from the new,
- * and jumps, as the processor would expect a return to its latest call. */
+/* Saves what a call must preserve on the old stack and restores it from the
+ * new. Fibers mostly wait at one place, so that the processor, which expects
+ * a return to its latest call, is right about this one and those after it. */
 extern "C" void emu_switch (Context *from, Context to);
 asm(R"(
 .text
@@ -66,8 +67,7 @@ emu_switch:
   popq %r12
   popq %rbx
   popq %rbp
-  popq %rcx
-  jmp *%rcx
+  ret
 .size emu_switch, . - emu_switch
 )");
 
