@@ -53,6 +53,14 @@ typedef struct {
 static Tally tally;
 static const char *other_device; /* or NULL: the processor */
 
+/* A device that is emulated is slow. Without -m slow it meets each wish once: a
+ * third of them in each of the three cases. */
+static gboolean
+asks (int i, int k)
+{
+  return !other_device || g_test_slow () || k % 3 == i % 3;
+}
+
 static const GoldenAsk everything = { .policy = "all", .budget = 1 };
 static const GoldenAsk half_budget = { .policy = "hired", .budget = 0.5 };
 static const GoldenAsk full_budget = { .policy = "hired", .budget = 1 };
@@ -300,7 +308,8 @@ check_case (GoldenRun *run, const Golden *golden, int i)
   golden_run_see (run, &full_budget);
   check_packed (run, golden, i);
   for (int k = 0; k < c->n_kept; k++)
-    check_kept (run, golden, i, &c->kept[k]);
+    if (asks (i, k))
+      check_kept (run, golden, i, &c->kept[k]);
 }
 
 static void
@@ -395,7 +404,8 @@ test_narrow (gconstpointer folder)
 
     golden_run_look (run, &c->picture, golden->resampling);
     for (int k = 0; k < c->n_kept; k++)
-      check_narrow (run, c, &c->kept[k]);
+      if (asks (i, k))
+        check_narrow (run, c, &c->kept[k]);
   }
   golden_run_free (run);
   golden_free (golden);
@@ -473,8 +483,7 @@ add_test (
   g_test_add_data_func_full (path, g_strdup (folder), func, g_free);
 }
 
-/* A device that is emulated is slow: there, of some folders only (-m slow),
- * all levels. */
+/* The levels of an emulated device too are all of them with -m slow only. */
 static void
 add_folder (const char *name, const char *folder)
 {
