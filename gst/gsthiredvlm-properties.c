@@ -319,7 +319,7 @@ install_prompt (GObjectClass *klass)
           FALSE, PLAYING));
   g_object_class_install_property (klass, PROP_STOP,
       gst_param_spec_array ("stop", "Stop",
-          "Strings that end a description; they are not part of it",
+          "Strings that end a description, with which its text then ends",
           g_param_spec_string ("string", "String", "A string", NULL, BASE),
           PLAYING));
 }
