@@ -77,6 +77,15 @@ typedef struct KeyChoice {
   int n_recent; /* at most n_most */
 } KeyChoice;
 
+/* A tile whose patches are chosen. Tile 0 is the whole picture, number 1 +
+ * r*across + c lies in row r and column c of a canvas of tiles. */
+typedef struct PatchTile {
+  int number;
+  int y0, y1, x0, x1; /* that may be: y0 <= y < y1, x0 <= x < x1 */
+  int n;              /* that are */
+  int first;          /* where they are listed */
+} PatchTile;
+
 /* How logits become an id; neutral values in brackets. */
 typedef struct SampleParams {
   float repetition_penalty; /* [1] */
@@ -292,6 +301,27 @@ typedef struct Ops {
       const KvLayer *kv, const PagedBatch *batch, const int *lists,
       const KeyChoice *choice, int h, int n_kv_heads, int c, float scale,
       int window);
+
+  /* ---- choice of patches: what HiRED keeps ----
+   *
+   * Rows are those of t tiles' states, side*side+1 to a tile, the class token
+   * first: row i*(side*side+1) + 1 + j is patch j of tile i. tiles[t] is a
+   * device array, numbers ascending and lists one after another. What lies
+   * before the first list, class tokens, stays what and where it is. */
+
+  /* rows: each tile's n patches of highest score[t,side*side] in its rectangle,
+   * in ascending order; of equal scores the lowest patches, as
+   * kernels/choice.h has it. bad[i]: the first patch of the rectangle whose
+   * score is not a number, -1 if there is none or n is 0; the rows are n of
+   * the rectangle all the same. */
+  void (*choose_patches) (Device *dev, int *rows, int *bad, const float *score,
+      const PatchTile *tiles, int t, int side);
+
+  /* The order in which chosen rows are packed: tile 0's, then those of the
+   * canvas, `across` tiles wide, one row of patches after another. Place p of
+   * the sequence has sequence[p] = rows[from[p]]. */
+  void (*pack_patches) (Device *dev, int *sequence, int *from, const int *rows,
+      const PatchTile *tiles, int t, int side, int across);
 
   /* ---- rope ---- */
 

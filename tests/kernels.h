@@ -57,6 +57,7 @@ extern const KtCase kt_cases_elementwise[];
 extern const KtCase kt_cases_merge[];
 extern const KtCase kt_cases_attention[];
 extern const KtCase kt_cases_listed[];
+extern const KtCase kt_cases_choice[];
 extern const KtCase kt_cases_rope[];
 extern const KtCase kt_cases_sample[];
 extern const KtCase kt_cases_image[];

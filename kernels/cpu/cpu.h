@@ -82,6 +82,7 @@ void cpu_init_attention (Ops *op);
 void cpu_init_key_attention (Ops *op);
 void cpu_init_listed (Ops *op);
 void cpu_init_listed_choice (Ops *op);
+void cpu_init_choice (Ops *op);
 void cpu_init_rope (Ops *op);
 void cpu_init_sample (Ops *op);
 void cpu_init_resize (Ops *op);

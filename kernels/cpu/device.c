@@ -199,6 +199,7 @@ fill_ops (Ops *op, CpuLevel level, bool has_bf16)
   cpu_init_key_attention (op);
   cpu_init_listed (op);
   cpu_init_listed_choice (op);
+  cpu_init_choice (op);
   cpu_init_rope (op);
   cpu_init_sample (op);
   cpu_init_resize (op);

@@ -1,51 +1,8 @@
 /* listed-choice.c - the best keys of each list, exactly
  * SPDX-License-Identifier: LGPL-2.1-or-later
- *
- * Scores become integers that order alike; digit by digit from the top their
- * histogram narrows down where the last winner is. No sorting, and what is
- * collected afterwards is in order by itself.
  */
+#include "kernels/choice.h"
 #include "kernels/cpu/listed.h"
-
-#include <string.h>
-
-#define DIGIT_BITS 11
-#define DIGITS (1 << DIGIT_BITS)
-
-/* Ascending ranks for ascending scores; both zeros are one, NaN is the top. */
-static uint32_t
-rank_of (float x)
-{
-  uint32_t bits;
-  float one_zero = x + 0.0f;
-  memcpy (&bits, &one_zero, sizeof bits);
-  if (x != x)
-    return UINT32_MAX;
-  return bits >> 31 ? ~bits : bits | 0x80000000;
-}
-
-/* The rank of the n_best-th best of n scores; *n_at of those that have it are
- * among the best. 1 <= n_best <= n. */
-static uint32_t
-find_cut (const float *score, int n, int n_best, int *n_at)
-{
-  static const int shifts[] = { 21, 10, 0 };
-  uint32_t cut = 0, known = 0;
-  for (int pass = 0; pass < 3; pass++) {
-    int shift = shifts[pass], digit = DIGITS - 1, count[DIGITS] = { 0 };
-    for (int i = 0; i < n; i++) {
-      uint32_t rank = rank_of (score[i]);
-      if ((rank & known) == cut)
-        count[rank >> shift & (DIGITS - 1)]++;
-    }
-    while (count[digit] < n_best)
-      n_best -= count[digit--];
-    cut |= (uint32_t) digit << shift;
-    known |= (uint32_t) (DIGITS - 1) << shift;
-  }
-  *n_at = n_best;
-  return cut;
-}
 
 static void
 choose (int *list, const float *score, int n, int n_most, int n_recent)
@@ -55,9 +12,9 @@ choose (int *list, const float *score, int n, int n_most, int n_recent)
   if (n_most >= n)
     n_best = n_old;
   if (n_best > 0) {
-    uint32_t cut = find_cut (score, n_old, n_best, &n_at);
+    uint32_t cut = choice_cut (score, n_old, 1, n_old, n_best, &n_at);
     for (int i = 0; i < n_old; i++) {
-      uint32_t rank = rank_of (score[i]);
+      uint32_t rank = choice_rank (score[i]);
       if (rank > cut || (rank == cut && n_at-- > 0))
         list[n_chosen++] = i;
     }

@@ -119,6 +119,7 @@ void cuda_init_attention_paged (Ops *op);
 void cuda_init_key_attention (Ops *op);
 void cuda_init_listed (Ops *op);
 void cuda_init_listed_choice (Ops *op);
+void cuda_init_choice (Ops *op);
 void cuda_init_rope (Ops *op);
 void cuda_init_sample (Ops *op);
 void cuda_init_image (Ops *op);

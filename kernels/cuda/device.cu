@@ -236,6 +236,7 @@ fill_ops (Ops *op)
   cuda_init_key_attention (op);
   cuda_init_listed (op);
   cuda_init_listed_choice (op);
+  cuda_init_choice (op);
   cuda_init_rope (op);
   cuda_init_sample (op);
   cuda_init_image (op);
