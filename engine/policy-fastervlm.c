@@ -17,9 +17,13 @@ static VlmCanvas
 canvas_of (const VlmPolicyInput *input)
 {
   const VlmTileGeometry *g = &input->geometry;
+  VlmCanvas canvas = vlm_canvas_stock (g);
 
-  return input->param[PARAM_REFERENCE] != 0 ? vlm_canvas_whole (g)
-                                            : vlm_canvas_stock (g);
+  if (input->param[PARAM_REFERENCE] != 0) {
+    canvas = vlm_canvas_whole (g);
+    canvas.bare = g->rows > 0; /* the authors insert no newlines */
+  }
+  return canvas;
 }
 
 /* The authors' code takes a number of tokens per tile; here the share of a
@@ -51,19 +55,6 @@ fastervlm_plan (
   return vlm_share_plan (input, NULL, eligible, per_tile, all, error);
 }
 
-static gboolean
-fastervlm_select (
-    const VlmPolicyInput *input, VlmSelection *selection, GError **error)
-{
-  VlmCanvas canvas = canvas_of (input);
-
-  if (!vlm_pick_select (&canvas, input, selection, error))
-    return FALSE;
-  if (input->param[PARAM_REFERENCE] != 0 && input->geometry.rows > 0)
-    selection->packed = FALSE; /* the authors insert no newlines */
-  return TRUE;
-}
-
 const VlmPolicy vlm_policy_fastervlm = {
   .name = "fastervlm",
   .nick = "FasterVLM",
@@ -75,5 +66,5 @@ const VlmPolicy vlm_policy_fastervlm = {
       "1: as the authors' code, padding included and shares rounded", 0, 1,
       0 } },
   .plan = fastervlm_plan,
-  .select = fastervlm_select,
+  .best_of = canvas_of,
 };

@@ -80,15 +80,12 @@ hired_plan (
   return TRUE;
 }
 
-/* ---- select ---- */
+/* ---- choice ---- */
 
-static gboolean
-hired_select (
-    const VlmPolicyInput *input, VlmSelection *selection, GError **error)
+static VlmCanvas
+hired_canvas (const VlmPolicyInput *input)
 {
-  VlmCanvas canvas = vlm_canvas_stock (&input->geometry);
-
-  return vlm_pick_select (&canvas, input, selection, error);
+  return vlm_canvas_stock (&input->geometry);
 }
 
 const VlmPolicy vlm_policy_hired = {
@@ -102,5 +99,5 @@ const VlmPolicy vlm_policy_hired = {
   .params = { { "alpha", "Share of the budget that the whole picture gets", 0,
       1, 0.5 } },
   .plan = hired_plan,
-  .select = hired_select,
+  .best_of = hired_canvas,
 };

@@ -4,37 +4,15 @@
 #include "engine/policy-pick.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "engine/error.h"
+#include "kernels/choice.h"
 
-/* Unsigned integers in the order of the floats; both zeros are one. */
-static guint32
-key_of (float score)
-{
-  guint32 bits;
-
-  score += 0.0f;
-  memcpy (&bits, &score, sizeof bits);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
-/* How many keys of the rectangle that agree with `prefix` above `shift` + 8
- * have each value of the byte at `shift`. */
 static void
-count_bytes (const float *score, int side, const VlmPatchRect *rect,
-    guint32 prefix, int shift, int count[256])
+refuse (int y, int x, GError **error)
 {
-  guint64 above = (guint64) prefix >> (shift + 8);
-
-  memset (count, 0, 256 * sizeof *count);
-  for (int y = rect->y0; y < rect->y1; y++)
-    for (int x = rect->x0; x < rect->x1; x++) {
-      guint64 key = key_of (score[y * side + x]);
-
-      if (key >> (shift + 8) == above)
-        count[(key >> shift) & 255]++;
-    }
+  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+      "The attention score of patch %d of row %d is not a number.", x, y);
 }
 
 static gboolean
@@ -44,8 +22,7 @@ all_numbers (
   for (int y = rect->y0; y < rect->y1; y++)
     for (int x = rect->x0; x < rect->x1; x++)
       if (isnan (score[y * side + x])) {
-        g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
-            "The attention score of patch %d of row %d is not a number.", x, y);
+        refuse (y, x, error);
         return FALSE;
       }
   return TRUE;
@@ -63,16 +40,8 @@ vlm_pick_init (VlmPick *pick, const float *score, int side,
   if (!all_numbers (score, side, rect, error))
     return FALSE;
 
-  pick->threshold = 0;
-  pick->ties = n;
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    int count[256], byte = 255;
-
-    count_bytes (score, side, rect, pick->threshold, shift, count);
-    while (pick->ties > count[byte])
-      pick->ties -= count[byte--];
-    pick->threshold |= (guint32) byte << shift;
-  }
+  pick->cut = choice_cut (score + rect->y0 * side + rect->x0, side,
+      rect->y1 - rect->y0, rect->x1 - rect->x0, n, &pick->n_at);
   return TRUE;
 }
 
@@ -103,9 +72,9 @@ vlm_pick_tile (VlmPick *pick, const VlmPolicyInput *input, int t,
 gboolean
 vlm_pick_takes (VlmPick *pick, float score)
 {
-  guint32 key = key_of (score);
+  guint32 rank = choice_rank (score);
 
-  return key > pick->threshold || (key == pick->threshold && pick->ties-- > 0);
+  return rank > pick->cut || (rank == pick->cut && pick->n_at-- > 0);
 }
 
 VlmCanvas
@@ -122,7 +91,8 @@ vlm_canvas_stock (const VlmTileGeometry *g)
 VlmCanvas
 vlm_canvas_whole (const VlmTileGeometry *g)
 {
-  return (VlmCanvas){ g->cols, { 0, g->rows * g->side, 0, g->cols * g->side } };
+  return (VlmCanvas){ .across = g->cols,
+    .used = { 0, g->rows * g->side, 0, g->cols * g->side } };
 }
 
 /* Of an axis of `cells` on a canvas whose other axis has `other`, what is
@@ -143,7 +113,7 @@ VlmCanvas
 vlm_canvas_transposed (const VlmTileGeometry *g)
 {
   int h = g->cols * g->side, w = g->rows * g->side;
-  VlmCanvas canvas = { g->rows, { 0, h, 0, w } };
+  VlmCanvas canvas = { .across = g->rows, .used = { 0, h, 0, w } };
   VlmPatchRect *used = &canvas.used;
 
   if (h == 0)
@@ -214,24 +184,40 @@ vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
 }
 
 gboolean
-vlm_pick_select (const VlmCanvas *canvas, const VlmPolicyInput *input,
-    VlmSelection *selection, GError **error)
+vlm_pick_begin (const VlmCanvas *canvas, const VlmPolicyInput *input,
+    VlmSelection *selection)
 {
-  const VlmTileGeometry *g = &input->geometry;
-  VlmPick pick[VLM_MAX_TILES];
-
-  if (vlm_pick_everything (input, selection))
-    return TRUE;
-  for (int t = 0; t < vlm_tile_count (g); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (canvas, g, t);
-
-    if (!vlm_pick_tile (
-            &pick[t], input, t, &rect, selection->per_tile[t], error))
-      return FALSE;
+  if (vlm_pick_everything (input, selection)) {
+    selection->packed = !canvas->bare;
+    return FALSE;
   }
-  vlm_canvas_order (canvas, input, pick, selection);
+  selection->n = 0;
+  for (int t = 0; t < vlm_tile_count (&input->geometry); t++)
+    selection->n += selection->per_tile[t];
   selection->packed = FALSE;
   return TRUE;
+}
+
+void
+vlm_pick_tiles (const VlmCanvas *canvas, const VlmTileGeometry *g,
+    const int *per_tile, const int *live, int n, int first, PatchTile *tiles)
+{
+  for (int i = 0; i < n; i++) {
+    VlmPatchRect rect = vlm_canvas_tile (canvas, g, live[i]);
+    int count = per_tile[live[i]];
+
+    g_assert (count <= vlm_patch_count (&rect));
+    tiles[i] = (PatchTile){ live[i], rect.y0, rect.y1, rect.x0, rect.x1, count,
+      first };
+    first += count;
+  }
+}
+
+void
+vlm_pick_refuse (int tile, int patch, int side, GError **error)
+{
+  refuse (patch / side, patch % side, error);
+  g_prefix_error (error, "Tile %d, last layer: ", tile);
 }
 
 gboolean

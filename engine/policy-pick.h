@@ -7,19 +7,15 @@
 
 #include <glib.h>
 #include "engine/policy.h"
+#include "kernels/ops.h"
 
 G_BEGIN_DECLS
-
-/* Patches y0 <= y < y1, x0 <= x < x1 of a tile. */
-typedef struct {
-  int y0, y1, x0, x1;
-} VlmPatchRect;
 
 /* The tokens of a rectangle that are its n best: those above a threshold and
  * the first few equal to it. */
 typedef struct {
-  guint32 threshold; /* order-preserving image of a float */
-  int ties;          /* equal ones still to take */
+  guint32 cut; /* see kernels/choice.h */
+  int n_at;    /* of this rank, still to take */
 } VlmPick;
 
 /* score[side*side]; 0 <= n <= patches of the rectangle. FALSE and an error
@@ -38,13 +34,6 @@ gboolean vlm_pick_tile (VlmPick *pick, const VlmPolicyInput *input, int t,
 /* Whether the pick takes this token. Ask once per token, in ascending order,
  * for every token of the rectangle. */
 gboolean vlm_pick_takes (VlmPick *pick, float score);
-
-/* Tiles stitched side by side, `across` in a row, and what is used of them,
- * in patches. */
-typedef struct {
-  int across;
-  VlmPatchRect used;
-} VlmCanvas;
 
 /* What stock packing uses: the grid, unpadded. */
 VlmCanvas vlm_canvas_stock (const VlmTileGeometry *g);
@@ -77,11 +66,19 @@ void vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
 void vlm_canvas_append (const VlmCanvas *canvas, const VlmPolicyInput *input,
     VlmPick *pick, VlmSelection *selection);
 
-/* The select of policies that keep each tile's best by the last layer's class
- * attention: as many as planned, at most what the canvas uses of the tile, in
- * the order of the canvas. Stock packing if the plan is everything. */
-gboolean vlm_pick_select (const VlmCanvas *canvas, const VlmPolicyInput *input,
-    VlmSelection *selection, GError **error);
+/* What is known of the device's choice before it: how many rows, and whether
+ * they are stock packing. FALSE if the plan keeps all but padding; then the
+ * selection is complete and nothing need be chosen. */
+gboolean vlm_pick_begin (const VlmCanvas *canvas, const VlmPolicyInput *input,
+    VlmSelection *selection);
+
+/* What choose_patches and pack_patches are told of the tiles live[n]: tiles[n],
+ * listed after `first` rows. */
+void vlm_pick_tiles (const VlmCanvas *canvas, const VlmTileGeometry *g,
+    const int *per_tile, const int *live, int n, int first, PatchTile *tiles);
+
+/* The error of a score of the last layer that is not a number. */
+void vlm_pick_refuse (int tile, int patch, int side, GError **error);
 
 /* Whether the plan keeps all but padding; then the selection is complete and
  * no score has been read. */

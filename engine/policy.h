@@ -5,7 +5,8 @@
  * its documentation and the tests walk that list. `plan` and `select` are
  * pure: host arrays in, a selection out, no allocation, no clock, integers and
  * fixed tie rules where a decision is made, so that every device keeps the
- * same tokens for the same scores.
+ * same tokens for the same scores. Where the choice follows from the plan by
+ * the rule that most share, the device makes it, and select is not needed.
  *
  * A selection is a sparse matrix over the encoder's tokens: each row that the
  * language model sees is one token, or, where a policy merges, a weighted sum
@@ -39,6 +40,19 @@ typedef enum {
 
 #define VLM_TAPS_NEXT (VLM_TAP_CLS_NEXT | VLM_TAP_COSINES_NEXT)
 
+/* Patches y0 <= y < y1, x0 <= x < x1 of a tile. */
+typedef struct {
+  int y0, y1, x0, x1;
+} VlmPatchRect;
+
+/* Tiles stitched side by side, `across` in a row, and what is used of them,
+ * in patches. */
+typedef struct {
+  int across;
+  VlmPatchRect used;
+  gboolean bare; /* no newlines even if nothing is dropped */
+} VlmCanvas;
+
 typedef struct {
   const char *name; /* e.g. "alpha" */
   const char *blurb;
@@ -68,7 +82,8 @@ typedef struct {
   int n;           /* rows */
   gboolean packed; /* nothing dropped: stock packing, newlines included */
   int *order;      /* [bound] id of the token whose place row i takes, -1 for
-                    * a sum that has none */
+                    * a sum that has none. After a choice by the device only
+                    * if asked for: vlm_vision_finish */
   int *per_tile;   /* [P] given: the plan; left: rows of each tile.
                     * hired-reference may pack fewer */
   /* Where rows are sums: row i = sum of weight[e] * token source[e] over
@@ -103,10 +118,18 @@ typedef struct {
   gboolean (*plan) (const VlmPolicyInput *input, int *per_tile, gboolean *all,
       GError **error);
 
-  /* The rows themselves, for the plan given in selection->per_tile. A policy
-   * whose numbers follow from the scores corrects it: fewer in any tile, more
-   * in none that had none. Fails with VLM_ERROR_REQUEST on a score that is
-   * not a number. */
+  /* Which of the two chooses is not NULL.
+   *
+   * best_of: by the device. As many as planned of each tile, the best by the
+   * last layer's class attention of what this canvas uses of the tile, in the
+   * canvas' order. No more is planned than that; plan_taps have nothing but
+   * CLS_FIRST, select_taps are CLS_LAST.
+   *
+   * select: on the host. The rows themselves, for the plan given in
+   * selection->per_tile. A policy whose numbers follow from the scores corrects
+   * it: fewer in any tile, more in none that had none. Fails with
+   * VLM_ERROR_REQUEST on a score that is not a number. */
+  VlmCanvas (*best_of) (const VlmPolicyInput *input);
   gboolean (*select) (
       const VlmPolicyInput *input, VlmSelection *selection, GError **error);
 

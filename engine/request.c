@@ -350,7 +350,8 @@ vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
     return FALSE;
   splice (job, features, image_rows);
   if (!look_closer (job, features, error) ||
-      !vlm_device_check (networks->dev, error))
+      !vlm_vision_finish (
+          networks->vision, &work->selection, job->task.settings.detail, error))
     return FALSE;
   work->seen_us = g_get_monotonic_time ();
   result->vision_us = work->seen_us - work->begun_us;

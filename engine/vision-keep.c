@@ -46,9 +46,8 @@ row_of_token (const VlmVision *v, int id)
   return v->slot[tile] * (N + 1) + (is_class ? 0 : 1 + id % N);
 }
 
-/* Where the select strategy is "full", tile 0's class token comes first. */
-static int
-n_class_rows (const VlmVision *v)
+int
+vlm_vision_class_rows (const VlmVision *v)
 {
   return v->keep_class_token ? 1 : 0;
 }
@@ -62,7 +61,7 @@ mark (VlmVision *v)
 
   for (int row = 0; row < v->n_live * vlm_vision_tile_rows (v); row++)
     v->place[row] = -1;
-  if (n_class_rows (v))
+  if (vlm_vision_class_rows (v))
     v->place[0] = 0;
   for (int i = 0; i < n_ids; i++)
     v->place[row_of_token (v, ids[i])] = 0;
@@ -91,7 +90,7 @@ upload_sequence (VlmVision *v, gboolean by_place)
 {
   int *rows = v->host_ints, n = 0;
 
-  if (n_class_rows (v))
+  if (vlm_vision_class_rows (v))
     rows[n++] = 0;
   for (int i = 0; i < v->selection->n; i++)
     rows[n++] = row_of_token (v, v->selection->order[i]);
@@ -105,7 +104,7 @@ vlm_vision_keep (VlmVision *v, const VlmSelection *selection)
 {
   g_assert (selection->n <= v->max_tiles * vlm_vision_tile_rows (v));
   v->selection = selection;
-  v->n_out = n_class_rows (v) + selection->n;
+  v->n_out = vlm_vision_class_rows (v) + selection->n;
   mark (v);
   number (v, v->host_ints, v->host_starts);
   upload (v, v->kept_start, v->host_starts, v->n_live + 1);
@@ -149,7 +148,7 @@ merge_some (VlmVision *v, Act *y, const Act *x, gboolean by_place, int first)
 void
 vlm_vision_gather (VlmVision *v, Act *y, const Act *x, gboolean by_place)
 {
-  int C = v->config.width, first = n_class_rows (v);
+  int C = v->config.width, first = vlm_vision_class_rows (v);
 
   if (!v->selection->merged) {
     v->dev->op->gather_rows (

@@ -57,6 +57,8 @@ struct VlmVision {
   /* of output row i, or while merging of entry e: */
   int *sequence_rows;  /* [P*(N+1)+1] its row */
   int *kept_from;      /* [P*(N+1)+1] its place among kept_rows */
+  PatchTile *choice;   /* [P] where the device chooses: see ops.h */
+  int *bad;            /* [P] */
   int *merge_start;    /* [P*(N+1)+1] */
   float *merge_weight; /* [P*(N+1)] */
 
@@ -67,9 +69,11 @@ struct VlmVision {
   int *live;                    /* [P] their numbers, ascending */
   int *slot;                    /* [P] place of a tile among them, or -1 */
   int n_tiles;                  /* of the picture */
-  int n_kept;    /* rows that the selection needs, class token included */
-  int n_out;     /* rows that it makes of them */
-  gboolean full; /* every row has run through the last layer, into q */
+  int n_kept;       /* rows that the selection needs, class token included */
+  int n_out;        /* rows that it makes of them */
+  gboolean chooses; /* the device does; what it chooses of is ... */
+  int across;       /* ... a canvas of so many tiles in a row */
+  gboolean full;    /* every row has run through the last layer, into q */
   const VlmSelection *selection;
   float *cls_first;           /* [N] */
   float *cls_last, *cls_next; /* [P,N] */
@@ -110,7 +114,21 @@ void vlm_vision_tap_first (VlmVision *v, const VisionRows *w);
 void vlm_vision_tap_last (VlmVision *v, const VisionRows *w, unsigned taps);
 void vlm_vision_tap_next (VlmVision *v, const VisionRows *w, unsigned taps);
 
+/* vision-choose.c */
+
+/* Whether the device is to choose, for this plan and these live tiles; then
+ * what it needs is uploaded, before there is anything to wait for. If it is
+ * not and the policy has no select, the selection is complete. */
+void vlm_vision_settle_choice (
+    VlmVision *v, const VlmVisionJob *job, VlmSelection *selection);
+
+/* Chooses by v->score, and lays out the rows that are needed. */
+void vlm_vision_choose (VlmVision *v);
+
 /* vision-keep.c */
+
+/* Where the select strategy is "full", tile 0's class token comes first. */
+int vlm_vision_class_rows (const VlmVision *v);
 
 /* Says which tiles are encoded and where they lie: those with tokens, and
  * tile 0 if `base`. */

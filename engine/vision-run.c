@@ -269,9 +269,28 @@ see (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
   if (!plan (v, job, selection, &all, policy_us, error))
     return FALSE;
   vlm_vision_set_live (v, selection->per_tile, n_tiles, early);
+  vlm_vision_settle_choice (v, job, selection);
   if (!encode (v, job, first, v->n_live - first, all ? 0 : taps, error))
     return FALSE;
-  vlm_vision_offer (v, all ? plan_taps : taps, &job->input);
+  vlm_vision_offer (v, all || v->chooses ? plan_taps : taps, &job->input);
+  return TRUE;
+}
+
+/* Says which rows are needed: the policy's rule, on the device or here. */
+static gboolean
+choose (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
+    gint64 *policy_us, GError **error)
+{
+  const VlmPolicy *policy = job->policy;
+  gint64 start = g_get_monotonic_time ();
+
+  if (policy->select && !policy->select (&job->input, selection, error))
+    return FALSE;
+  if (v->chooses)
+    vlm_vision_choose (v);
+  else
+    vlm_vision_keep (v, selection);
+  *policy_us += g_get_monotonic_time () - start;
   return TRUE;
 }
 
@@ -327,20 +346,17 @@ vlm_vision_run (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
     const Act **features, gint64 *policy_us, GError **error)
 {
   unsigned taps = job->policy->plan_taps | job->policy->select_taps;
-  gint64 spent = 0, start;
+  gint64 spent = 0;
 
   g_assert (vlm_tile_count (&job->input.geometry) <= v->max_tiles);
   if (!vlm_vision_can_tap (v, job->policy, error))
     return FALSE;
   v->full = v->beyond && taps & VLM_TAPS_NEXT;
   job->n_recalled = 0;
-  if (!see (v, job, selection, &spent, error))
+  v->chooses = FALSE;
+  if (!see (v, job, selection, &spent, error) ||
+      !choose (v, job, selection, &spent, error))
     return FALSE;
-  start = g_get_monotonic_time ();
-  if (!job->policy->select (&job->input, selection, error))
-    return FALSE;
-  spent += g_get_monotonic_time () - start;
-  vlm_vision_keep (v, selection);
   if (v->n_kept > 0 && v->deepest == v->n_layers && !v->full)
     finish_last_layer (v);
   *features = v->v;

@@ -58,7 +58,8 @@ fetch_scores (VlmVision *v, const VisionRows *w, float *score)
   }
 }
 
-/* The class token's attention in layer l to score[.,N], host, by tile. */
+/* The class token's attention in layer l to v->score, and from there to
+ * score[.,N], host, by tile; or NULL. */
 static void
 tap_class (VlmVision *v, const VisionLayer *l, const VisionRows *w, int heads,
     float *score)
@@ -70,7 +71,8 @@ tap_class (VlmVision *v, const VisionLayer *l, const VisionRows *w, int heads,
   op->matmul (v->dev, v->class_q, v->class_x, &l->q, n, EPILOGUE_SET);
   op->cls_attention (v->dev, v->score, v->class_q, w->k, n, N, heads, C / heads,
       1 / sqrtf ((float) C / heads));
-  fetch_scores (v, w, score);
+  if (score)
+    fetch_scores (v, w, score);
 }
 
 void
@@ -121,7 +123,8 @@ void
 vlm_vision_tap_last (VlmVision *v, const VisionRows *w, unsigned taps)
 {
   if (taps & VLM_TAP_CLS_LAST)
-    tap_class (v, &v->layers[v->n_layers - 1], w, v->config.heads, v->cls_last);
+    tap_class (v, &v->layers[v->n_layers - 1], w, v->config.heads,
+        v->chooses ? NULL : v->cls_last);
   if (taps & VLM_TAP_KEYS_LAST)
     tap_keys (v, w);
 }

@@ -78,6 +78,8 @@ lay_out_ints (VlmVision *v, int tiles, int rows)
   v->kept_rows = vlm_arena_take (a, rows, sizeof (int));
   v->sequence_rows = vlm_arena_take (a, rows + 1, sizeof (int));
   v->kept_from = vlm_arena_take (a, rows + 1, sizeof (int));
+  v->choice = vlm_arena_take (a, tiles, sizeof (PatchTile));
+  v->bad = vlm_arena_take (a, tiles, sizeof (int));
   v->merge_start = vlm_arena_take (a, rows + 1, sizeof (int));
   v->merge_weight = vlm_arena_take (a, rows, sizeof (float));
 }

@@ -70,13 +70,22 @@ typedef struct {
  * [selection->n, C * n_feature_layers] (the encoder's memory, valid until the
  * next run). Where the checkpoint's select strategy is "full", one row more
  * comes first: tile 0's class token, which no policy counts. `selection` is
- * made by vlm_selection_init for this policy and input. The arrays of
- * job->input point to host copies of the taps afterwards. policy_us, if not
- * NULL, receives the time spent deciding. Fails with VLM_ERROR_SETTINGS if
+ * made by vlm_selection_init for this policy and input; its order is not known
+ * before vlm_vision_finish. The arrays of job->input point to host copies of
+ * what the host has read of the taps afterwards. policy_us, if not NULL,
+ * receives the time that the host was busy deciding: of a choice that the
+ * device makes, what it takes to ask for it. Fails with VLM_ERROR_SETTINGS if
  * this encoder cannot give what the policy reads. */
 gboolean vlm_vision_run (VlmVision *vision, VlmVisionJob *job,
     VlmSelection *selection, const Act **features, gint64 *policy_us,
     GError **error);
+
+/* Waits for the last run and everything submitted since, and reports a device's
+ * failure or, with VLM_ERROR_REQUEST, a score that was not a number where the
+ * device chose: the features are nothing then. Fills selection->order if `ids`;
+ * the kept ids stay on the device otherwise. */
+gboolean vlm_vision_finish (
+    VlmVision *vision, VlmSelection *selection, gboolean ids, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmVision, vlm_vision_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmTileCache, vlm_tile_cache_free)

@@ -157,6 +157,8 @@ golden_run_see (GoldenRun *run, const GoldenAsk *ask)
   vlm_vision_run (
       run->vision, &run->job, &run->selection, &run->features, NULL, &error);
   g_assert_no_error (error);
+  vlm_vision_finish (run->vision, &run->selection, TRUE, &error);
+  g_assert_no_error (error);
 }
 
 float *

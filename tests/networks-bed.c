@@ -147,11 +147,19 @@ count_alloc (Device *dev, size_t bytes)
   return counting->old->alloc (dev, bytes);
 }
 
+static void
+count_download (Device *dev, void *dst, const void *src, size_t bytes)
+{
+  counting->downloaded += bytes;
+  counting->old->download (dev, dst, src, bytes);
+}
+
 void
 bed_count_begin (BedCount *count, Device *dev)
 {
   *count = (BedCount){ .op = *dev->op, .old = dev->op };
   count->op.alloc = count_alloc;
+  count->op.download = count_download;
   counting = count;
   dev->op = &count->op;
 }

@@ -58,11 +58,13 @@ void bed_add_on (
 void bed_compare (
     const char *what, const float *a, const float *b, gsize n, float tolerance);
 
-/* Counts what is allocated on a device while it is in place. */
+/* Counts what is allocated on a device and downloaded from it while it is in
+ * place. */
 typedef struct {
-  Ops op; /* the device's table but for alloc */
+  Ops op; /* the device's table but for these */
   const Ops *old;
   gsize n, bytes;
+  gsize downloaded; /* bytes */
 } BedCount;
 
 void bed_count_begin (BedCount *count, Device *dev);

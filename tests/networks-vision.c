@@ -10,20 +10,8 @@
 
 #include "engine/error.h"
 
-typedef struct {
-  Device *dev;
-  VlmModel *model;
-  VlmVision *vision;
-  Reference reference;
-  VlmVisionJob job;
-  VlmSelection selection;
-  guint8 *tiles;
-  float *lut;
-  int n_tiles, deepest;
-} Bed;
-
 static void
-bed_pixels (Bed *bed)
+bed_pixels (VisionBed *bed)
 {
   g_autofree guint8 *tiles = g_new (guint8, MAX_TILES * PIXELS);
   float lut[3 * 256];
@@ -38,11 +26,11 @@ bed_pixels (Bed *bed)
   device_upload (bed->dev, bed->lut, lut, sizeof lut);
 }
 
-static Bed *
-bed_new (Device *dev, const BedModel *shape, int n_tiles)
+VisionBed *
+vision_bed_new (Device *dev, const BedModel *shape, int n_tiles)
 {
   g_autoptr (GError) error = NULL;
-  Bed *bed = g_new0 (Bed, 1);
+  VisionBed *bed = g_new0 (VisionBed, 1);
   const VlmConfig *config;
 
   bed->dev = dev;
@@ -68,8 +56,8 @@ bed_new (Device *dev, const BedModel *shape, int n_tiles)
   return bed;
 }
 
-static void
-bed_free (Bed *bed)
+void
+vision_bed_free (VisionBed *bed)
 {
   vlm_vision_free (bed->vision);
   vlm_selection_clear (&bed->selection);
@@ -81,7 +69,7 @@ bed_free (Bed *bed)
 }
 
 static int
-row_of (const Bed *bed, int id)
+row_of (const VisionBed *bed, int id)
 {
   gboolean is_class = id >= bed->n_tiles * N;
 
@@ -91,7 +79,7 @@ row_of (const Bed *bed, int id)
 
 /* Row i of the reference's feature layer l. */
 static void
-expected_row (const Bed *bed, int i, int l, float *row)
+expected_row (const VisionBed *bed, int i, int l, float *row)
 {
   const VlmConfig *config = &bed->model->config;
   const float *state = bed->reference.state[config->feature_layer[l]];
@@ -110,8 +98,8 @@ expected_row (const Bed *bed, int i, int l, float *row)
     row[j] = (float) sum[j];
 }
 
-static void
-expect_features (Bed *bed, const float *features)
+void
+vision_bed_expect (VisionBed *bed, const float *features)
 {
   const VlmConfig *config = &bed->model->config;
   int n_layers = config->n_feature_layers, first = config->keep_class_token;
@@ -126,7 +114,7 @@ expect_features (Bed *bed, const float *features)
 }
 
 static void
-expect_keys (const Bed *bed, int t, const float *found)
+expect_keys (const VisionBed *bed, int t, const float *found)
 {
   const float *keys = bed->reference.keys[bed->deepest - 1];
   float mean[N * C / HEADS] = { 0 };
@@ -139,7 +127,7 @@ expect_keys (const Bed *bed, int t, const float *found)
 }
 
 static void
-expect_cosines (const Bed *bed, int t, const float *found)
+expect_cosines (const VisionBed *bed, int t, const float *found)
 {
   const float *keys = bed->reference.keys[MIN (bed->deepest, LAYERS - 1)];
   float expected[N * N];
@@ -162,7 +150,7 @@ expect_cosines (const Bed *bed, int t, const float *found)
 }
 
 static void
-expect_plan_taps (const Bed *bed)
+expect_plan_taps (const VisionBed *bed)
 {
   const Reference *r = &bed->reference;
   unsigned taps = bed->job.policy->plan_taps;
@@ -180,7 +168,7 @@ expect_plan_taps (const Bed *bed)
 }
 
 static void
-expect_taps (const Bed *bed, int t)
+expect_taps (const VisionBed *bed, int t)
 {
   const Reference *r = &bed->reference;
   unsigned taps = bed->job.policy->plan_taps | bed->job.policy->select_taps;
@@ -198,7 +186,7 @@ expect_taps (const Bed *bed, int t)
 }
 
 static void
-run_and_compare (Bed *bed)
+run_and_compare (VisionBed *bed)
 {
   g_autoptr (GError) error = NULL;
   gsize rows = wish.n + bed->model->config.keep_class_token;
@@ -210,7 +198,7 @@ run_and_compare (Bed *bed)
       bed->vision, &bed->job, &bed->selection, &features, NULL, &error);
   g_assert_no_error (error);
   device_download (bed->dev, host, features, count * sizeof (float));
-  expect_features (bed, host);
+  vision_bed_expect (bed, host);
   expect_plan_taps (bed);
   for (int t = 0; t < bed->n_tiles; t++)
     if (wish.per_tile[t] > 0)
@@ -222,14 +210,14 @@ test_savings (Device *dev, gconstpointer data)
 {
   static const unsigned without[] = { 0, 1, 2, 0x14, 0x1e, 0x1f };
   static const int strides[] = { 1, 2, 5, 40 };
-  Bed *bed = bed_new (dev, data, MAX_TILES);
+  VisionBed *bed = vision_bed_new (dev, data, MAX_TILES);
 
   for (gsize i = 0; i < G_N_ELEMENTS (without); i++)
     for (gsize j = 0; j < G_N_ELEMENTS (strides); j++) {
       make_wish (MAX_TILES, strides[j], without[i]);
       run_and_compare (bed);
     }
-  bed_free (bed);
+  vision_bed_free (bed);
 }
 
 /* Whatever is recorded, plain and merged rows are the same. */
@@ -237,7 +225,7 @@ static void
 test_taps (Device *dev, gconstpointer data)
 {
   static const unsigned without[] = { 0, 1, 0x1e, 0x1f };
-  Bed *bed = bed_new (dev, data, MAX_TILES);
+  VisionBed *bed = vision_bed_new (dev, data, MAX_TILES);
 
   for (int p = 0; p < N_WISHES; p++)
     for (gsize i = 0; i < G_N_ELEMENTS (without); i++)
@@ -248,14 +236,14 @@ test_taps (Device *dev, gconstpointer data)
           merge_wish ();
         run_and_compare (bed);
       }
-  bed_free (bed);
+  vision_bed_free (bed);
 }
 
 /* One row of everything, more than one of nothing. */
 static void
 test_merge_all (Device *dev, gconstpointer data)
 {
-  Bed *bed = bed_new (dev, data, 2);
+  VisionBed *bed = vision_bed_new (dev, data, 2);
 
   make_wish (2, 1, 0);
   wish.merge = TRUE;
@@ -267,7 +255,7 @@ test_merge_all (Device *dev, gconstpointer data)
   wish.start[2] = wish.start[3] = 2 * N;
   wish.start[1] = 0;
   run_and_compare (bed);
-  bed_free (bed);
+  vision_bed_free (bed);
 }
 
 /* A folder without the layer after the last; a policy that needs it. */
@@ -275,7 +263,7 @@ static void
 test_missing_layer (Device *dev, gconstpointer data)
 {
   g_autoptr (GError) error = NULL;
-  Bed *bed = bed_new (dev, data, 1);
+  VisionBed *bed = vision_bed_new (dev, data, 1);
   const Act *features;
 
   vlm_vision_free (bed->vision);
@@ -289,14 +277,14 @@ test_missing_layer (Device *dev, gconstpointer data)
       bed->vision, &bed->job, &bed->selection, &features, NULL, &error));
   g_assert_error (error, VLM_ERROR, VLM_ERROR_SETTINGS);
   g_assert_nonnull (strstr (error->message, "next"));
-  bed_free (bed);
+  vision_bed_free (bed);
 }
 
 /* Ids from P*N on are class tokens. */
 static void
 test_class_tokens (Device *dev, gconstpointer data)
 {
-  Bed *bed = bed_new (dev, data, 3);
+  VisionBed *bed = vision_bed_new (dev, data, 3);
 
   make_wish (3, 2, 2);
   wish.order[wish.n++] = 3 * N + 2;
@@ -304,13 +292,13 @@ test_class_tokens (Device *dev, gconstpointer data)
   run_and_compare (bed);
   merge_wish ();
   run_and_compare (bed);
-  bed_free (bed);
+  vision_bed_free (bed);
 }
 
 static void
 test_one_tile (Device *dev, gconstpointer data)
 {
-  Bed *bed = bed_new (dev, data, 1);
+  VisionBed *bed = vision_bed_new (dev, data, 1);
 
   for (int stride = 1; stride < 40; stride += 12) {
     for (int p = 0; p < N_WISHES; p++) {
@@ -321,14 +309,14 @@ test_one_tile (Device *dev, gconstpointer data)
       run_and_compare (bed);
     }
   }
-  bed_free (bed);
+  vision_bed_free (bed);
 }
 
 static void
 test_stops (Device *dev, gconstpointer data)
 {
   g_autoptr (GError) cancelled = NULL, refused = NULL;
-  Bed *bed = bed_new (dev, data, MAX_TILES);
+  VisionBed *bed = vision_bed_new (dev, data, MAX_TILES);
   const Act *features;
   gint flag = 1;
 
@@ -344,14 +332,14 @@ test_stops (Device *dev, gconstpointer data)
   g_assert_error (refused, VLM_ERROR, VLM_ERROR_REQUEST);
   wish.refuse = FALSE;
   run_and_compare (bed);
-  bed_free (bed);
+  vision_bed_free (bed);
 }
 
 static void
 test_memory (Device *dev, gconstpointer data)
 {
   g_autoptr (GError) error = NULL;
-  Bed *bed = bed_new (dev, data, MAX_TILES);
+  VisionBed *bed = vision_bed_new (dev, data, MAX_TILES);
   guint64 planned = vlm_vision_bytes (dev, bed->model, TYPE_BF16, MAX_TILES);
   const Act *features;
   BedCount count;
@@ -373,7 +361,7 @@ test_memory (Device *dev, gconstpointer data)
   }
   g_assert_cmpuint (count.n, ==, 0);
   bed_count_end (&count, dev);
-  bed_free (bed);
+  vision_bed_free (bed);
 }
 
 static const BedModel next = { 0 };

@@ -66,3 +66,24 @@ void make_wish (int n_tiles, int stride, unsigned without);
 
 /* Rows become sums of up to three tokens kept. */
 void merge_wish (void);
+
+/* ---- an encoder and what it must give ---- */
+
+typedef struct {
+  Device *dev;
+  VlmModel *model;
+  VlmVision *vision;
+  Reference reference;
+  VlmVisionJob job;
+  VlmSelection selection;
+  guint8 *tiles;
+  float *lut;
+  int n_tiles, deepest;
+} VisionBed;
+
+/* n_tiles of random pixels, beside each other, seen by both encoders. */
+VisionBed *vision_bed_new (Device *dev, const BedModel *shape, int n_tiles);
+void vision_bed_free (VisionBed *bed);
+
+/* The features, host, are those of the wish. */
+void vision_bed_expect (VisionBed *bed, const float *features);

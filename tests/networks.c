@@ -10,6 +10,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   networks_add_vision ();
+  networks_add_choice ();
   networks_add_projector ();
   networks_add_decoder ();
   networks_add_sampler ();

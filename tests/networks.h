@@ -6,6 +6,7 @@
 #include "tests/networks-bed.h"
 
 void networks_add_vision (void);
+void networks_add_choice (void);
 void networks_add_projector (void);
 void networks_add_decoder (void);
 void networks_add_sampler (void);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/policy-pick.h"
+
 const int toy_pinpoints[3][2] = { { 56, 112 }, { 112, 56 }, { 112, 112 } };
 
 VlmTileGeometry
@@ -22,6 +24,109 @@ geometry_of (int side, int tile_px, int h, int w, int n_pinpoints,
   return g;
 }
 
+/* ---- the device's choice ---- */
+
+static Device *
+device (void)
+{
+  static Device *dev;
+  const char *name = g_getenv ("POLICY_DEVICE");
+
+  if (!dev)
+    dev = device_open (name ? name : "cpu:plain", 1, NULL);
+  g_assert_nonnull (dev);
+  return dev;
+}
+
+static gpointer
+uploaded (gconstpointer data, gsize bytes)
+{
+  gpointer copy = device_alloc (device (), bytes);
+
+  g_assert_nonnull (copy);
+  if (data)
+    device_upload (device (), copy, data, bytes);
+  return copy;
+}
+
+/* The tiles that the plan gives tokens, and their scores one after another. */
+static int
+list_live (
+    const VlmPolicyInput *input, const int *per_tile, int *live, float *scores)
+{
+  int N = input->geometry.side * input->geometry.side, n = 0;
+
+  for (int t = 0; t < vlm_tile_count (&input->geometry); t++)
+    if (per_tile[t] > 0) {
+      memcpy (scores + n * N, input->cls_last + t * N, N * sizeof *scores);
+      live[n++] = t;
+    }
+  return n;
+}
+
+/* Downloads rows of the n live tiles and makes ids of them. */
+static gboolean
+read_choice (const VlmPolicyInput *input, VlmSelection *selection,
+    const int *live, int n, const int *sequence, const int *bad, GError **error)
+{
+  int side = input->geometry.side, N = side * side, first[VLM_MAX_TILES];
+
+  device_download (
+      device (), selection->order, sequence, selection->n * sizeof (int));
+  device_download (device (), first, bad, n * sizeof (int));
+  for (int i = 0; i < n; i++)
+    if (first[i] >= 0) {
+      vlm_pick_refuse (live[i], first[i], side, error);
+      return FALSE;
+    }
+  for (int i = 0; i < selection->n; i++)
+    selection->order[i] = live[selection->order[i] / (N + 1)] * N +
+                          selection->order[i] % (N + 1) - 1;
+  return TRUE;
+}
+
+static gboolean
+choose_on_device (const VlmCanvas *canvas, const VlmPolicyInput *input,
+    VlmSelection *selection, GError **error)
+{
+  Device *dev = device ();
+  int side = input->geometry.side, live[VLM_MAX_TILES], n;
+  int bound = vlm_policy_tokens (&input->geometry);
+  g_autofree float *scores = g_new (float, bound);
+  gsize rows = bound * sizeof (int);
+  PatchTile tiles[VLM_MAX_TILES];
+  gboolean done;
+
+  n = list_live (input, selection->per_tile, live, scores);
+  vlm_pick_tiles (
+      canvas, &input->geometry, selection->per_tile, live, n, 0, tiles);
+  void *memory[] = { uploaded (scores, bound * sizeof *scores),
+    uploaded (tiles, n * sizeof *tiles), uploaded (NULL, n * sizeof (int)),
+    uploaded (NULL, rows), uploaded (NULL, rows), uploaded (NULL, rows) };
+
+  dev->op->choose_patches (
+      dev, memory[3], memory[2], memory[0], memory[1], n, side);
+  dev->op->pack_patches (
+      dev, memory[4], memory[5], memory[3], memory[1], n, side, canvas->across);
+  done = read_choice (input, selection, live, n, memory[4], memory[2], error);
+  for (gsize i = 0; i < G_N_ELEMENTS (memory); i++)
+    device_free (dev, memory[i]);
+  return done;
+}
+
+gboolean
+choose_rows (const VlmPolicy *policy, const VlmPolicyInput *input,
+    VlmSelection *selection, GError **error)
+{
+  VlmCanvas canvas;
+
+  if (!policy->best_of)
+    return policy->select (input, selection, error);
+  canvas = policy->best_of (input);
+  return !vlm_pick_begin (&canvas, input, selection) ||
+         choose_on_device (&canvas, input, selection, error);
+}
+
 void
 run_policy (const VlmPolicy *policy, const VlmPolicyInput *input, Outcome *o)
 {
@@ -33,7 +138,7 @@ run_policy (const VlmPolicy *policy, const VlmPolicyInput *input, Outcome *o)
   o->per_tile = o->selection.per_tile;
   g_assert_true (policy->plan (input, o->per_tile, &o->all, &error));
   g_assert_no_error (error);
-  g_assert_true (policy->select (input, &o->selection, &error));
+  g_assert_true (choose_rows (policy, input, &o->selection, &error));
   g_assert_no_error (error);
 }
 

@@ -31,7 +31,12 @@ VlmTileGeometry geometry_of (int side, int tile_px, int h, int w,
 VlmPolicyInput input_of (const VlmPolicy *policy, const VlmTileGeometry *g,
     const float *first, const float *last, double budget);
 
-/* Plans and selects; neither may fail. */
+/* The rows for selection->per_tile: the policy's select, or the choice of the
+ * device that POLICY_DEVICE names, plain C if it does not. */
+gboolean choose_rows (const VlmPolicy *policy, const VlmPolicyInput *input,
+    VlmSelection *selection, GError **error);
+
+/* Plans and chooses; neither may fail. */
 void run_policy (
     const VlmPolicy *policy, const VlmPolicyInput *input, Outcome *o);
 

@@ -305,7 +305,7 @@ expect_refused (const char *name, VlmPolicyInput *input)
 
   vlm_selection_init (&selection, policy, input);
   g_assert_true (policy->plan (input, selection.per_tile, &all, NULL));
-  g_assert_false (policy->select (input, &selection, &error));
+  g_assert_false (choose_rows (policy, input, &selection, &error));
   g_assert_error (error, VLM_ERROR, VLM_ERROR_REQUEST);
   vlm_selection_clear (&selection);
 }

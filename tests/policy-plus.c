@@ -167,7 +167,7 @@ test_not_a_number (void)
     *(bad == 0 ? &first[3] : bad == 1 ? &last[5] : &last[40]) = NAN;
     vlm_selection_init (&o.selection, policy, &input);
     g_assert_true (policy->plan (&input, o.selection.per_tile, &o.all, NULL));
-    g_assert_false (policy->select (&input, &o.selection, &error));
+    g_assert_false (choose_rows (policy, &input, &o.selection, &error));
     g_assert_error (error, VLM_ERROR, VLM_ERROR_REQUEST);
   }
 }

@@ -382,7 +382,7 @@ test_refusals (void)
 
     g_assert_true (policy->plan (&input, per_tile, &all, NULL));
     last[20] = NAN;
-    g_assert_false (policy->select (&input, &selection, &error));
+    g_assert_false (choose_rows (policy, &input, &selection, &error));
     g_assert_error (error, VLM_ERROR, VLM_ERROR_REQUEST);
     g_clear_error (&error);
     last[20] = 0;
