@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  *   HIREDVLM_BENCH=build/pipelines/hiredvlm-bench test-bench
+ *   ... test-bench -m slow     the probes too, which take memory and seconds
  */
 #include <glib.h>
 #include <json-glib/json-glib.h>
@@ -34,6 +35,8 @@ check_phase (JsonObject *phases, const char *name, const char *bound)
   g_assert_cmpfloat (json_object_get_double_member (phase, "ms_least"), >=, 0);
   g_assert_cmpfloat (json_object_get_double_member (phase, "ms_least"), <=, ms);
   g_assert_cmpfloat (json_object_get_double_member (phase, "ms_most"), >=, ms);
+  if (!g_test_slow ())
+    return;
   g_assert_cmpint (json_object_has_member (phase, "share"), ==, bound != NULL);
   if (!bound)
     return;
@@ -42,18 +45,31 @@ check_phase (JsonObject *phases, const char *name, const char *bound)
 }
 
 static void
-test_json (void)
+check_probes (JsonObject *root)
 {
   static const char *const probes[] = { "f32_gflops", "bf16_gflops",
     "int8_gops", "read_gbs" };
+  JsonObject *probe = json_object_get_object_member (root, "probes");
+
+  for (gsize i = 0; i < G_N_ELEMENTS (probes); i++)
+    g_assert_true (json_object_has_member (probe, probes[i]));
+  g_assert_cmpint (json_object_get_size (probe), ==, G_N_ELEMENTS (probes));
+  g_assert_cmpfloat (json_object_get_double_member (probe, "f32_gflops"), >, 0);
+  g_assert_cmpfloat (json_object_get_double_member (probe, "read_gbs"), >, 0);
+}
+
+static void
+test_json (void)
+{
+  static const char line[] = "--shape tiny --layers 2 --weights f32 "
+                             "--size 320x200 --tokens 4 --device cpu --json";
+  g_autofree char *options =
+      g_strconcat (line, g_test_slow () ? "" : " --no-probes", NULL);
   g_autofree char *out = NULL, *err = NULL;
   g_autoptr (JsonParser) parser = json_parser_new ();
-  JsonObject *root, *phases, *probe;
+  JsonObject *root, *phases;
 
-  g_assert_cmpint (run ("--shape tiny --layers 2 --weights f32 --size 320x200 "
-                        "--tokens 4 --device cpu --json",
-                       &out, &err),
-      ==, 0);
+  g_assert_cmpint (run (options, &out, &err), ==, 0);
   g_assert_cmpstr (err, ==, "");
   g_assert_cmpint (strcspn (out, "\n") + 1, ==, strlen (out));
   g_assert_true (json_parser_load_from_data (parser, out, -1, NULL));
@@ -61,12 +77,8 @@ test_json (void)
   g_assert_cmpint (json_object_get_int_member (root, "text_layers"), ==, 2);
   g_assert_cmpint (
       json_object_get_int_member (root, "text_layers_of_model"), ==, 4);
-  probe = json_object_get_object_member (root, "probes");
-  for (gsize i = 0; i < G_N_ELEMENTS (probes); i++)
-    g_assert_true (json_object_has_member (probe, probes[i]));
-  g_assert_cmpint (json_object_get_size (probe), ==, G_N_ELEMENTS (probes));
-  g_assert_cmpfloat (json_object_get_double_member (probe, "f32_gflops"), >, 0);
-  g_assert_cmpfloat (json_object_get_double_member (probe, "read_gbs"), >, 0);
+  if (g_test_slow ())
+    check_probes (root);
   phases = json_object_get_object_member (root, "phases");
   check_phase (phases, "preprocess", NULL);
   check_phase (phases, "vision", "f32_gflops");

@@ -15,8 +15,8 @@
 #define SECONDS 4
 /* Simulated; the sanitizer is fifty times slower. */
 #ifdef __SANITIZE_ADDRESS__
-#define LIVE_SECONDS 300
-#define WARM_SECONDS 100
+#define LIVE_SECONDS 150
+#define WARM_SECONDS 50
 #else
 #define LIVE_SECONDS 7200
 #define WARM_SECONDS 3600
