@@ -3,7 +3,7 @@
  *
  * Floors are loose: what they catch is a policy that keeps the wrong tokens,
  * or an engine that answers nonsense. models/evaluate measures. Under a
- * sanitizer (mode quick) a few pictures are asked about, without floors.
+ * sanitizer (mode quick) a few policies see a few pictures, without floors.
  */
 #include <glib.h>
 
@@ -67,6 +67,8 @@ test_floors (gconstpointer data)
     const Floor *f = &floors[i];
     QuizResult result;
 
+    if (!g_test_slow () && i % 3)
+      continue;
     ask (room, f->policy, f->budget, &result);
     double objects = accuracy (room->quiz, &result, "objects");
     double words = accuracy (room->quiz, &result, "words");

@@ -397,34 +397,6 @@ GST_START_TEST (events_that_text_shares)
 }
 GST_END_TEST;
 
-/* Nothing comes from a camera for a while: captions go on after it. */
-GST_START_TEST (a_camera_that_pauses)
-{
-  GstClockTime last = 0;
-  GstBuffer *cue;
-  Bench b;
-
-  bench_init (&b, TRUE, TRUE, "interval", GST_SECOND, "text-refresh",
-      (guint64) 0, NULL);
-  wait_loaded (&b);
-  push_frames (&b, 0, 5);
-  expect_text (&b, "a red circle on the left");
-  push_frames (&b, 1000, 5);
-  expect_text (&b, "a red circle on the left");
-  push_frames (&b, 1005, 5);
-  for (guint i = 0; i < 2; i++) {
-    cue = gst_harness_pull (b.text);
-    fail_unless (cue != NULL);
-    fail_unless (i == 0 || GST_BUFFER_PTS (cue) >= last);
-    last = GST_BUFFER_PTS (cue) + GST_BUFFER_DURATION (cue);
-    gst_buffer_unref (cue);
-  }
-  fail_unless (last >= gst_util_uint64_scale (1000, GST_SECOND, 30));
-  fail_unless_equals_uint64 (stat_of (&b, "described"), 2);
-  bench_clear (&b);
-}
-GST_END_TEST;
-
 static GstPad *
 linked_inside (GstElement *element, const gchar *name)
 {
@@ -502,7 +474,6 @@ element_rows_suite (void)
   tcase_add_test (tc, partial_text_keeps_its_pace);
   tcase_add_test (tc, caps_too_large);
   tcase_add_test (tc, events_that_text_shares);
-  tcase_add_test (tc, a_camera_that_pauses);
   tcase_add_test (tc, links_inside);
   tcase_add_test (tc, pools_have_room_for_those_that_wait);
   return s;

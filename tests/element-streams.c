@@ -204,6 +204,52 @@ GST_START_TEST (only_raw_video_in_system_memory)
 }
 GST_END_TEST;
 
+/* Nothing comes from a camera for a while: captions go on after it. */
+GST_START_TEST (a_camera_that_pauses)
+{
+  GstClockTime last = 0;
+  GstBuffer *cue;
+  Bench b;
+
+  bench_init (&b, TRUE, TRUE, "interval", GST_SECOND, "text-refresh",
+      (guint64) 0, NULL);
+  wait_loaded (&b);
+  push_frames (&b, 0, 5);
+  expect_text (&b, "a red circle on the left");
+  push_frames (&b, 1000, 5);
+  expect_text (&b, "a red circle on the left");
+  push_frames (&b, 1005, 5);
+  for (guint i = 0; i < 2; i++) {
+    cue = gst_harness_pull (b.text);
+    fail_unless (cue != NULL);
+    fail_unless (i == 0 || GST_BUFFER_PTS (cue) >= last);
+    last = GST_BUFFER_PTS (cue) + GST_BUFFER_DURATION (cue);
+    gst_buffer_unref (cue);
+  }
+  fail_unless (last >= gst_util_uint64_scale (1000, GST_SECOND, 30));
+  fail_unless_equals_uint64 (stat_of (&b, "described"), 2);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+/* A camera's frame without a time is of now. */
+GST_START_TEST (a_camera_without_time)
+{
+  GstStructure *s;
+  Bench b;
+
+  bench_init (&b, TRUE, FALSE, NULL);
+  wait_loaded (&b);
+  gst_harness_set_time (b.video, 5 * GST_SECOND);
+  gst_harness_push (b.video, frame_new (GST_CLOCK_TIME_NONE, FRAME_NS));
+  s = pop_structure (&b, GST_VLM_CAPTION);
+  fail_unless_equals_uint64 (
+      gst_vlm_caption_get_time (s, GST_VLM_TIMESTAMP), 5 * GST_SECOND);
+  gst_structure_free (s);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 static Suite *
 element_streams_suite (void)
 {
@@ -221,6 +267,8 @@ element_streams_suite (void)
   tcase_add_test (tc, frames_outside_the_segment);
   tcase_add_test (tc, gap_events);
   tcase_add_test (tc, frames_without_duration);
+  tcase_add_test (tc, a_camera_that_pauses);
+  tcase_add_test (tc, a_camera_without_time);
   tcase_add_test (tc, only_raw_video_in_system_memory);
   return s;
 }
