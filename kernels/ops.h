@@ -150,6 +150,8 @@ typedef struct Ops {
   size_t (*memory_free) (Device *dev);
   void (*upload) (Device *dev, void *dst, const void *src, size_t bytes);
   void (*download) (Device *dev, void *dst, const void *src, size_t bytes);
+  /* From device memory, be it of another context or GPU. */
+  void (*copy) (Device *dev, void *dst, const void *src, size_t bytes);
   void (*sync) (Device *dev);
   void (*close) (Device *dev);
 

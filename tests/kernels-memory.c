@@ -19,6 +19,18 @@ round_trip (Kt *kt, const int *size)
 }
 
 static void
+copy (Kt *kt, const int *size)
+{
+  float *x = kt_uniform (kt, size[0], 1);
+  size_t bytes = size[0] * sizeof *x;
+  KtBuf from = kt_array (kt, x, bytes), to = kt_array (kt, NULL, bytes);
+  kt_work (kt, 2.0 * bytes, 0);
+  KT_EACH (kt, dev, on)
+  dev->op->copy (dev, to.on[on], from.on[on], bytes);
+  kt_expect_same (kt, &to, x);
+}
+
+static void
 alignment (Kt *kt, const int *size)
 {
   for (int on = 0; on < kt_n_devices (kt); on++) {
@@ -100,6 +112,7 @@ const KtCase kt_cases_memory[] = {
   { KT_SLOT (memory_free), refusal, .sizes = { { 1 } } },
   { KT_SLOT (upload), round_trip, .sizes = { { 1 }, { 577 }, { 70000 } } },
   { KT_SLOT (download), round_trip, .sizes = { { 577 } } },
+  { KT_SLOT (copy), copy, .sizes = { { 1 }, { 577 }, { 70000 } } },
   { KT_SLOT (sync), refusal, .sizes = { { 1 } } },
   { KT_SLOT (close), round_trip, .sizes = { { 1 } } },
   { KT_SLOT (replay), recording, .sizes = { { 1, 8 }, { 33, 577 } } },

@@ -150,6 +150,7 @@ cpu_init_memory (Ops *op)
   op->memory_free = memory_free;
   op->upload = copy;
   op->download = copy;
+  op->copy = copy;
   op->sync = sync_nothing;
   op->close = cpu_close;
 }

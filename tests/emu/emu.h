@@ -21,6 +21,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 /* Held by every call of the API. */
@@ -71,6 +72,14 @@ void emu_open_memory (bool open);
 void emu_check_range (
     const void *ptr, size_t bytes, bool pinned, const char *what);
 
+/* Device memory of a context that is not the primary one (NULL: of that one).
+ * Kernels cannot touch it. */
+cudaError_t emu_allocate_in (
+    const void *context, int device, void **ptr, size_t bytes);
+
+/* Lets a copy touch the memory around ptr if it is of such a context. */
+void emu_open_foreign (const void *ptr, bool open);
+
 /* Whether ptr points into memory of the kind, alive or freed. */
 bool emu_is_device (const void *ptr);
 bool emu_is_pinned (const void *ptr);
@@ -107,6 +116,8 @@ struct EmuCapture {
   cudaStream_t origin;
   cudaGraph_t graph;
   cudaError_t status;
+  std::thread::id thread;
+  bool local; /* other threads may allocate and wait meanwhile */
 };
 
 struct CUstream_st {
@@ -122,6 +133,6 @@ struct CUevent_st {
   std::vector<size_t> last;
 };
 
-/* Refuses what may not happen while something is captured: allocating,
+/* Refuses what this thread may not do while something is captured: allocating,
  * freeing, waiting. */
 cudaError_t emu_refuse_in_capture ();

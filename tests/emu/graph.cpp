@@ -16,11 +16,13 @@ cudaError_t
 emu_refuse_in_capture ()
 {
   EmuLock lock;
-  if (captures.empty ())
-    return cudaSuccess;
+  bool any = false;
   for (EmuCapture *capture : captures)
-    capture->status = cudaErrorStreamCaptureInvalidated;
-  return emu_fail (cudaErrorStreamCaptureUnsupported);
+    if (!capture->local || capture->thread == std::this_thread::get_id ()) {
+      capture->status = cudaErrorStreamCaptureInvalidated;
+      any = true;
+    }
+  return any ? emu_fail (cudaErrorStreamCaptureUnsupported) : cudaSuccess;
 }
 
 static void
@@ -43,12 +45,13 @@ run_nodes (const std::vector<EmuNode> &nodes)
 }
 
 cudaError_t
-cudaStreamBeginCapture (cudaStream_t stream, cudaStreamCaptureMode)
+cudaStreamBeginCapture (cudaStream_t stream, cudaStreamCaptureMode mode)
 {
   EmuLock lock;
   if (stream->capture)
     return emu_fail (cudaErrorStreamCaptureUnsupported);
-  stream->capture = new EmuCapture{ stream, new CUgraph_st, cudaSuccess };
+  stream->capture = new EmuCapture{ stream, new CUgraph_st, cudaSuccess,
+    std::this_thread::get_id (), mode != cudaStreamCaptureModeGlobal };
   stream->last.clear ();
   captures.push_back (stream->capture);
   return emu_status ();

@@ -37,6 +37,7 @@ struct Region {
   size_t bytes;
   bool pinned, alive;
   int device;
+  const void *context; /* NULL: the primary one */
 };
 
 static std::map<const char *, Region> regions; /* by start */
@@ -103,8 +104,16 @@ emu_open_memory (bool open)
     return;
   is_open = open;
   for (const auto &entry : regions)
-    if (entry.second.alive && !entry.second.pinned)
+    if (entry.second.alive && !entry.second.pinned && !entry.second.context)
       protect (entry.second, open);
+}
+
+void
+emu_open_foreign (const void *ptr, bool open)
+{
+  Region *region = find (ptr);
+  if (region && region->alive && region->context)
+    protect (*region, open);
 }
 
 /* Private copies of a file of poison, which exist once written: opening and
@@ -128,7 +137,8 @@ map_poison (char *to, size_t bytes)
 }
 
 static cudaError_t
-allocate (void **ptr, size_t bytes, bool pinned)
+allocate (
+    void **ptr, size_t bytes, bool pinned, int device, const void *context)
 {
   size_t rounded = round_up (bytes, ALIGNMENT);
   size_t inside = round_up (rounded, PAGE);
@@ -137,13 +147,13 @@ allocate (void **ptr, size_t bytes, bool pinned)
   if (start == MAP_FAILED || !map_poison (start + PAGE, inside))
     return emu_fail (cudaErrorMemoryAllocation);
   Region region = { start, inside + 2 * PAGE, start + PAGE + inside - rounded,
-    bytes, pinned, true, emu_current_device () };
+    bytes, pinned, true, device, context };
 #ifdef EMU_PATTERN
   memset (region.user + bytes, SLACK, rounded - bytes);
 #endif
   ASAN_POISON_MEMORY_REGION (start + PAGE, region.user - start - PAGE);
   ASAN_POISON_MEMORY_REGION (region.user + bytes, rounded - bytes);
-  if (!pinned && !is_open)
+  if (!pinned && (context || !is_open))
     protect (region, false);
   regions[start] = region;
   *ptr = region.user;
@@ -217,23 +227,31 @@ cudaMemGetInfo (size_t *free_bytes, size_t *total)
 }
 
 cudaError_t
+emu_allocate_in (const void *context, int device, void **ptr, size_t bytes)
+{
+  EmuLock lock;
+  cudaDeviceProp prop;
+  *ptr = NULL;
+  cudaGetDeviceProperties (&prop, device);
+  if (bytes + used[device] > prop.totalGlobalMem)
+    return emu_fail (cudaErrorMemoryAllocation);
+  cudaError_t error = allocate (ptr, bytes, false, device, context);
+  if (!error)
+    used[device] += bytes;
+  return error;
+}
+
+cudaError_t
 cudaMalloc (void **ptr, size_t bytes)
 {
   EmuLock lock;
-  size_t room, total;
   *ptr = NULL;
   if (cudaError_t error = emu_refuse_in_capture ())
     return error;
-  if (cudaError_t error = cudaMemGetInfo (&room, &total))
+  if (cudaError_t error = emu_status ())
     return error;
-  if (!bytes)
-    return cudaSuccess;
-  if (bytes > room)
-    return emu_fail (cudaErrorMemoryAllocation);
-  cudaError_t error = allocate (ptr, bytes, false);
-  if (!error)
-    used[emu_current_device ()] += bytes;
-  return error;
+  return bytes ? emu_allocate_in (NULL, emu_current_device (), ptr, bytes)
+               : cudaSuccess;
 }
 
 cudaError_t
@@ -250,7 +268,7 @@ cudaHostAlloc (void **ptr, size_t bytes, unsigned)
   EmuLock lock;
   if (cudaError_t error = emu_refuse_in_capture ())
     return error;
-  return allocate (ptr, bytes, true);
+  return allocate (ptr, bytes, true, emu_current_device (), NULL);
 }
 
 cudaError_t

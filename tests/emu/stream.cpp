@@ -137,10 +137,12 @@ cudaMemcpyAsync (void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
     cudaStream_t stream)
 {
   EmuLock lock;
-  bool to_device =
-      kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
-  bool from_device =
-      kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  bool to_device = kind == cudaMemcpyHostToDevice ||
+                   kind == cudaMemcpyDeviceToDevice ||
+                   (kind == cudaMemcpyDefault && emu_is_device (dst));
+  bool from_device = kind == cudaMemcpyDeviceToHost ||
+                     kind == cudaMemcpyDeviceToDevice ||
+                     (kind == cudaMemcpyDefault && emu_is_device (src));
   check_copy (dst, bytes, to_device);
   check_copy (src, bytes, from_device);
   if (!from_device && !emu_is_pinned (src)) {
@@ -154,7 +156,9 @@ cudaMemcpyAsync (void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
   emu_enqueue (stream, { "copy", [=] {
                           check_copy (dst, bytes, to_device);
                           check_copy (src, bytes, from_device);
+                          emu_open_foreign (src, true);
                           memcpy (dst, src, bytes);
+                          emu_open_foreign (src, false);
                         } });
   if (from_device && !to_device && !emu_is_pinned (dst))
     return cudaStreamSynchronize (stream);

@@ -30,6 +30,7 @@ enum cudaMemcpyKind {
   cudaMemcpyHostToDevice,
   cudaMemcpyDeviceToHost,
   cudaMemcpyDeviceToDevice,
+  cudaMemcpyDefault,
 };
 
 enum cudaFuncAttribute {
