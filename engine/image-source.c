@@ -127,8 +127,9 @@ check_picture (const VlmPicture *picture, const Pixels *pixels,
 
 /* ---- the way to the device ---- */
 
+/* Copies the planes, from the host or wherever they are. */
 static gboolean
-upload (VlmSource *source, Device *dev, Pixels *pixels,
+fetch (VlmSource *source, Device *dev, Pixels *pixels, VlmMemory memory,
     const Extent extent[N_PLANES], GError **error)
 {
   gsize at[N_PLANES], size = 0;
@@ -143,9 +144,12 @@ upload (VlmSource *source, Device *dev, Pixels *pixels,
   for (int i = 0; i < N_PLANES; i++) {
     guint8 *to = (guint8 *) source->planes.data + at[i];
 
-    if (extent[i].n_rows > 0)
-      device_upload (
-          dev, to, pixels->plane[i], extent_bytes (pixels, &extent[i], i));
+    gsize bytes = extent_bytes (pixels, &extent[i], i);
+
+    if (bytes > 0 && memory == VLM_MEMORY_HOST)
+      device_upload (dev, to, pixels->plane[i], bytes);
+    else if (bytes > 0)
+      dev->op->copy (dev, to, pixels->plane[i], bytes);
     pixels->plane[i] = to;
   }
   return TRUE;
@@ -181,9 +185,11 @@ vlm_source_take (VlmSource *source, Device *dev, const VlmPicture *picture,
   Pixels pixels = pixels_of (picture);
   Extent extent[N_PLANES] = { 0 };
   RgbCanvas whole = { picture->width, picture->height };
+  VlmMemory memory = picture->pixels ? picture->memory : VLM_MEMORY_HOST;
 
   if (!check_picture (picture, &pixels, extent, error) ||
-      !upload (source, dev, &pixels, extent, error))
+      (memory != VLM_MEMORY_DEVICE &&
+          !fetch (source, dev, &pixels, memory, extent, error)))
     return FALSE;
   if (canvas || !is_packed_rgb (&pixels))
     return convert (source, dev, &pixels, canvas ? canvas : &whole, rgb, error);

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * What is resized is 8-bit RGB in device memory. A picture's planes go there as
- * they came, and the device makes RGB of them, if they are not RGB already.
+ * they came, unless they are there, and the device makes RGB of them, if they
+ * are not RGB already.
  */
 #pragma once
 
@@ -37,8 +38,9 @@ typedef struct {
 } VlmSource;
 
 /* Brings the picture to the device, padded as the canvas says if that is not
- * NULL. The result is the source's, and valid until the next call. Fails with
- * VLM_ERROR_REQUEST if it is no picture, VLM_ERROR_NO_MEMORY. */
+ * NULL. The result is the source's or, of a picture in device memory, may be
+ * the picture's, and valid until the next call. Fails with VLM_ERROR_REQUEST if
+ * it is no picture, VLM_ERROR_NO_MEMORY. */
 gboolean vlm_source_take (VlmSource *source, Device *dev,
     const VlmPicture *picture, const RgbCanvas *canvas, VlmRgb *rgb,
     GError **error);

@@ -42,7 +42,14 @@ typedef struct {
   gboolean zoomed;   /* FlexAttention: only tile 0 is in the sequence */
 } VlmTileGeometry;
 
-/* A picture in host memory, borrowed: 8-bit RGB at data, stride bytes from row
+/* Where a picture's pixels are. */
+typedef enum {
+  VLM_MEMORY_HOST,
+  VLM_MEMORY_DEVICE,  /* in the engine's device: read in place */
+  VLM_MEMORY_FOREIGN, /* in another context or GPU that can be copied from */
+} VlmMemory;
+
+/* A picture, borrowed: 8-bit RGB in host memory at data, stride bytes from row
  * to row, or whatever `pixels` says (of the same width and height) if that is
  * set, and then data and stride are not used. pixel_aspect_n/d: width to
  * height of one pixel (1/1: square). */
@@ -52,6 +59,7 @@ typedef struct {
   gsize stride;
   int pixel_aspect_n, pixel_aspect_d;
   const Pixels *pixels; /* see kernels/ops.h; NULL: RGB */
+  VlmMemory memory;     /* of pixels' planes */
 } VlmPicture;
 
 static inline int

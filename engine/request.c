@@ -132,6 +132,8 @@ cut_tiles (VlmJob *job, GError **error)
     net->tiler[kind] = vlm_tiler_new (net->dev, config, kind);
   const guint8 *tiles =
       vlm_tiler_run (net->tiler[kind], picture, geometry, error);
+  if (picture->memory != VLM_MEMORY_HOST)
+    device_sync (net->dev, NULL);
   if (tiles)
     job->read (job);
   return tiles;
