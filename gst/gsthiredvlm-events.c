@@ -290,13 +290,30 @@ ask_for_more (GstQuery *query)
   }
 }
 
+/* About models or GPUs. */
+static gboolean
+answer_context (GstHiredVlm *self, GstQuery *query)
+{
+  GstObject *cuda = NULL;
+  gboolean answered = gst_hired_vlm_context_query (self, query);
+
+  g_mutex_lock (&self->lock);
+  if (self->cuda)
+    cuda = gst_object_ref (self->cuda);
+  g_mutex_unlock (&self->lock);
+  answered = answered || (cuda && gst_hired_vlm_cuda_answer (
+                                      GST_ELEMENT (self), cuda, query));
+  gst_clear_object (&cuda);
+  return answered;
+}
+
 gboolean
 gst_hired_vlm_sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
 {
   gboolean answered;
 
   if (GST_QUERY_TYPE (query) == GST_QUERY_CONTEXT &&
-      gst_hired_vlm_context_query (GST_HIRED_VLM (parent), query))
+      answer_context (GST_HIRED_VLM (parent), query))
     return TRUE;
   answered = gst_pad_query_default (pad, parent, query);
   if (answered && GST_QUERY_TYPE (query) == GST_QUERY_ALLOCATION)
@@ -327,7 +344,7 @@ gst_hired_vlm_src_query (GstPad *pad, GstObject *parent, GstQuery *query)
   guint64 extra;
 
   if (GST_QUERY_TYPE (query) == GST_QUERY_CONTEXT &&
-      gst_hired_vlm_context_query (self, query))
+      answer_context (self, query))
     return TRUE;
   answered = gst_pad_query_default (pad, parent, query);
   if (answered && GST_QUERY_TYPE (query) == GST_QUERY_LATENCY) {

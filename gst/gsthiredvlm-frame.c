@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "engine/error.h"
+#include "gst/gsthiredvlm-cuda.h"
 #include "gst/gsthiredvlm-planes.h"
 
 void
@@ -136,10 +137,11 @@ pixels_convert (GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame)
 }
 
 static gboolean
-pixels_map (GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame)
+pixels_map (
+    GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame, VlmMemory memory)
 {
-  if (!gst_video_frame_map (
-          &pixels->map, &frame->info, frame->buffer, GST_MAP_READ))
+  if (!gst_hired_vlm_cuda_map (
+          &pixels->map, &frame->info, frame->buffer, memory))
     return FALSE;
   gst_hired_vlm_planes_describe (&pixels->planes, &pixels->map, &pixels->crop);
   return TRUE;
@@ -147,18 +149,21 @@ pixels_map (GstHiredVlmPixels *pixels, const GstHiredVlmFrame *frame)
 
 gboolean
 gst_hired_vlm_pixels_take (GstHiredVlmPixels *pixels, GstHiredVlmFrame *frame,
-    gboolean as_is, VlmPicture *picture, GError **error)
+    gboolean as_is, GstObject *cuda, VlmPicture *picture, GError **error)
 {
   GstVideoRectangle crop = crop_of (frame);
+  VlmMemory memory = VLM_MEMORY_HOST;
 
   g_return_val_if_fail (!pixels->mapped, FALSE);
 
   as_is = as_is && gst_hired_vlm_planes_taken (&frame->info);
-  if (!as_is)
+  if (as_is)
+    memory = gst_hired_vlm_cuda_memory (cuda, frame->buffer);
+  else
     converter_setup (pixels, frame, &crop);
   pixels->crop = crop;
-  pixels->mapped =
-      as_is ? pixels_map (pixels, frame) : pixels_convert (pixels, frame);
+  pixels->mapped = as_is ? pixels_map (pixels, frame, memory)
+                         : pixels_convert (pixels, frame);
   gst_clear_buffer (&frame->buffer);
   if (!pixels->mapped) {
     g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
@@ -174,6 +179,7 @@ gst_hired_vlm_pixels_take (GstHiredVlmPixels *pixels, GstHiredVlmFrame *frame,
     .pixel_aspect_n = MAX (frame->info.par_n, 1),
     .pixel_aspect_d = MAX (frame->info.par_d, 1),
     .pixels = as_is ? &pixels->planes : NULL,
+    .memory = memory,
   };
   return TRUE;
 }

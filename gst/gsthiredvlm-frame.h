@@ -58,12 +58,13 @@ typedef struct {
 } GstHiredVlmPixels;
 
 /* Lends the picture, at source size and within the frame's GstVideoCropMeta,
- * until gst_hired_vlm_pixels_release. as_is: the device that gets it is a GPU.
- * The frame's buffer is let go of when it was turned into RGB, or then. Fails
- * with VLM_ERROR_REQUEST. */
+ * until gst_hired_vlm_pixels_release. as_is: the device that gets it is a GPU,
+ * and cuda its context or NULL. Frames in GPU memory that it cannot take are
+ * downloaded. The frame's buffer is let go of when it was turned into RGB, or
+ * at the release. Fails with VLM_ERROR_REQUEST. */
 gboolean gst_hired_vlm_pixels_take (GstHiredVlmPixels *pixels,
-    GstHiredVlmFrame *frame, gboolean as_is, VlmPicture *picture,
-    GError **error);
+    GstHiredVlmFrame *frame, gboolean as_is, GstObject *cuda,
+    VlmPicture *picture, GError **error);
 void gst_hired_vlm_pixels_release (GstHiredVlmPixels *pixels);
 void gst_hired_vlm_pixels_clear (GstHiredVlmPixels *pixels);
 

@@ -111,6 +111,25 @@ find_or_open (GstHiredVlm *self, const VlmOpenOptions *options, GError **error)
   return engine;
 }
 
+/* State changes go upstream: decoders and uploaders, which look for a context
+ * later, find this one. */
+static void
+offer_gpu (GstHiredVlm *self)
+{
+  GstObject *cuda = NULL;
+  VlmEngineInfo info;
+
+  vlm_engine_info (self->engine, &info);
+  if (info.gpu >= 0)
+    cuda = gst_hired_vlm_cuda_context_new (info.gpu);
+  if (cuda == NULL)
+    return;
+  g_mutex_lock (&self->lock);
+  self->cuda = cuda;
+  g_mutex_unlock (&self->lock);
+  gst_hired_vlm_cuda_offer (GST_ELEMENT (self), cuda);
+}
+
 gboolean
 gst_hired_vlm_model_open (GstHiredVlm *self)
 {
@@ -144,6 +163,7 @@ gst_hired_vlm_model_open (GstHiredVlm *self)
   g_mutex_lock (&self->lock);
   self->engine = engine;
   g_mutex_unlock (&self->lock);
+  offer_gpu (self);
   return TRUE;
 }
 
@@ -151,11 +171,14 @@ void
 gst_hired_vlm_model_close (GstHiredVlm *self)
 {
   VlmEngine *engine;
+  GstObject *cuda;
 
   g_mutex_lock (&self->lock);
   engine = g_steal_pointer (&self->engine);
+  cuda = g_steal_pointer (&self->cuda);
   g_mutex_unlock (&self->lock);
   g_clear_pointer (&engine, vlm_engine_unref);
+  gst_clear_object (&cuda);
 }
 
 static void

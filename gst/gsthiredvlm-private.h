@@ -12,6 +12,7 @@
 
 #include "engine/engine.h"
 #include "gst/gsthiredvlm-caption.h"
+#include "gst/gsthiredvlm-cuda.h"
 #include "gst/gsthiredvlm-frame.h"
 #include "gst/gsthiredvlm-overlay.h"
 #include "gst/gsthiredvlm-settings.h"
@@ -61,9 +62,11 @@ struct _GstHiredVlm {
   GstFlowCombiner *combiner; /* (lock) */
   GstHiredVlmText text;
 
-  /* the model; engine and stream change only in state changes */
+  /* the model; engine, stream and cuda change only in state
+   * changes */
   VlmEngine *engine;
   VlmStream *stream;
+  GstObject *cuda; /* its GPU's context, or NULL */
   guint load_id;
   gboolean reopen;  /* (object lock) settings of the model changed */
   gboolean loading; /* (lock) progress was started, not ended */

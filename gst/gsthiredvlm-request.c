@@ -40,7 +40,7 @@ on_fetch (VlmTask *task, gpointer user_data, GError **error)
   GST_OBJECT_UNLOCK (self);
   vlm_engine_info (self->engine, &info);
   return good && gst_hired_vlm_pixels_take (&self->pixels, frame, info.gpu >= 0,
-                     &task->picture, error);
+                     self->cuda, &task->picture, error);
 }
 
 static void

@@ -55,14 +55,6 @@ GST_DEBUG_CATEGORY (gst_hired_vlm_debug);
 
 guint gst_hired_vlm_signal_caption;
 
-static GstStaticPadTemplate sink_template =
-    GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS,
-        GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
-
-static GstStaticPadTemplate src_template =
-    GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC, GST_PAD_ALWAYS,
-        GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL)));
-
 static GstStaticPadTemplate text_template =
     GST_STATIC_PAD_TEMPLATE ("text_src", GST_PAD_SRC, GST_PAD_REQUEST,
         GST_STATIC_CAPS ("text/x-raw, format=(string){ utf8, pango-markup };"
@@ -397,6 +389,20 @@ install_signals (GType type)
       G_TYPE_STRING, GST_TYPE_PROMISE);
 }
 
+/* Every format in system memory, what a GPU takes in its own. */
+static void
+add_video_template (
+    GstElementClass *klass, const gchar *name, GstPadDirection direction)
+{
+  GstCaps *caps =
+      gst_caps_from_string (GST_VIDEO_CAPS_MAKE (GST_VIDEO_FORMATS_ALL));
+
+  gst_caps_append (caps, gst_hired_vlm_cuda_caps ());
+  gst_element_class_add_pad_template (
+      klass, gst_pad_template_new (name, direction, GST_PAD_ALWAYS, caps));
+  gst_caps_unref (caps);
+}
+
 static void
 gst_hired_vlm_class_init (GstHiredVlmClass *klass)
 {
@@ -412,8 +418,8 @@ gst_hired_vlm_class_init (GstHiredVlmClass *klass)
   element_class->change_state = change_state;
   element_class->request_new_pad = gst_hired_vlm_request_pad;
   element_class->release_pad = gst_hired_vlm_release_pad;
-  gst_element_class_add_static_pad_template (element_class, &sink_template);
-  gst_element_class_add_static_pad_template (element_class, &src_template);
+  add_video_template (element_class, "sink", GST_PAD_SINK);
+  add_video_template (element_class, "src", GST_PAD_SRC);
   gst_element_class_add_static_pad_template (element_class, &text_template);
   gst_element_class_set_static_metadata (element_class,
       "Vision-language captioner", "Filter/Analyzer/Video",
@@ -422,10 +428,11 @@ gst_hired_vlm_class_init (GstHiredVlmClass *klass)
 }
 
 static GstPad *
-add_pad (GstHiredVlm *self, GstStaticPadTemplate *template)
+add_pad (GstHiredVlm *self, const gchar *name)
 {
-  GstPad *pad =
-      gst_pad_new_from_static_template (template, template->name_template);
+  GstElementClass *klass = GST_ELEMENT_GET_CLASS (self);
+  GstPad *pad = gst_pad_new_from_template (
+      gst_element_class_get_pad_template (klass, name), name);
 
   gst_pad_set_iterate_internal_links_function (
       pad, gst_hired_vlm_internal_links);
@@ -444,11 +451,11 @@ gst_hired_vlm_init (GstHiredVlm *self)
   g_queue_init (&self->wishes);
   gst_hired_vlm_text_init (&self->text);
   self->combiner = gst_flow_combiner_new ();
-  self->sinkpad = add_pad (self, &sink_template);
+  self->sinkpad = add_pad (self, "sink");
   gst_pad_set_chain_function (self->sinkpad, chain);
   gst_pad_set_event_function (self->sinkpad, gst_hired_vlm_sink_event);
   gst_pad_set_query_function (self->sinkpad, gst_hired_vlm_sink_query);
-  self->srcpad = add_pad (self, &src_template);
+  self->srcpad = add_pad (self, "src");
   gst_pad_set_event_function (self->srcpad, gst_hired_vlm_src_event);
   gst_pad_set_query_function (self->srcpad, gst_hired_vlm_src_query);
   gst_flow_combiner_add_pad (self->combiner, self->srcpad);

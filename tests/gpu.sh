@@ -60,6 +60,8 @@ step engine "$test/test-engine" -p /engine/cancel -p /engine/length \
   -p /engine/load -p /engine/sampling -p /engine/sharing
 step accuracy "$test/test-accuracy" -m slow
 step element-device "$test/test-element-device"
+[ ! -x "$test/test-element-cuda-memory" ] ||
+  step element-cuda-memory "$test/test-element-cuda-memory"
 step element sh tests/emu/element.sh emulated "$test/launch-model" \
   "$pipelines/hiredvlm-describe" "$pipelines/hiredvlm-bench"
 
