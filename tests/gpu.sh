@@ -53,6 +53,7 @@ for device in cuda cuda:f32; do
   step "kernels-$device" "$test/test-kernels" --device $device
 done
 step goldens "$test/test-golden" -m slow
+step policies env POLICY_DEVICE=cuda "$test/test-policy-examples"
 step flexattention "$test/test-flex-model"
 step tidal "$test/test-tidal" -p /tidal/all-listed/cuda:f32 \
   -p /tidal/batch/cuda:f32
