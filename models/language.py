@@ -70,15 +70,19 @@ def ask_colour(rng, things):
 
 
 def ask_count(rng, things):
-    """The answer names the places first: counting is then reading back."""
     shapes = [t for t in things if t["kind"] != "text"]
-    what = "shapes"
-    if rng.random() < 0.6:
-        kind = (shapes[rng.integers(len(shapes))]["kind"] if shapes and rng.random() < 0.6
-                else scenes.KINDS[rng.integers(5)])
-        shapes = [t for t in shapes if t["kind"] == kind]
-        what = kind + ("es" if kind == "cross" else "s")
-    answer = f"{big(listed(shapes))}: {NUMBERS[len(shapes)]}." if shapes else "None."
+    if rng.random() >= 0.6:
+        return count(things, None)
+    return count(things, shapes[rng.integers(len(shapes))]["kind"] if shapes and rng.random() < 0.6
+                 else scenes.KINDS[rng.integers(5)])
+
+
+def count(things, kind):
+    """Question and answer for shapes of a kind (None: of all). The places come
+    first: counting is then reading back."""
+    found = [t for t in things if t["kind"] == kind or kind is None and t["kind"] != "text"]
+    what = "shapes" if kind is None else kind + ("es" if kind == "cross" else "s")
+    answer = f"{big(listed(found))}: {NUMBERS[len(found)]}." if found else "None."
     return f"How many {what} are there?", answer
 
 

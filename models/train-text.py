@@ -7,7 +7,8 @@
 # sequences come first: the squeezed picture alone, then HiRED's choice at small
 # budgets, then all tokens more and more often. A linear head on an early layer
 # tells each visual token's place in the picture, which the features of a tile
-# cannot know; it is dropped afterwards. Goes on from DIR/text.pt if that is
+# cannot know; it is dropped afterwards. With --whole only the squeezed picture
+# alone (as LLaVA's first stage has it) and all tokens. Goes on from DIR/text.pt if that is
 # there; the learning rate and the mixture follow the clock.
 import multiprocessing as mp
 import os
@@ -88,8 +89,10 @@ class Pool:
         return [self.scenes[i] for i in self.rng.integers(0, len(self.scenes), size)]
 
 
-def choose_mode(rng, progress):
+def choose_mode(rng, progress, whole):
     """How a batch sees its pictures: the kind of selection and its budget."""
+    if whole:
+        return "all" if rng.random() < 4 * progress else "base", 1
     if progress < 0.2:
         p = [0.50, 0.35, 0.10, 0.05]
     elif progress < 0.6:
@@ -104,7 +107,8 @@ def choose_mode(rng, progress):
 def visual_order(rng, item, mode, share):
     w, h, (rows, cols) = item["w"], item["h"], item["grid"]
     if mode == "base":
-        return selection.thinned(rng, np.arange(selection.N), rng.uniform(0.7, 1) if rng.random() < 0.4 else 1)
+        thin = share < 1 and rng.random() < 0.4
+        return selection.thinned(rng, np.arange(selection.N), rng.uniform(0.7, 1) if thin else 1)
     if mode == "hired":
         # Not only the paper's half for the squeezed picture: no policy's habit is learned.
         alpha = 0.5 if rng.random() < 0.5 else rng.uniform(0.2, 0.6)
@@ -121,6 +125,14 @@ class Batcher:
         tok = coder.tok
         self.open, self.close = tok.token_to_id('▁"'), tok.token_to_id('"')
 
+    def counts(self, things):
+        """Counts of two kinds, of those there more than once if any is: chance
+        asks for them too rarely to be learned."""
+        there = [t["kind"] for t in things if t["kind"] != "text"]
+        often = [k for k in scenes.KINDS if there.count(k) > 1]
+        kinds = list(self.rng.permutation(often)) + list(self.rng.permutation(scenes.KINDS))
+        return [language.count(things, k) for k in dict.fromkeys(kinds)][:2]
+
     def segments(self, item, mode):
         """The description, what is written, and some more questions."""
         rng, things = self.rng, item["things"]
@@ -130,6 +142,7 @@ class Batcher:
         if mode != "base" or not any(t["kind"] == "text" for t in things):
             kinds.append("read")
         qa += filter(None, (language.ask(rng, things, k) for k in kinds))
+        qa += self.counts(things)
         return [self.coder.segment(q, a) for q, a in qa]
 
     def __call__(self, items, mode, share):
@@ -217,7 +230,7 @@ def load_vision(path):
 def main():
     ap = session.arguments(minutes=155, batch=24, rate=2e-3, seed=2)
     ap.add_argument("--encoder", required=True)
-    ap.add_argument("--whole", action="store_true", help="all tokens always: training without dropping")
+    ap.add_argument("--whole", action="store_true", help="no token is ever dropped: the squeezed picture alone at first, then all")
     a = ap.parse_args()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
@@ -234,7 +247,7 @@ def main():
     batcher = Batcher(language.Coder(), rng)
     while run.progress() <= 1:
         lr = run.rate(warm=150, floor=0.02)
-        mode, share = ("all", 1) if a.whole else choose_mode(rng, run.progress())
+        mode, share = choose_mode(rng, run.progress(), a.whole)
         size = a.batch if mode in ("base", "hired") else a.batch // 2
         logits, label, where = forward(text, where_head, batcher(pool.batch(size), mode, share))
         loss = F.cross_entropy(logits, label)
