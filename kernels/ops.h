@@ -237,6 +237,13 @@ typedef struct Ops {
    * row of zeros. */
   void (*cosines) (Device *dev, float *y, const Act *x, int n, int d);
 
+  /* y[t,side*side,4] = cosines, f32, of patch j with those beside and below it:
+   * right; below, one to the left; below; below, one to the right. 0 where
+   * there is none, or with a row of zeros. Patch j of tile i is row
+   * i*(side*side+1) + 1 + j of x[.,d]. */
+  void (*near_cosines) (
+      Device *dev, float *y, const Act *x, int t, int side, int d);
+
   /* ---- attention ---- */
 
   /* Encoder: each tile's queries see all n_keys keys of that tile. q rows

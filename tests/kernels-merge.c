@@ -4,6 +4,7 @@
 #include "tests/kernels.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Rows of none, one and several entries; returns all of them. */
 static int
@@ -91,6 +92,34 @@ cosines (Kt *kt, const int *size)
   kt_expect (kt, &Y, want, n, n, 1e-5);
 }
 
+/* Patches of t tiles by their neighbours, by the words of ops.h. */
+static void
+near_cosines (Kt *kt, const int *size)
+{
+  static const int right[] = { 1, -1, 0, 1 }, below[] = { 0, 1, 1, 1 };
+  int t = size[0], side = size[1], d = size[2], N = side * side;
+  float *x = kt_values (kt, (size_t) t * (N + 1) * d);
+  double *want = kt_bytes (kt, sizeof *want * t * N * 4);
+  memset (x + d, 0, sizeof *x * d); /* a row of zeros */
+  for (int i = 0; i < t * N * 4 && !kt_timing (kt); i++) {
+    int tile = i / (4 * N), j = i / 4 % N;
+    int column = j % side + right[i % 4], row = j / side + below[i % 4];
+    want[i] = 0;
+    if (column < 0 || column >= side || row >= side)
+      continue;
+    const float *tile_x = x + (size_t) (tile * (N + 1) + 1) * d;
+    const float *a = tile_x + j * d, *b = tile_x + (row * side + column) * d;
+    double norms = sqrt (product (a, a, d)) * sqrt (product (b, b, d));
+    want[i] = norms == 0 ? 0 : product (a, b, d) / norms;
+  }
+  KtBuf X = kt_acts (kt, x, (size_t) t * (N + 1) * d),
+        Y = kt_array (kt, NULL, sizeof (float) * t * N * 4);
+  kt_work (kt, 4.0 * t * N * (d + 4), 18.0 * t * N * d);
+  KT_EACH (kt, dev, on)
+  dev->op->near_cosines (dev, Y.on[on], X.on[on], t, side, d);
+  kt_expect (kt, &Y, want, t * N, 4, 1e-5);
+}
+
 const KtCase kt_cases_merge[] = {
   { KT_SLOT (merge_rows), merge_rows, true,
       .sizes = { { 1, 1, 1, 1 }, { 3, 7, 5, 4 }, { 5, 577, 40, 33 },
@@ -102,5 +131,8 @@ const KtCase kt_cases_merge[] = {
   { KT_SLOT (cosines), cosines, true,
       .sizes = { { 1, 1 }, { 3, 7 }, { 17, 64 }, { 65, 33 }, { 36, 130 } },
       .benches = { { 576, 1024 }, { 64, 128 } } },
+  { KT_SLOT (near_cosines), near_cosines, true,
+      .sizes = { { 1, 1, 3 }, { 2, 2, 7 }, { 3, 5, 64 }, { 1, 24, 33 } },
+      .benches = { { 5, 24, 1024 } } },
   { NULL },
 };

@@ -4,6 +4,7 @@
 #include "kernels/cpu/simd.h"
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/near.h"
 #include "kernels/cpu/variants.h"
 
 #include <math.h>
@@ -105,17 +106,21 @@ fill_block (float *y, const float product[BLOCK][BLOCK], const float *scale,
             product[a][b] * scale[i + a] * scale[j + b];
 }
 
+static float
+dot (const float *a, const float *b, int n)
+{
+  vf sum = vf_set1 (0);
+  for (int j = 0; j < n; j += SIMD_LANES)
+    sum = vf_fma (vf_load_n (a + j, n - j), vf_load_n (b + j, n - j), sum);
+  return vf_sum (sum);
+}
+
 static void
 inverse_norms (float *scale, const float *x, int n, int d)
 {
   for (int i = 0; i < n; i++) {
     const float *row = x + (size_t) i * d;
-    vf sum = vf_set1 (0);
-    for (int j = 0; j < d; j += SIMD_LANES) {
-      vf a = vf_load_n (row + j, d - j);
-      sum = vf_fma (a, a, sum);
-    }
-    float norm = sqrtf (vf_sum (sum));
+    float norm = sqrtf (dot (row, row, d));
     scale[i] = norm == 0 ? 0 : 1 / norm;
   }
 }
@@ -155,9 +160,27 @@ cosines (Device *dev, float *y, const Act *x, int n, int d)
       cosine_blocks, &c);
 }
 
+/* ---- near_cosines ---- */
+
+/* Rows of patches from .. to-1. */
+static void
+near_rows (void *data, int from, int to, int thread)
+{
+  for (int row = from; row < to; row++)
+    near_row (data, row, dot);
+}
+
+static void
+near_cosines (Device *dev, float *y, const Act *x, int t, int side, int d)
+{
+  Near c = { y, (const float *) x, side, d };
+  cpu_run (dev, (size_t) t * side * side * d * 12, t * side, 1, near_rows, &c);
+}
+
 void
 SIMD_NAME (cpu_init_merge) (Ops *op)
 {
   op->merge_rows = merge_rows;
   op->cosines = cosines;
+  op->near_cosines = near_cosines;
 }

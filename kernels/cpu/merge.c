@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/near.h"
 
 #include <math.h>
 #include <string.h>
@@ -90,10 +91,28 @@ cosines (Device *dev, float *y, const Act *x, int n, int d)
   cpu_run (dev, (size_t) n * n * d / 2, n, 8, cosine_rows, &c);
 }
 
+/* ---- near_cosines ---- */
+
+/* Rows of patches from .. to-1. */
+static void
+near_rows (void *data, int from, int to, int thread)
+{
+  for (int row = from; row < to; row++)
+    near_row (data, row, dot);
+}
+
+static void
+near_cosines (Device *dev, float *y, const Act *x, int t, int side, int d)
+{
+  Near c = { y, x, side, d };
+  cpu_run (dev, (size_t) t * side * side * d * 12, t * side, 1, near_rows, &c);
+}
+
 void
 cpu_init_merge (Ops *op)
 {
   op->merge_rows = merge_rows;
   op->mean_heads = mean_heads;
   op->cosines = cosines;
+  op->near_cosines = near_cosines;
 }

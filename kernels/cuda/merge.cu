@@ -121,10 +121,51 @@ cosines (Device *dev, float *y, const Act *x, int n, int d)
   cuda_launched (dev, "cosines");
 }
 
+/* A block per patch, a warp per neighbour. */
+template <typename T>
+__global__ void
+__launch_bounds__ (4 * WARP)
+    near_cosines_kernel (float *y, const T *x, int side, int d)
+{
+  int n = side * side, tile = blockIdx.x / n, j = blockIdx.x % n;
+  int way = threadIdx.x / WARP; /* right; below: left, middle, right */
+  int column = j % side + (way == 0 ? 1 : way - 2), row = j / side + (way > 0);
+  const T *a = x + ((size_t) tile * (n + 1) + 1 + j) * d;
+  float product = 0, left = 0, right = 0;
+
+  if (column >= 0 && column < side && row < side) {
+    const T *b = a + (row * side + column - j) * d;
+    for (int i = threadIdx.x % WARP; i < d; i += WARP) {
+      float u = to_float (a[i]), v = to_float (b[i]);
+      product += u * v;
+      left += u * u;
+      right += v * v;
+    }
+  }
+  product = warp_sum (product);
+  float norms = sqrtf (warp_sum (left)) * sqrtf (warp_sum (right));
+  if (threadIdx.x % WARP == 0)
+    y[(size_t) blockIdx.x * 4 + way] = norms == 0 ? 0 : product / norms;
+}
+
+static void
+near_cosines (Device *dev, float *y, const Act *x, int t, int side, int d)
+{
+  if (t == 0)
+    return;
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    LAUNCH (near_cosines_kernel<T>, t * side * side, 4 * WARP, 0,
+        cuda_stream (dev), y, (const T *) x, side, d);
+  });
+  cuda_launched (dev, "near_cosines");
+}
+
 void
 cuda_init_merge (Ops *op)
 {
   op->merge_rows = merge_rows;
   op->mean_heads = mean_heads;
   op->cosines = cosines;
+  op->near_cosines = near_cosines;
 }
