@@ -1,22 +1,22 @@
 /* policy-hired-plus.c - HiRED with the tiles' tokens in one competition
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * HiRED (policy-hired.c) gives half of the budget to the whole picture and
- * divides the rest among tiles before it has seen them. Here the whole
- * picture gets less, as neighbours in it show the same thing: a token that is
- * taken lowers the score of the eight around it. The tokens of all tiles then
- * compete for the rest by
+ * HiRED (policy-hired.c) divides the tiles' part of the budget among them
+ * before it has seen them. Here the tokens of all tiles compete for it by
  *
  *   weight of the tile * last layer's class attention within the tile,
  *
  * where the weight is the share of the tile's area in the whole picture's
- * class attention, in the first layer and in the last one alike. What was
- * tried besides, and did not help, is in docs/policies.md.
+ * class attention, in the first layer and in the last one alike. And little is
+ * paid for twice: a token that is taken makes those around it less wanted, all
+ * alike in the whole picture, in a tile the more they are like it
+ * (policy-greedy.h). What was tried besides, and did not help, is in
+ * docs/policies.md.
  */
 #include <math.h>
-#include <string.h>
 
 #include "engine/error.h"
+#include "engine/policy-greedy.h"
 #include "engine/policy-hired.h"
 #include "engine/policy-pick.h"
 #include "engine/policy-share.h"
@@ -24,6 +24,7 @@
 enum {
   PARAM_ALPHA,
   PARAM_CROWD,
+  PARAM_ALIKE,
 };
 
 static gboolean
@@ -41,7 +42,7 @@ plus_plan (
   return TRUE;
 }
 
-/* ---- the whole picture ---- */
+/* ---- the weights of tiles ---- */
 
 static gboolean
 check_map (
@@ -61,63 +62,33 @@ check_map (
   return FALSE;
 }
 
-static void
-crowd (float *score, int S, int at, float factor)
-{
-  for (int y = MAX (at / S - 1, 0); y <= MIN (at / S + 1, S - 1); y++)
-    for (int x = MAX (at % S - 1, 0); x <= MIN (at % S + 1, S - 1); x++)
-      if (score[y * S + x] > 0)
-        score[y * S + x] *= factor;
-}
-
-/* Appends n tokens of tile 0, best first taken, in ascending order. `score`
- * [N] is scratch. */
 static gboolean
-take_base (const VlmPolicyInput *input, int n, float *score,
-    VlmSelection *selection, GError **error)
+check_tiles (
+    const VlmCanvas *canvas, const VlmPolicyInput *input, GError **error)
 {
-  int S = input->geometry.side, N = S * S;
-  double sum;
-  /* Alone it has nobody to leave the details to. */
-  float factor = input->geometry.rows ? input->param[PARAM_CROWD] : 1;
+  for (int t = 0; t < vlm_tile_count (&input->geometry); t++) {
+    VlmPatchRect rect = vlm_canvas_tile (canvas, &input->geometry, t);
 
-  if (!check_map (input->cls_last, N, "last", &sum, error))
-    return FALSE;
-  memcpy (score, input->cls_last, N * sizeof *score);
-  for (int i = 0; i < n; i++) {
-    int best = 0;
-
-    for (int j = 1; j < N; j++)
-      if (score[j] > score[best])
-        best = j;
-    crowd (score, S, best, factor);
-    score[best] = -1;
+    if (!vlm_pick_check (input, t, &rect, error))
+      return FALSE;
   }
-  for (int j = 0; j < N; j++)
-    if (score[j] < 0)
-      selection->order[selection->n++] = j;
   return TRUE;
 }
 
-/* ---- the tiles ---- */
-
+/* weight[t] of the tiles but the first, if there are any. */
 static gboolean
-weigh_tiles (const VlmCanvas *canvas, const VlmPolicyInput *input,
-    float *weight, GError **error)
+weigh_tiles (const VlmPolicyInput *input, float *weight, GError **error)
 {
   const VlmTileGeometry *g = &input->geometry;
   int S = g->side, N = S * S;
   double first, last, sum[VLM_MAX_TILES] = { 0 };
 
-  if (!check_map (input->cls_first, N, "first", &first, error) ||
-      !check_map (input->cls_last, N, "last", &last, error))
+  if (!check_map (input->cls_last, N, "last", &last, error))
     return FALSE;
-  for (int t = 1; t < vlm_tile_count (g); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (canvas, g, t);
-
-    if (!vlm_pick_check (input, t, &rect, error))
-      return FALSE;
-  }
+  if (!g->rows)
+    return TRUE;
+  if (!check_map (input->cls_first, N, "first", &first, error))
+    return FALSE;
   for (int j = 0; j < N; j++)
     sum[vlm_hired_area (g, j / S, j % S)] +=
         input->cls_first[j] / first + input->cls_last[j] / last;
@@ -126,82 +97,57 @@ weigh_tiles (const VlmCanvas *canvas, const VlmPolicyInput *input,
   return TRUE;
 }
 
-/* Tokens of each tile whose weighted score is above (or, with `equal`, is)
- * `limit`, [P]; returns their sum. */
-static int
-count_tokens (const VlmCanvas *canvas, const VlmPolicyInput *input,
-    const float *weight, float limit, gboolean equal, int *count)
+/* ---- the choice ---- */
+
+/* Tiles from first to end-1 as candidates, worth weight[t] * attention. */
+static void
+propose (const VlmCanvas *canvas, const VlmPolicyInput *input,
+    const float *weight, int first, int end, VlmGreedy *greedy)
 {
   const VlmTileGeometry *g = &input->geometry;
-  int S = g->side, sum = 0;
+  int S = g->side;
 
-  for (int t = 1; t < vlm_tile_count (g); t++) {
+  greedy->n_heap = 0;
+  for (int t = first; t < end; t++) {
     VlmPatchRect rect = vlm_canvas_tile (canvas, g, t);
-    const float *score = input->cls_last + t * S * S;
 
-    count[t] = 0;
     for (int y = rect.y0; y < rect.y1; y++)
       for (int x = rect.x0; x < rect.x1; x++) {
-        float value = weight[t] * score[y * S + x];
+        int id = (t * S + y) * S + x;
 
-        count[t] += equal ? value == limit : value > limit;
+        greedy->score[id] = MAX (weight[t] * input->cls_last[id], 0);
+        greedy->heap[greedy->n_heap++] = id;
       }
-    sum += count[t];
-  }
-  return sum;
-}
-
-/* The n best of all tiles, as numbers of each: bisection over the bits of a
- * limit, as floats from 0 up are ordered like their bits. Ties go to the
- * lower tile. */
-static void
-compete (const VlmCanvas *canvas, const VlmPolicyInput *input,
-    const float *weight, int n, int *count)
-{
-  guint32 low = 0, high = 0x7f800000; /* infinity: nothing is above it */
-  int equal[VLM_MAX_TILES];
-  float limit;
-
-  while (low < high) {
-    guint32 middle = low + (high - low) / 2;
-
-    memcpy (&limit, &middle, sizeof limit);
-    if (count_tokens (canvas, input, weight, limit, FALSE, count) <= n)
-      high = middle;
-    else
-      low = middle + 1;
-  }
-  memcpy (&limit, &low, sizeof limit);
-  n -= count_tokens (canvas, input, weight, limit, FALSE, count);
-  count_tokens (canvas, input, weight, limit, TRUE, equal);
-  for (int t = 1; t < vlm_tile_count (&input->geometry); t++) {
-    int more = MIN (n, equal[t]);
-
-    count[t] += more;
-    n -= more;
   }
 }
 
+/* `full` tokens of the whole picture and `parts` of the others. */
 static gboolean
-take_tiles (
-    const VlmPolicyInput *input, int n, VlmSelection *selection, GError **error)
+compete (const VlmCanvas *canvas, const VlmPolicyInput *input, int full,
+    int parts, VlmSelection *selection, GError **error)
 {
   const VlmTileGeometry *g = &input->geometry;
-  VlmCanvas canvas = vlm_canvas_stock (g);
-  VlmPick pick[VLM_MAX_TILES];
-  float weight[VLM_MAX_TILES];
+  int n_tiles = vlm_tile_count (g), bound = vlm_policy_tokens (g);
+  float weight[VLM_MAX_TILES] = { 1 };
+  VlmGreedy greedy = { .side = g->side,
+    .score = (float *) selection->work,
+    .held = (float *) selection->work + bound,
+    .heap = selection->work + 2 * bound };
 
-  if (!weigh_tiles (&canvas, input, weight, error))
+  if (!weigh_tiles (input, weight, error) ||
+      !check_tiles (canvas, input, error))
     return FALSE;
-  compete (&canvas, input, weight, n, selection->per_tile);
-  for (int t = 1; t < vlm_tile_count (g); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (&canvas, g, t);
-
-    if (!vlm_pick_tile (
-            &pick[t], input, t, &rect, selection->per_tile[t], error))
-      return FALSE;
-  }
-  vlm_canvas_append (&canvas, input, pick, selection);
+  for (int id = 0; id < bound; id++)
+    greedy.score[id] = 0;
+  /* Alone it has nobody to leave the details to: plain ranking. */
+  greedy.strength = g->rows ? 1 - (float) input->param[PARAM_CROWD] : 0;
+  propose (canvas, input, weight, 0, 1, &greedy);
+  vlm_greedy_take (&greedy, full);
+  greedy.near = input->near;
+  greedy.strength = (float) input->param[PARAM_ALIKE];
+  propose (canvas, input, weight, 1, n_tiles, &greedy);
+  vlm_greedy_take (&greedy, parts);
+  vlm_canvas_marked (canvas, g, greedy.score, VLM_GREEDY_TAKEN, selection);
   return TRUE;
 }
 
@@ -212,37 +158,37 @@ plus_select (
   const VlmTileGeometry *g = &input->geometry;
   int eligible[VLM_MAX_TILES], total, full, N = g->side * g->side;
   int sum = vlm_share_eligible (g, eligible);
+  VlmCanvas canvas = vlm_canvas_stock (g);
 
   if (!vlm_budget_tokens (input, 1e-6, sum, &total, error))
     return FALSE;
   selection->packed = total == sum;
   if (selection->packed) {
-    VlmCanvas canvas = vlm_canvas_stock (g);
-
     vlm_canvas_order (&canvas, input, NULL, selection);
     return TRUE;
   }
   full = MIN ((int) (input->param[PARAM_ALPHA] * total + 1e-6), N);
   full = MAX (full, total - (sum - N));
-  selection->n = 0;
-  selection->per_tile[0] = full;
-  return take_base (input, full, (float *) selection->work, selection, error) &&
-         (!g->rows || take_tiles (input, total - full, selection, error));
+  return compete (&canvas, input, full, total - full, selection, error);
 }
 
 const VlmPolicy vlm_policy_hired_plus = {
   .name = "hired-plus",
   .nick = "HiRED Plus",
-  .blurb = "HiRED with fewer tokens of the whole picture, spread out, and one "
-           "competition among the tokens of all tiles",
-  .select_taps = VLM_TAP_CLS_FIRST | VLM_TAP_CLS_LAST,
-  .n_params = 2,
+  .blurb = "HiRED with one competition among the tokens of all tiles, in which "
+           "neighbours that are alike count once",
+  .select_taps = VLM_TAP_CLS_FIRST | VLM_TAP_CLS_LAST | VLM_TAP_NEAR_LAST,
+  .n_params = 3,
   .params = { { "alpha", "Share of the budget that the whole picture gets", 0,
-                  1, 0.35 },
+                  1, 0.5 },
       { "crowd",
           "What a token taken of the whole picture leaves of the score "
           "of its neighbours; 1: all",
-          0, 1, 0.4 } },
+          0, 1, 0.6 },
+      { "alike",
+          "What a token taken of another tile costs a neighbour of its score, "
+          "times their cosine; 0: nothing",
+          0, 1, 0.8 } },
   .plan = plus_plan,
   .select = plus_select,
 };

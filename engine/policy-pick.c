@@ -156,31 +156,55 @@ consider (const VlmPolicyInput *input, VlmPick *pick, int token, int N,
     selection->order[selection->n++] = token;
 }
 
+/* The token at a place of the canvas. */
+static int
+token_at (const VlmCanvas *canvas, int S, int y, int x)
+{
+  int tile = 1 + y / S * canvas->across + x / S;
+
+  return (tile * S + y % S) * S + x % S;
+}
+
+static void
+append_marked (
+    const float *mark, float value, int token, int N, VlmSelection *selection)
+{
+  if (mark[token] != value)
+    return;
+  selection->order[selection->n++] = token;
+  selection->per_tile[token / N]++;
+}
+
 void
-vlm_canvas_append (const VlmCanvas *canvas, const VlmPolicyInput *input,
-    VlmPick *pick, VlmSelection *selection)
+vlm_canvas_marked (const VlmCanvas *canvas, const VlmTileGeometry *g,
+    const float *mark, float value, VlmSelection *selection)
 {
   const VlmPatchRect *used = &canvas->used;
-  int S = input->geometry.side, N = S * S;
+  int S = g->side, N = S * S;
 
+  selection->n = 0;
+  for (int t = 0; t < vlm_tile_count (g); t++)
+    selection->per_tile[t] = 0;
+  for (int j = 0; j < N; j++)
+    append_marked (mark, value, j, N, selection);
   for (int y = used->y0; y < used->y1; y++)
-    for (int x = used->x0; x < used->x1; x++) {
-      int tile = 1 + y / S * canvas->across + x / S;
-
-      consider (input, pick, tile * N + y % S * S + x % S, N, selection);
-    }
+    for (int x = used->x0; x < used->x1; x++)
+      append_marked (mark, value, token_at (canvas, S, y, x), N, selection);
 }
 
 void
 vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
     VlmPick *pick, VlmSelection *selection)
 {
-  int N = input->geometry.side * input->geometry.side;
+  const VlmPatchRect *used = &canvas->used;
+  int S = input->geometry.side, N = S * S;
 
   selection->n = 0;
   for (int j = 0; j < N; j++)
     consider (input, pick, j, N, selection);
-  vlm_canvas_append (canvas, input, pick, selection);
+  for (int y = used->y0; y < used->y1; y++)
+    for (int x = used->x0; x < used->x1; x++)
+      consider (input, pick, token_at (canvas, S, y, x), N, selection);
 }
 
 gboolean

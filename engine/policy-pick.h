@@ -62,9 +62,10 @@ vlm_patch_count (const VlmPatchRect *rect)
 void vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
     VlmPick *pick, VlmSelection *selection);
 
-/* The second half of it: appends the canvas. */
-void vlm_canvas_append (const VlmCanvas *canvas, const VlmPolicyInput *input,
-    VlmPick *pick, VlmSelection *selection);
+/* The selection of the tokens whose mark [P*N] has this value, tile 0's and
+ * then those of the canvas, and how many there are of each tile. */
+void vlm_canvas_marked (const VlmCanvas *canvas, const VlmTileGeometry *g,
+    const float *mark, float value, VlmSelection *selection);
 
 /* What is known of the device's choice before it: how many rows, and whether
  * they are stock packing. FALSE if the plan keeps all but padding; then the

@@ -68,7 +68,7 @@ vlm_selection_init (VlmSelection *selection, const VlmPolicy *policy,
 
   *selection = (VlmSelection){ .order = g_new (int, bound),
     .per_tile = g_new0 (int, vlm_tile_count (g)),
-    .work = g_new (int, VLM_POLICY_WORK * g->side * g->side),
+    .work = g_new (int, VLM_POLICY_WORK * vlm_policy_tokens (g)),
     .values = g_new (float, g->side * g->side) };
   if (!policy->entries)
     return;

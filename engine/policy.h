@@ -36,6 +36,8 @@ typedef enum {
   VLM_TAP_CLS_NEXT = 1 << 3,     /* next layer: class attention as if it had
                                   * one head of the full width */
   VLM_TAP_COSINES_NEXT = 1 << 4, /* cosines between its keys, full width */
+  VLM_TAP_NEAR_LAST = 1 << 5,    /* last layer: cosines between what patches
+                                  * beside and below each other bring to it */
 } VlmPolicyTaps;
 
 #define VLM_TAPS_NEXT (VLM_TAP_CLS_NEXT | VLM_TAP_COSINES_NEXT)
@@ -72,6 +74,7 @@ typedef struct {
   int key_width;          /* of one head */
   const float *cls_next;  /* [P,N] */
   const float *cosine;    /* [P,N,N] */
+  const float *near;      /* [P,N,4] as near_cosines in kernels/ops.h */
   double budget;          /* 0 to 1: share of P*N; > 1: a number of tokens */
   double param[VLM_POLICY_MAX_PARAMS]; /* in the descriptor's order */
 } VlmPolicyInput;
@@ -94,7 +97,7 @@ typedef struct {
                   * at most `bound` to a row */
   float *weight; /* [entries] */
   /* for select's own use */
-  int *work;     /* [VLM_POLICY_WORK * N] */
+  int *work;     /* [VLM_POLICY_WORK * P*N] */
   float *values; /* [N] */
 } VlmSelection;
 

@@ -79,6 +79,7 @@ struct VlmVision {
   float *cls_last, *cls_next; /* [P,N] */
   float *key;                 /* [P,N,width of a head] */
   float *cosine;              /* [P,N,N], or NULL where N is too large */
+  float *near;                /* [P,N,4] */
 };
 
 /* Most patches of a tile that are all compared with each other. */

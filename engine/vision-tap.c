@@ -39,22 +39,25 @@ vlm_vision_offer (const VlmVision *v, unsigned taps, VlmPolicyInput *input)
   input->key_width = v->config.width / v->config.heads;
   input->cls_next = taps & VLM_TAP_CLS_NEXT ? v->cls_next : NULL;
   input->cosine = taps & VLM_TAP_COSINES_NEXT ? v->cosine : NULL;
+  input->near = taps & VLM_TAP_NEAR_LAST ? v->near : NULL;
 }
 
-/* v->score of live tiles to the host, by tile: as many at a time as follow
- * each other, since the host waits for each download. */
+/* `from`, device, `count` numbers of each live tile, to the host, by tile: as
+ * many tiles at a time as follow each other, since the host waits for each
+ * download. */
 static void
-fetch_scores (VlmVision *v, const VisionRows *w, float *score)
+fetch (VlmVision *v, const VisionRows *w, const float *from, gsize count,
+    float *host)
 {
-  int N = v->config.n_patches, run;
+  int run;
 
   for (int i = 0; i < w->n_tiles; i += run) {
     const int *tile = &v->live[w->first + i];
 
     for (run = 1; i + run < w->n_tiles && tile[run] == tile[0] + run; run++)
       continue;
-    device_download (v->dev, score + (gsize) tile[0] * N,
-        v->score + (gsize) i * N, run * N * sizeof (float));
+    device_download (v->dev, host + tile[0] * count, from + i * count,
+        run * count * sizeof (float));
   }
 }
 
@@ -72,7 +75,7 @@ tap_class (VlmVision *v, const VisionLayer *l, const VisionRows *w, int heads,
   op->cls_attention (v->dev, v->score, v->class_q, w->k, n, N, heads, C / heads,
       1 / sqrtf ((float) C / heads));
   if (score)
-    fetch_scores (v, w, score);
+    fetch (v, w, v->score, N, score);
 }
 
 void
@@ -119,6 +122,17 @@ tap_cosines (VlmVision *v, const VisionRows *w)
   }
 }
 
+/* What neighbours bring to the last layer. */
+static void
+tap_near (VlmVision *v, const VisionRows *w)
+{
+  float *near = (float *) v->hidden;
+
+  v->dev->op->near_cosines (
+      v->dev, near, w->xb, w->n_tiles, v->config.side, v->config.width);
+  fetch (v, w, near, 4 * v->config.n_patches, v->near);
+}
+
 void
 vlm_vision_tap_last (VlmVision *v, const VisionRows *w, unsigned taps)
 {
@@ -127,6 +141,8 @@ vlm_vision_tap_last (VlmVision *v, const VisionRows *w, unsigned taps)
         v->chooses ? NULL : v->cls_last);
   if (taps & VLM_TAP_KEYS_LAST)
     tap_keys (v, w);
+  if (taps & VLM_TAP_NEAR_LAST)
+    tap_near (v, w);
 }
 
 void

@@ -94,9 +94,10 @@ shared_bytes (const VlmVision *v)
   gsize pixels = v->max_tiles * N * 3 * c->patch * c->patch;
   gsize keys = N * (c->width / c->heads) * sizeof (float);
   gsize cosines = N <= VISION_MAX_COMPARED ? N * N * sizeof (float) : 0;
+  gsize near = v->max_tiles * N * 4 * sizeof (float);
   gsize hidden = MAX (rows * MAX (c->hidden, c->width), pixels) * act;
 
-  return MAX (hidden, MAX (keys, cosines));
+  return MAX (MAX (hidden, near), MAX (keys, cosines));
 }
 
 static void
@@ -163,6 +164,7 @@ allocate_host (VlmVision *v)
   v->cls_last = g_new0 (float, P *N);
   v->cls_next = g_new0 (float, P *N);
   v->key = g_new0 (float, P *N *(v->config.width / v->config.heads));
+  v->near = g_new0 (float, P *N * 4);
   if (N <= VISION_MAX_COMPARED)
     v->cosine = g_new0 (float, P *N *N);
 }
@@ -217,6 +219,7 @@ vlm_vision_free (VlmVision *v)
   g_free (v->cls_next);
   g_free (v->key);
   g_free (v->cosine);
+  g_free (v->near);
   g_free (v->layers);
   g_free (v);
 }

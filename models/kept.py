@@ -4,8 +4,8 @@
 # python kept.py DIR/encoder.pt [--scenes 120]
 # Over held-out scenes, per budget and variant: the share of letters whose
 # patch is kept, of words with all letters kept, of shapes with any patch kept
-# and with one kept in the squeezed picture. This is how the variants of
-# hired-plus were compared (docs/policies.md); evaluate has the last word.
+# and with one kept in the squeezed picture. A first look at variants of
+# hired-plus (docs/policies.md); evaluate has the last word.
 import argparse
 
 import numpy as np
@@ -42,9 +42,12 @@ def look(vision, rng):
         cx, cy = int(left + x * nw / w), int(top + y * nh / h)
         tile = 1 + cy // TILE * cols + cx // TILE
         spots.append((word, tile * N + cy % TILE // 8 * SIDE + cx % TILE // 8))
+    late = []
+    hook = vision.layers[-1].norm1.register_forward_hook(lambda _m, _i, out: late.append(out))
     x, (first, last) = vision(torch.from_numpy(pixels), taps=True)
+    hook.remove()
     return {"size": (w, h, rows, cols), "first": first[0].double().numpy(), "last": last.double().numpy(),
-            "x": x[:, 1:].numpy(), "ids": ids, "letters": spots,
+            "x": x[:, 1:].numpy(), "late": late[0][:, 1:].numpy(), "ids": ids, "letters": spots,
             "shapes": [i for i, t in enumerate(things, 1) if t["kind"] != "text"]}
 
 
@@ -70,11 +73,21 @@ def greedy(ids, score, n, lower):
     return out
 
 
+def near(taken, ids):
+    """Which of ids are around a token, in its tile."""
+    apart = np.maximum(abs(ids % N // SIDE - taken % N // SIDE), abs(ids % SIDE - taken % SIDE))
+    return (apart <= 1) & (ids // N == taken // N)
+
+
 def crowd(factor):
-    def lower(taken, ids):
-        near = np.maximum(abs(ids % N // SIDE - taken % N // SIDE), abs(ids % SIDE - taken % SIDE)) <= 1
-        return np.where(near, factor, 1.0)
-    return lower
+    return lambda taken, ids: np.where(near(taken, ids), factor, 1.0)
+
+
+def alike(late, strength):
+    """By how alike neighbours are that come to the last layer."""
+    x = late.reshape(-1, late.shape[-1])
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return lambda taken, ids: np.where(near(taken, ids), 1 - strength * np.clip(x[ids] @ x[taken], 0, 1), 1.0)
 
 
 def unlike(x):
@@ -84,7 +97,8 @@ def unlike(x):
     return lambda taken, ids: 1 - np.clip(x[ids] @ x[taken], 0, 1)
 
 
-def choose(seen, budget, alpha=0.5, weights="first", factor=1.0, diverse=False, together=False):
+def choose(seen, budget, alpha=0.5, weights="first", factor=1.0, diverse=False, together=False,
+           strength=0.0):
     """HiRED and its variants; the defaults are HiRED itself."""
     w, h, rows, cols = seen["size"]
     y0, y1, x0, x1 = selection.kept_window(w, h, rows, cols)
@@ -97,6 +111,8 @@ def choose(seen, budget, alpha=0.5, weights="first", factor=1.0, diverse=False, 
     weight = [field[areas(w, h, rows, cols) == t].sum() for t in range(k)]
     lower = unlike(seen["x"]) if diverse else None
     out = greedy(np.arange(N), last, full, lower or crowd(factor))
+    if strength:
+        lower = alike(seen["late"], strength)
     if together:
         score = last.reshape(-1, N) * np.concatenate([[0], weight])[:, None]
         return out + list(greedy(np.sort(kept), score.reshape(-1), total - full, lower))
@@ -119,9 +135,9 @@ VARIANTS = {
     "hired": {}, "alpha 0.3": {"alpha": 0.3}, "tiles by the last map": {"alpha": 0.3, "weights": "last"},
     "tiles by both maps": {"alpha": 0.3, "weights": "both"},
     "unlike features first": {"alpha": 0.3, "weights": "both", "diverse": True},
-    "neighbours lowered": {"alpha": 0.3, "weights": "both", "factor": 0.4},
-    "one competition": {"alpha": 0.3, "weights": "both", "factor": 0.4, "together": True},
-    "hired-plus": {"alpha": 0.35, "weights": "both", "factor": 0.4, "together": True},
+    "neighbours lowered": {"weights": "both", "factor": 0.6},
+    "one competition": {"weights": "both", "factor": 0.6, "together": True},
+    "hired-plus": {"weights": "both", "factor": 0.6, "together": True, "strength": 0.8},
 }
 
 

@@ -76,6 +76,7 @@ reference_keys (Reference *r, Device *dev, Scratch *s, int i, int t)
   int n = t * (N + 1), c = C / HEADS;
 
   op->layer_norm (dev, s->xb, s->x, r->norm1_w[i], r->norm1_b[i], n, C, 1e-5f);
+  device_download (dev, r->normed[i], s->xb, n * C * sizeof (float));
   op->matmul (dev, s->q, s->xb, &r->q[i], n, EPILOGUE_SET);
   op->matmul (dev, s->k, s->xb, &r->k[i], n, EPILOGUE_SET);
   device_download (dev, r->keys[i], s->k, n * C * sizeof (float));

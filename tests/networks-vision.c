@@ -126,6 +126,19 @@ expect_keys (const VisionBed *bed, int t, const float *found)
   bed_compare ("keys", found, mean, N * C / HEADS, 1e-5f);
 }
 
+static float
+cosine (const float *a, const float *b)
+{
+  double product = 0, left = 0, right = 0;
+
+  for (int c = 0; c < C; c++) {
+    product += (double) a[c] * b[c];
+    left += (double) a[c] * a[c];
+    right += (double) b[c] * b[c];
+  }
+  return (float) (product / sqrt (left * right));
+}
+
 static void
 expect_cosines (const VisionBed *bed, int t, const float *found)
 {
@@ -133,20 +146,28 @@ expect_cosines (const VisionBed *bed, int t, const float *found)
   float expected[N * N];
 
   for (int i = 0; i < N; i++)
-    for (int j = 0; j < N; j++) {
-      double product = 0, left = 0, right = 0;
-
-      for (int c = 0; c < C; c++) {
-        double a = keys[row_of (bed, t * N + i) * C + c];
-        double b = keys[row_of (bed, t * N + j) * C + c];
-
-        product += a * b;
-        left += a * a;
-        right += b * b;
-      }
-      expected[i * N + j] = (float) (product / sqrt (left * right));
-    }
+    for (int j = 0; j < N; j++)
+      expected[i * N + j] = cosine (keys + row_of (bed, t * N + i) * C,
+          keys + row_of (bed, t * N + j) * C);
   bed_compare ("cosines", found, expected, N * N, 1e-5f);
+}
+
+/* Of the last layer's normed input. */
+static void
+expect_near (const VisionBed *bed, int t, const float *found)
+{
+  static const int right[] = { 1, -1, 0, 1 }, below[] = { 0, 1, 1, 1 };
+  const float *x = bed->reference.normed[bed->deepest - 1];
+  float expected[N * 4] = { 0 };
+
+  for (int i = 0; i < 4 * N; i++) {
+    int x2 = i / 4 % SIDE + right[i % 4], y2 = i / 4 / SIDE + below[i % 4];
+
+    if (x2 >= 0 && x2 < SIDE && y2 < SIDE)
+      expected[i] = cosine (x + row_of (bed, t * N + i / 4) * C,
+          x + row_of (bed, t * N + y2 * SIDE + x2) * C);
+  }
+  bed_compare ("near", found, expected, N * 4, 1e-5f);
 }
 
 static void
@@ -183,6 +204,8 @@ expect_taps (const VisionBed *bed, int t)
     expect_keys (bed, t, wish.key + t * N * C / HEADS);
   if (taps & VLM_TAP_COSINES_NEXT)
     expect_cosines (bed, t, wish.cosine + t * N * N);
+  if (taps & VLM_TAP_NEAR_LAST)
+    expect_near (bed, t, wish.near + t * N * 4);
 }
 
 static void

@@ -9,7 +9,8 @@
 
 #define C 32
 #define F 80
-#define N 16
+#define SIDE 4
+#define N (SIDE * SIDE)
 #define HEADS 4
 #define LAYERS 4
 #define PIXELS (32 * 32 * 3)
@@ -25,6 +26,7 @@ typedef struct {
   float *cls, *pos, *pre_w, *pre_b;
   float state[5][MAX_ROWS * C];  /* hidden states h0 .. h4, host */
   float score[4][MAX_TILES * N]; /* class attention of each layer */
+  float normed[4][MAX_ROWS * C]; /* their input, normed */
   float keys[4][MAX_ROWS * C];   /* and its keys; of the layer after the last */
   float wide[4][MAX_TILES * N];  /* as well, and of one head of full width */
 } Reference;
@@ -48,6 +50,7 @@ typedef struct {
   float plan_last[N], plan_key[N * C / HEADS], plan_next[N];
   float first[N], last[MAX_TILES * N], next[MAX_TILES * N];
   float key[MAX_TILES * N * C / HEADS], cosine[MAX_TILES * N * N];
+  float near[MAX_TILES * N * 4];
   /* rows where they are merged */
   int start[MAX_ROWS + 1], source[3 * MAX_ROWS];
   float weight[3 * MAX_ROWS];

@@ -43,6 +43,7 @@ select_by (unsigned taps, const VlmPolicyInput *input, VlmSelection *selection,
   see (wish.key, input->key, (taps & VLM_TAP_KEYS_LAST) != 0, rows * C / HEADS);
   see (
       wish.cosine, input->cosine, (taps & VLM_TAP_COSINES_NEXT) != 0, rows * N);
+  see (wish.near, input->near, (taps & VLM_TAP_NEAR_LAST) != 0, rows * 4);
   g_assert_cmpint (input->key_width, ==, C / HEADS);
   selection->n = wish.n;
   selection->merged = wish.merge;
@@ -84,7 +85,7 @@ wish_entries (const VlmPolicyInput *input)
     .select = NAME##_select,                                                   \
     .entries = wish_entries };
 
-WISH (wish, VLM_TAP_CLS_FIRST, VLM_TAP_CLS_LAST)
+WISH (wish, VLM_TAP_CLS_FIRST, VLM_TAP_CLS_LAST | VLM_TAP_NEAR_LAST)
 WISH (blind, 0, 0)
 WISH (keys, 0, VLM_TAP_KEYS_LAST)
 WISH (late, LATE_TAPS, VLM_TAP_CLS_LAST)

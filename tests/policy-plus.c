@@ -1,4 +1,4 @@
-/* policy-plus.c - hired-plus against its definition, done by sorting
+/* policy-plus.c - hired-plus against its definition, done plainly
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include <math.h>
@@ -7,66 +7,74 @@
 #include "engine/policy-hired.h"
 #include "tests/policy-bed.h"
 
-typedef struct {
-  float score;
-  int id;
-} Candidate;
-
-static int
-compare_candidates (gconstpointer a, gconstpointer b)
+/* How alike two patches are that may be neighbours, 0 if they are none: their
+ * cosine, looked up from the upper or left one; in tile 0 always 1. */
+static float
+likeness (const VlmPolicyInput *input, int a, int b)
 {
-  const Candidate *p = a, *q = b;
+  int S = input->geometry.side, up = MIN (a, b), low = MAX (a, b);
+  int y = up / S, x = up % S, dy = low / S - y, dx = low % S - x;
 
-  return p->score != q->score ? (p->score < q->score) - (p->score > q->score)
-                              : p->id - q->id;
+  if (a == b || up / (S * S) != low / (S * S) || ABS (dx) > 1 || dy > 1)
+    return 0;
+  return up < S * S ? 1 : input->near[4 * up + (dy == 0 ? 0 : 2 + dx)];
 }
 
-/* Marks n of tile 0: the best, its neighbours made less, and again. */
+/* Marks n of ids[count]: the best, the others made less, and again. */
 static void
-mark_base (const VlmPolicyInput *input, int n, gboolean *kept)
+mark_best (const VlmPolicyInput *input, float strength, const int *ids,
+    int count, float *score, int n, gboolean *kept)
 {
-  int S = input->geometry.side;
-  double score[576];
-
-  for (int j = 0; j < S * S; j++)
-    score[j] = input->cls_last[j];
   for (int i = 0; i < n; i++) {
     int best = -1;
 
-    for (int j = 0; j < S * S; j++)
-      if (!kept[j] && (best < 0 || score[j] > score[best]))
-        best = j;
+    for (int j = 0; j < count; j++)
+      if (!kept[ids[j]] && (best < 0 || score[ids[j]] > score[best]))
+        best = ids[j];
     kept[best] = TRUE;
-    for (int j = 0; j < S * S; j++)
-      if (ABS (j / S - best / S) <= 1 && ABS (j % S - best % S) <= 1)
-        score[j] = (float) score[j] * (float) input->param[1];
+    for (int j = 0; j < count; j++)
+      score[ids[j]] *= 1 - strength * MAX (likeness (input, best, ids[j]), 0);
   }
 }
 
 static void
-mark_tiles (const VlmPolicyInput *input, int n, gboolean *kept)
+weigh (const VlmPolicyInput *input, double *weight)
 {
   const VlmTileGeometry *g = &input->geometry;
-  int S = g->side, N = S * S, P = vlm_tile_count (g);
-  g_autoptr (GArray) list = g_array_new (FALSE, FALSE, sizeof (Candidate));
-  double weight[VLM_MAX_TILES] = { 0 }, first = 0, last = 0;
+  int S = g->side;
+  double first = 0, last = 0;
 
-  for (int j = 0; j < N; j++) {
+  for (int j = 0; j < S * S; j++) {
     first += input->cls_first[j];
     last += input->cls_last[j];
   }
-  for (int j = 0; j < N; j++)
+  for (int j = 0; j < S * S; j++)
     weight[vlm_hired_area (g, j / S, j % S)] +=
         input->cls_first[j] / first + input->cls_last[j] / last;
-  for (int id = N; id < P * N; id++) {
-    Candidate c = { (float) weight[id / N] * input->cls_last[id], id };
+}
 
+/* `full` tokens of tile 0 and `parts` of the others. */
+static void
+mark (const VlmPolicyInput *input, int full, int parts, gboolean *kept)
+{
+  const VlmTileGeometry *g = &input->geometry;
+  int N = g->side * g->side, P = vlm_tile_count (g), n = 0;
+  g_autofree float *score = g_new (float, P *N);
+  g_autofree int *ids = g_new (int, P *N);
+  double weight[VLM_MAX_TILES] = { 0 };
+  float crowd = 1 - (float) input->param[1], alike = (float) input->param[2];
+
+  weigh (input, weight);
+  weight[0] = 1;
+  for (int id = 0; id < P * N; id++)
+    score[id] = (float) weight[id / N] * input->cls_last[id];
+  for (int id = 0; id < N; id++)
+    ids[id] = id;
+  mark_best (input, crowd, ids, N, score, full, kept);
+  for (int id = N; id < P * N; id++)
     if (eligible (g, id))
-      g_array_append_val (list, c);
-  }
-  g_array_sort (list, compare_candidates);
-  for (int i = 0; i < n; i++)
-    kept[g_array_index (list, Candidate, i).id] = TRUE;
+      ids[n++] = id;
+  mark_best (input, alike, ids, n, score, parts, kept);
 }
 
 static void
@@ -75,7 +83,7 @@ check_picture (GRand *rand, int side, int h, int w, double budget)
   const VlmPolicy *policy = vlm_policy_find ("hired-plus");
   VlmTileGeometry g = geometry_of (side, 56, h, w, 3, toy_pinpoints);
   int N = side * side, P = vlm_tile_count (&g), sum = N, wanted, full;
-  float first[576], last[5 * 576];
+  float first[576], last[5 * 576], near[5 * 576 * 4];
   g_auto (Outcome) o = { 0 };
   VlmPolicyInput input = input_of (policy, &g, first, last, budget);
   g_autofree gboolean *kept = g_new0 (gboolean, P * N);
@@ -86,13 +94,15 @@ check_picture (GRand *rand, int side, int h, int w, double budget)
     last[id] = (float) g_rand_double_range (rand, 0.01, 1);
   for (int id = N; id < P * N; id++)
     sum += eligible (&g, id);
+  for (int i = 0; i < 4 * P * N; i++)
+    near[i] = (float) g_rand_double_range (rand, -0.5, 1);
+  input.near = near;
   run_policy (policy, &input, &o);
   wanted = MIN ((int) ((budget <= 1 ? budget * P * N : budget) + 1e-6), sum);
   g_assert_cmpint (o.selection.n, ==, wanted);
   g_assert_true (o.selection.packed == (wanted == sum));
-  full = MAX (MIN ((int) (0.35 * wanted + 1e-6), N), wanted - (sum - N));
-  mark_base (&input, full, kept);
-  mark_tiles (&input, wanted - full, kept);
+  full = MAX (MIN ((int) (0.5 * wanted + 1e-6), N), wanted - (sum - N));
+  mark (&input, full, wanted - full, kept);
   for (int i = 0; i < o.selection.n; i++) {
     g_assert_true (kept[o.order[i]]);
     kept[o.order[i]] = FALSE;
@@ -119,17 +129,22 @@ test_ties (void)
 {
   const VlmPolicy *policy = vlm_policy_find ("hired-plus");
   VlmTileGeometry g = geometry_of (4, 56, 112, 112, 3, toy_pinpoints);
-  float first[16], last[5 * 16];
+  float first[16], last[5 * 16], near[5 * 16 * 4];
   g_auto (Outcome) o = { 0 };
-  VlmPolicyInput input = input_of (policy, &g, first, last, 10);
+  VlmPolicyInput input = input_of (policy, &g, first, last, 8);
 
   for (int j = 0; j < 16; j++)
     first[j] = 1;
-  for (int id = 0; id < 5 * 16; id++)
-    last[id] = 1;
+  for (int i = 0; i < 4 * 5 * 16; i++)
+    last[i / 4] = near[i] = 1;
+  input.near = near;
   run_policy (policy, &input, &o);
-  check_list ("0 2 8 16 17 18 19 20 21 22", o.order, o.selection.n);
-  check_list ("3 7 0 0 0", o.per_tile, 5);
+  check_list ("0 2 8 10 16 18 24 26", o.order, o.selection.n);
+  check_list ("4 4 0 0 0", o.per_tile, 5);
+  input.param[1] = 1;
+  input.param[2] = 0;
+  run_policy (policy, &input, &o);
+  check_list ("0..3 16..19", o.order, o.selection.n);
 }
 
 /* One tile has nobody to share with: the plain ranking. */
@@ -140,12 +155,13 @@ test_one_tile (void)
   VlmTileGeometry g = {
     .side = 4, .tile_px = 56, .img_h = 56, .img_w = 56, .fit_h = 56, .fit_w = 56
   };
-  float first[16], last[16];
+  float first[16], last[16], near[16 * 4];
   g_auto (Outcome) o = { 0 };
   VlmPolicyInput input = input_of (policy, &g, first, last, 4);
 
-  for (int j = 0; j < 16; j++)
-    first[j] = 1, last[j] = (float) (16 - j);
+  for (int i = 0; i < 16 * 4; i++)
+    first[i / 4] = near[i] = 1, last[i / 4] = (float) (16 - i / 4);
+  input.near = near;
   run_policy (policy, &input, &o);
   check_list ("0 1 2 3", o.order, o.selection.n);
 }
@@ -158,10 +174,11 @@ test_not_a_number (void)
 
   for (int bad = 0; bad < 3; bad++) {
     g_autoptr (GError) error = NULL;
-    float first[16], last[5 * 16];
+    float first[16], last[5 * 16], near[5 * 16 * 4] = { 0 };
     g_auto (Outcome) o = { 0 };
     VlmPolicyInput input = input_of (policy, &g, first, last, 10);
 
+    input.near = near;
     for (int id = 0; id < 5 * 16; id++)
       last[id] = first[id % 16] = 1;
     *(bad == 0 ? &first[3] : bad == 1 ? &last[5] : &last[40]) = NAN;

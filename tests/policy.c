@@ -140,6 +140,7 @@ random_scores (float *score, int n)
 
 static float first[MAX_N], last[5 * MAX_N], next[5 * MAX_N];
 static float keys[5 * MAX_N * KEY_WIDTH], cosines[5 * MAX_N * MAX_N];
+static float near[5 * MAX_N * 4];
 
 static VlmPolicyInput
 random_input (const VlmPolicy *policy, const VlmTileGeometry *g)
@@ -151,6 +152,7 @@ random_input (const VlmPolicy *policy, const VlmTileGeometry *g)
   input.key_width = KEY_WIDTH;
   input.cls_next = next;
   input.cosine = cosines;
+  input.near = near;
   for (int i = 0; i < policy->n_params; i++) {
     const VlmPolicyParam *p = &policy->params[i];
     double span = MIN (p->maximum, 70) - p->minimum;
@@ -293,6 +295,8 @@ random_taps (int S, int n)
     next[i] /= 64;
   random_scores (keys, n * KEY_WIDTH);
   random_scores (cosines, n * S * S);
+  for (int i = 0; i < 4 * n; i++)
+    near[i] = (float) g_test_rand_double_range (-1, 1);
 }
 
 static void
@@ -336,6 +340,7 @@ check_single_tile (const VlmPolicy *policy, const VlmTileGeometry *g)
   input.key_width = KEY_WIDTH;
   input.cls_next = next;
   input.cosine = cosines;
+  input.near = near;
   run_policy (policy, &input, &o);
   if (!strcmp (policy->name, "all"))
     check_list ("0..15", o.order, o.selection.n);

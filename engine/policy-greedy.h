@@ -1,0 +1,31 @@
+/* policy-greedy.h - the best patches one after another, likenesses counted once
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A patch that is taken makes its eight neighbours in its tile less wanted, the
+ * more so the more they are like it: score *= 1 - strength * max (0, cosine).
+ */
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/* Patches are numbered tile after tile, t*side*side + y*side + x. Arrays are
+ * the caller's. */
+typedef struct {
+  int side;
+  const float *near; /* [P,N,4] cosines, see near_cosines in kernels/ops.h;
+                      * NULL: all are 1 */
+  float strength;    /* 0 to 1 */
+  float *score;      /* [P*N] 0 or more; becomes VLM_GREEDY_TAKEN */
+  int *heap;         /* [P*N] the candidates; scratch after */
+  int n_heap;        /* of them */
+  float *held;       /* [P*N] scratch */
+} VlmGreedy;
+
+#define VLM_GREEDY_TAKEN (-1.0f)
+
+/* Takes the n best candidates (at most n_heap), ties to the lowest number. */
+void vlm_greedy_take (VlmGreedy *greedy, int n);
+
+G_END_DECLS
