@@ -112,7 +112,7 @@ static void
 make_picture (BenchBed *bed, int width, int height)
 {
   gsize stride = (gsize) width * 3;
-  guint8 *data = g_malloc (stride * height);
+  guint8 *data = g_malloc ((stride + 3) * (height + 1));
 
   for (int y = 0; y < height; y++)
     for (int x = 0; x < width; x++) {
@@ -122,7 +122,33 @@ make_picture (BenchBed *bed, int width, int height)
       pixel[1] = (guint8) (x * x + 3 * y);
       pixel[2] = (guint8) (x ^ (5 * y));
     }
+  bed->picture_data = data;
   bed->picture = (VlmPicture){ data, width, height, stride, 1, 1 };
+}
+
+/* The same bytes as NV12 in the colours of BT.709, limited range. */
+static void
+make_nv12 (BenchBed *bed)
+{
+  VlmPicture *picture = &bed->picture;
+  gsize stride = (gsize) picture->width + picture->width % 2;
+
+  bed->pixels = (Pixels){
+    .plane = { picture->data, picture->data + stride * picture->height },
+    .stride = { stride, stride },
+    .part = { { 0, 0, 1 }, { 1, 0, 2 }, { 1, 1, 2 } },
+    .width = picture->width,
+    .height = picture->height,
+    .bytes = 1,
+    .shift_x = 1,
+    .shift_y = 1,
+    .near_x = { 0, 2 },
+    .near_y = { 1, 1 },
+    .matrix = { { 1220945, 0, 1879825, -260152711 },
+        { 1220945, -223607, -558796, 80612479 },
+        { 1220945, 2215014, 0, -303056898 } },
+  };
+  picture->pixels = &bed->pixels;
 }
 
 static gboolean
@@ -131,6 +157,8 @@ lay_out (BenchBed *bed, const BenchOptions *options, GError **error)
   const VlmConfig *config = &bed->model->config;
 
   make_picture (bed, options->width, options->height);
+  if (options->nv12)
+    make_nv12 (bed);
   if (!vlm_tile_geometry (
           &bed->geometry, config, options->width, options->height, error))
     return FALSE;
@@ -222,6 +250,6 @@ bench_bed_clear (BenchBed *bed)
   if (bed->dev)
     bench_count_end (bed->dev);
   device_close (bed->dev);
-  g_free ((gpointer) bed->picture.data);
+  g_free (bed->picture_data);
   memset (bed, 0, sizeof *bed);
 }

@@ -184,6 +184,7 @@ add_setting (JsonBuilder *b, const BenchBed *bed, const BenchOptions *options)
   add_count (b, "text_layers", bed->model->config.text.layers);
   add_count (b, "text_layers_of_model", bed->text_layers);
   add_text (b, "size", options->size);
+  add_text (b, "pixels", options->nv12 ? "NV12" : "RGB");
   add_text (b, "policy", options->policy);
   add_number (b, "token_budget", options->token_budget);
   add_count (b, "tokens", options->tokens);

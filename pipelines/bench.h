@@ -30,6 +30,7 @@ typedef struct {
   char *contexts;         /* "2928,8192": of attention alone */
   int fine_threshold;     /* FlexAttention's; -1: the model's */
   int tidal_tokens;
+  gboolean nv12;  /* the picture, as decoders give it; else RGB */
   gboolean count; /* what a frame costs, not how long it takes */
 } BenchOptions;
 
@@ -42,7 +43,9 @@ typedef struct {
   int text_layers, vision_layers; /* of the whole model */
   int max_tokens;                 /* of a step */
   int max_sequence;
+  guint8 *picture_data;
   VlmPicture picture;
+  Pixels pixels; /* of a picture in NV12 */
   VlmTileGeometry geometry;
   int n_tiles;
   VlmTiler *tiler;

@@ -75,8 +75,8 @@ case "$case" in
     refused cuda "cuda:0"
     ;;
   bench)
-    "$bench" --model model --device cuda --no-probes --size 60x40 --tokens 2 \
-      --json >out.json
+    "$bench" --model model --device cuda --no-probes --size 60x40 --nv12 \
+      --tokens 2 --json >out.json
     grep -q '"decode":' out.json || fail "no figures"
     ;;
   *) fail "no such case" ;;
