@@ -143,7 +143,7 @@ static JsonNode *structure_node (const GstStructure *structure);
 static JsonNode *
 array_node (const GValue *value)
 {
-  JsonArray *array = json_array_new ();
+  g_autoptr (JsonArray) array = json_array_new ();
 
   for (guint i = 0; i < gst_value_array_get_size (value); i++)
     json_array_add_int_element (
