@@ -176,8 +176,10 @@ compare_places (const void *a, const void *b)
 static long
 place_of (const Choice *c, int row)
 {
-  int S = c->side, i = row / (S * S + 1), j = row % (S * S + 1) - 1;
-  int cell = c->tile[i].number - 1;
+  int S = c->side;
+  unsigned rows = (unsigned) (S * S + 1); /* of a tile */
+  int j = (int) ((unsigned) row % rows) - 1;
+  int cell = c->tile[(unsigned) row / rows].number - 1;
   if (j < 0) /* a class token comes before everything */
     return -1;
   if (cell < 0)
