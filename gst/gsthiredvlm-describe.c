@@ -185,6 +185,21 @@ gst_hired_vlm_place (GstHiredVlm *self, GstHiredVlmFrame *frame)
   vlm_stream_submit (self->stream, &gst_hired_vlm_request_funcs, self);
 }
 
+/* Lock held. The frame before may have been waiting when this one was chosen to
+ * take its place, and have been taken since. */
+static gboolean
+is_early (GstHiredVlm *self, const GstHiredVlmFrame *frame)
+{
+  guint64 interval;
+
+  if (frame->wish || frame->pinned)
+    return FALSE;
+  GST_OBJECT_LOCK (self);
+  interval = self->settings.interval;
+  GST_OBJECT_UNLOCK (self);
+  return !is_due (self, frame, interval);
+}
+
 /* Lock held. */
 static gboolean
 is_busy (const GstHiredVlm *self)
@@ -206,13 +221,19 @@ gst_hired_vlm_consider (
     gst_hired_vlm_frame_free (frame);
     return;
   }
-  take_stream_prompt (self, frame);
   frame->stream_id = g_strdup (self->stream_id);
-  GST_DEBUG_OBJECT (self, "frame %" GST_TIME_FORMAT " shall be described",
-      GST_TIME_ARGS (timestamp));
   if (self->sync)
     gst_hired_vlm_text_wait_room (&self->text);
   g_mutex_lock (&self->lock);
+  if (is_early (self, frame)) {
+    self->stats.skipped[SKIP_INTERVAL]++;
+    g_mutex_unlock (&self->lock);
+    gst_hired_vlm_frame_free (frame);
+    return;
+  }
+  take_stream_prompt (self, frame);
+  GST_DEBUG_OBJECT (self, "frame %" GST_TIME_FORMAT " shall be described",
+      GST_TIME_ARGS (timestamp));
   gst_hired_vlm_place (self, frame);
   while (self->sync && is_busy (self))
     g_cond_wait (&self->changed, &self->lock);

@@ -189,19 +189,30 @@ duration_of (GstHiredVlm *self, GstBuffer *buffer)
   return GST_CLOCK_TIME_NONE;
 }
 
+/* Before the frame is offered: its caption may come at once, and belongs behind
+ * the frame. */
 static void
-tell_position (GstHiredVlm *self, guint64 timestamp, guint64 duration)
+move_position (GstHiredVlm *self, guint64 timestamp, guint64 duration)
 {
-  guint64 end = timestamp;
+  if (!GST_CLOCK_TIME_IS_VALID (timestamp))
+    return;
+  g_mutex_lock (&self->lock);
+  self->position = timestamp;
+  if (GST_CLOCK_TIME_IS_VALID (duration))
+    self->position += duration;
+  g_mutex_unlock (&self->lock);
+}
+
+/* After it: a cue that is reserved for the frame comes first. */
+static void
+tell_text (GstHiredVlm *self, guint64 timestamp, guint64 duration)
+{
+  guint64 end;
 
   if (!GST_CLOCK_TIME_IS_VALID (timestamp))
     return;
-  if (GST_CLOCK_TIME_IS_VALID (duration))
-    end += duration;
-  g_mutex_lock (&self->lock);
-  self->position = end;
-  g_mutex_unlock (&self->lock);
   /* A frame of unknown length has a beginning, and text has to pass it. */
+  end = timestamp + (GST_CLOCK_TIME_IS_VALID (duration) ? duration : 0);
   end = MAX (end, timestamp + 1);
   if (self->segment.rate < 0)
     gst_hired_vlm_text_gap_exact (&self->text, timestamp, end);
@@ -253,8 +264,9 @@ chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
   self->stats.in++;
   g_mutex_unlock (&self->lock);
 
+  move_position (self, timestamp, duration);
   gst_hired_vlm_consider (self, buffer, timestamp, duration);
-  tell_position (self, timestamp, duration);
+  tell_text (self, timestamp, duration);
 
   g_mutex_lock (&self->lock);
   flushing = self->flushing || self->stopping;
