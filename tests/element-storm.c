@@ -284,6 +284,10 @@ GST_START_TEST (seek_storm)
     GstElement *target = i % 3 == 1 ? text : pipeline;
     GstSeekFlags flags = i % 5 ? GST_SEEK_FLAG_FLUSH : GST_SEEK_FLAG_NONE;
 
+    /* Without a flush it waits for the source, which waits for sinks that the
+     * last flush left on their way to PLAYING, and they for the seek. */
+    if (flags == GST_SEEK_FLAG_NONE)
+      gst_element_get_state (pipeline, NULL, NULL, 60 * GST_SECOND);
     fail_unless (gst_element_seek (target, i % 7 == 6 ? 2 : 1, GST_FORMAT_TIME,
         flags | (i % 4 ? 0 : GST_SEEK_FLAG_ACCURATE), GST_SEEK_TYPE_SET,
         i % 11 * GST_SECOND, GST_SEEK_TYPE_NONE, 0));
@@ -322,6 +326,8 @@ GST_START_TEST (pad_storm)
     gst_element_sync_state_with_parent (sink);
     g_usleep (i % 7 * 1000);
     gst_element_release_request_pad (vlm, pad);
+    /* The pipeline, on its own way to PLAYING, shall not take it along. */
+    gst_element_set_locked_state (sink, TRUE);
     gst_element_set_state (sink, GST_STATE_NULL);
     gst_bin_remove (GST_BIN (pipeline), sink);
     gst_object_unref (peer);
