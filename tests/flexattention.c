@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The selection and the rotation on their own, and what config.json may say.
- * Where paper, release and engine differ, docs/model.md, section 7, says how and
- * why, and these tests show what is done here:
+ * Where paper, release and engine differ, docs/model.md (section 7) says how
+ * and why, and these tests show what is done here:
  *
  *   a threshold and cells that overlap, padding out   select
  *   the picture's size is always known                select-sizes
