@@ -4,6 +4,9 @@
 #include "gst/gsthiredvlm-cuda.h"
 
 #include <dlfcn.h>
+#include <gst/cuda/gstcudacontext.h>
+#include <gst/cuda/gstcudaloader.h>
+#include <gst/cuda/gstcudamemory.h>
 #include <gst/cuda/gstcudautils.h>
 #include <string.h>
 #include "gst/gsthiredvlm-planes.h"

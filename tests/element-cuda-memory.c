@@ -5,6 +5,9 @@
  * answer what it does to the same frame in system memory.
  */
 #include <gst/cuda/gstcudabufferpool.h>
+#include <gst/cuda/gstcudacontext.h>
+#include <gst/cuda/gstcudaloader.h>
+#include <gst/cuda/gstcudamemory.h>
 #include <gst/cuda/gstcudautils.h>
 #include "gst/gsthiredvlm-cuda.h"
 #include "gst/gstvlmmeta.h"
