@@ -65,10 +65,11 @@ vlm_selection_init (VlmSelection *selection, const VlmPolicy *policy,
 {
   const VlmTileGeometry *g = &input->geometry;
   int bound = vlm_policy_bound (g);
+  int n_work = VLM_POLICY_WORK * vlm_policy_tokens (g);
 
   *selection = (VlmSelection){ .order = g_new (int, bound),
     .per_tile = g_new0 (int, vlm_tile_count (g)),
-    .work = g_new (int, VLM_POLICY_WORK * vlm_policy_tokens (g)),
+    .work = g_new (int, n_work),
     .values = g_new (float, g->side * g->side) };
   if (!policy->entries)
     return;

@@ -5,17 +5,17 @@
  * Where paper, release and engine differ, docs/model.md (section 7) says how
  * and why, and these tests show what is done here:
  *
- *   a threshold and cells that overlap, padding out   select
- *   the picture's size is always known                select-sizes
- *   rotation by resized tables                        rotation
- *   extra: strings, the defaults of the release       config
- *   other classes, grids of tiles, random cells       refused
- *   fine keys are made once, not for every token      flex-model: fills
- *   grouped queries share fine keys                   flex-model: gqa
- *   the next layer's map is without fine keys         flex-model: mha
- *   the newest token alone looks closer               flex-model: prompt-is-plain
- *   nothing is left of the picture before             flex-engine: answers
- *   each sequence has its own place and selection     flex-engine: places
+ * - a threshold and cells that overlap, padding out: select
+ * - the picture's size is always known: select-sizes
+ * - rotation by resized tables: rotation
+ * - extra: strings, the defaults of the release: config
+ * - other classes, grids of tiles, random cells: refused
+ * - fine keys are made once, not for every token: flex-model fills
+ * - grouped queries share fine keys: flex-model gqa
+ * - the next layer's map is without fine keys: flex-model mha
+ * - the newest token alone looks closer: flex-model prompt-is-plain
+ * - nothing is left of the picture before: flex-engine answers
+ * - each sequence has its own place and selection: flex-engine places
  */
 #include <math.h>
 #include <string.h>

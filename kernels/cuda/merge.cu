@@ -123,8 +123,7 @@ cosines (Device *dev, float *y, const Act *x, int n, int d)
 
 /* A block per patch, a warp per neighbour. */
 template <typename T>
-__global__ void
-__launch_bounds__ (4 * WARP)
+__global__ void __launch_bounds__ (4 * WARP)
     near_cosines_kernel (float *y, const T *x, int side, int d)
 {
   int n = side * side, tile = blockIdx.x / n, j = blockIdx.x % n;
