@@ -26,8 +26,8 @@ fail_valist (ChatRun *run, int code, const char *format, va_list args)
 {
   g_autofree char *message = g_strdup_vprintf (format, args);
   if (!run->failed)
-    run->error = g_error_new (
-        VLM_ERROR, code, "%s: line %d: %s", run->file, run->line, message);
+    vlm_fail (&run->error, code, &(VlmErrorDetails){ .file = run->file },
+        "%s: line %d: %s", run->file, run->line, message);
   run->failed = TRUE;
 }
 

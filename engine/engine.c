@@ -42,7 +42,9 @@ vlm_engine_open (const VlmOpenOptions *options, GError **error)
   if (!resolved.path) {
     resolved.path = folder = vlm_engine_default_model ();
     if (!folder) {
-      g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+      vlm_fail (error, VLM_ERROR_SETTINGS,
+          &(VlmErrorDetails){
+              .file = default_folder (), .setting = "model-path" },
           "No model folder was given, and the shipped model is not in %s.",
           default_folder ());
       return NULL;

@@ -3,7 +3,73 @@
  */
 #include "engine/error.h"
 
-/* The formatter would put spaces into the quark's name. */
-/* clang-format off */
-G_DEFINE_QUARK (vlm-error-quark, vlm_error)
-/* clang-format on */
+/* What GLib keeps with each error of the domain; the strings are owned. */
+typedef struct {
+  VlmErrorDetails about;
+} VlmErrorPrivate;
+
+static void
+vlm_error_private_init (VlmErrorPrivate *own)
+{
+}
+
+static void
+vlm_error_private_copy (const VlmErrorPrivate *from, VlmErrorPrivate *to)
+{
+  to->about = (VlmErrorDetails){
+    .file = g_strdup (from->about.file),
+    .tensor = g_strdup (from->about.tensor),
+    .key = g_strdup (from->about.key),
+    .setting = g_strdup (from->about.setting),
+    .expected = g_strdup (from->about.expected),
+    .found = g_strdup (from->about.found),
+    .needed_bytes = from->about.needed_bytes,
+    .free_bytes = from->about.free_bytes,
+  };
+}
+
+static void
+vlm_error_private_clear (VlmErrorPrivate *own)
+{
+  g_free ((char *) own->about.file);
+  g_free ((char *) own->about.tensor);
+  g_free ((char *) own->about.key);
+  g_free ((char *) own->about.setting);
+  g_free ((char *) own->about.expected);
+  g_free ((char *) own->about.found);
+}
+
+G_DEFINE_EXTENDED_ERROR (VlmError, vlm_error)
+
+gboolean
+vlm_fail (GError **error, VlmError code, const VlmErrorDetails *about,
+    const char *format, ...)
+{
+  GError *made;
+  va_list args;
+
+  va_start (args, format);
+  made = g_error_new_valist (VLM_ERROR, code, format, args);
+  va_end (args);
+  if (about)
+    vlm_error_private_copy (
+        &(VlmErrorPrivate){ *about }, vlm_error_get_private (made));
+  g_propagate_error (error, made);
+  return FALSE;
+}
+
+gboolean
+vlm_fail_expected (GError **error, VlmError code, const char *file,
+    const char *expected, const char *found)
+{
+  return vlm_fail (error, code,
+      &(VlmErrorDetails){ .file = file, .expected = expected, .found = found },
+      "%s: %s was expected, but %s.", file, expected, found);
+}
+
+const VlmErrorDetails *
+vlm_error_details (const GError *error)
+{
+  return error->domain == VLM_ERROR ? &vlm_error_get_private (error)->about
+                                    : NULL;
+}

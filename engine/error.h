@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Messages are whole sentences that name the file, tensor or setting, what
- * was expected and what was found.
+ * was expected and what was found. What they name goes with the error for
+ * programs to read, through g_error_copy() and g_prefix_error() too.
  */
 #pragma once
 
@@ -20,10 +21,36 @@ typedef enum {
   VLM_ERROR_DATA,       /* truncated, bad header, wrong shape, broken JSON */
   VLM_ERROR_WRONG_TYPE, /* not a family, activation, RoPE ... we know */
   VLM_ERROR_DEVICE,     /* device absent, driver too old */
-  VLM_ERROR_NO_MEMORY,  /* does not fit: needed and free bytes in the text */
+  VLM_ERROR_NO_MEMORY,  /* does not fit */
   VLM_ERROR_LOST,       /* the device failed while running */
   VLM_ERROR_REQUEST,    /* this description cannot be done: too long ... */
   VLM_ERROR_CANCELLED,
 } VlmError;
+
+/* What an error is about; NULL or 0 where that is not known or has no place.
+ * Expected and found are phrases, as the sentence has them. */
+typedef struct {
+  const char *file;     /* or the folder */
+  const char *tensor;   /* as the file spells it */
+  const char *key;      /* its path in a JSON file: "text_config.head_dim" */
+  const char *setting;  /* as the element's property is called */
+  const char *expected; /* "a file", "[64,32]", "a number from 0 to 1" */
+  const char *found;    /* "there is none", "[32,64]", "1.5" */
+  guint64 needed_bytes; /* of memory */
+  guint64 free_bytes;   /* of memory; counts if any are needed */
+} VlmErrorDetails;
+
+/* Sets an error, with a copy of what it is about (NULL: nothing). Returns
+ * FALSE, as the caller is likely to. */
+gboolean vlm_fail (GError **error, VlmError code, const VlmErrorDetails *about,
+    const char *format, ...) G_GNUC_PRINTF (4, 5);
+
+/* Sets "FILE: EXPECTED was expected, but FOUND." and its details; returns
+ * FALSE. */
+gboolean vlm_fail_expected (GError **error, VlmError code, const char *file,
+    const char *expected, const char *found);
+
+/* Borrowed; NULL if the error is not the engine's. */
+const VlmErrorDetails *vlm_error_details (const GError *error);
 
 G_END_DECLS

@@ -109,6 +109,17 @@ centre_crop_geometry (VlmTileGeometry *g)
   g->pad_x = -((g->fit_w - T) / 2);
 }
 
+static gboolean
+fail_size (int width, int height, int limit, GError **error)
+{
+  g_autofree char *expected = g_strdup_printf ("sides of 1 to %d", limit);
+  g_autofree char *found = g_strdup_printf ("%dx%d pixels", width, height);
+
+  return vlm_fail (error, VLM_ERROR_REQUEST,
+      &(VlmErrorDetails){ .expected = expected, .found = found },
+      "The picture is %s, expected %s.", found, expected);
+}
+
 gboolean
 vlm_tile_geometry (VlmTileGeometry *geometry, const VlmConfig *config,
     int width, int height, GError **error)
@@ -121,12 +132,8 @@ vlm_tile_geometry (VlmTileGeometry *geometry, const VlmConfig *config,
     .img_h = height,
     .img_w = width };
 
-  if (width < 1 || height < 1 || width > limit || height > limit) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
-        "The picture is %dx%d pixels, expected sides of 1 to %d.", width,
-        height, limit);
-    return FALSE;
-  }
+  if (width < 1 || height < 1 || width > limit || height > limit)
+    return fail_size (width, height, limit, error);
   switch (config->image.mode) {
   case VLM_IMAGE_ANYRES:
     if (!anyres_geometry (&g, &config->image, error))

@@ -17,7 +17,8 @@ vlm_image_allocate (Device *dev, gsize size, const char *what, GError **error)
   gpointer data = size <= available ? device_alloc (dev, size) : NULL;
 
   if (!data)
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
+    vlm_fail (error, VLM_ERROR_NO_MEMORY,
+        &(VlmErrorDetails){ .needed_bytes = size, .free_bytes = available },
         "The %s of a picture needs %" G_GSIZE_FORMAT
         " bytes, but only %" G_GSIZE_FORMAT " are free on %s.",
         what, size, available, dev->name);

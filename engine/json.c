@@ -13,28 +13,26 @@ gboolean
 vlm_read_text (
     const char *path, gsize limit, char **text, gsize *length, GError **error)
 {
+  g_autofree char *expected = NULL, *found = NULL;
   g_autoptr (GError) reason = NULL;
   GStatBuf info;
 
-  if (g_stat (path, &info) != 0 || !S_ISREG (info.st_mode)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
-        "%s: a file was expected, but there is none.", path);
-    return FALSE;
-  }
+  if (g_stat (path, &info) != 0 || !S_ISREG (info.st_mode))
+    return vlm_fail_expected (
+        error, VLM_ERROR_NOT_FOUND, path, "a file", "there is none");
   if ((guint64) info.st_size > limit) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: at most %" G_GSIZE_FORMAT
-        " bytes were expected, but the file has %" G_GUINT64_FORMAT ".",
-        path, limit, (guint64) info.st_size);
-    return FALSE;
+    expected = g_strdup_printf ("at most %" G_GSIZE_FORMAT " bytes", limit);
+    found = g_strdup_printf ("%" G_GUINT64_FORMAT, (guint64) info.st_size);
+    return vlm_fail (error, VLM_ERROR_DATA,
+        &(VlmErrorDetails){
+            .file = path, .expected = expected, .found = found },
+        "%s: %s were expected, but the file has %s.", path, expected, found);
   }
-  if (!g_file_get_contents (path, text, length, &reason)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_OPEN,
-        "%s: a readable file was expected, but reading it failed (%s).", path,
-        reason->message);
-    return FALSE;
-  }
-  return TRUE;
+  if (g_file_get_contents (path, text, length, &reason))
+    return TRUE;
+  found = g_strdup_printf ("reading it failed (%s)", reason->message);
+  return vlm_fail_expected (
+      error, VLM_ERROR_OPEN, path, "a readable file", found);
 }
 
 /* The index after the string that opens at text[i], or length. */
@@ -96,29 +94,22 @@ static gboolean
 load (JsonParser *parser, const char *text, gsize length, const char *file,
     GError **error)
 {
+  g_autofree char *broken = NULL;
   g_autoptr (GError) reason = NULL;
   const char *odd;
 
-  if (!g_utf8_validate (text, length, NULL)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: JSON in UTF-8 was expected, but bytes that are not UTF-8 were "
-        "found.",
-        file);
-    return FALSE;
-  }
+  if (!g_utf8_validate (text, length, NULL))
+    return vlm_fail_expected (error, VLM_ERROR_DATA, file, "JSON in UTF-8",
+        "bytes that are not UTF-8 were found");
   odd = find_oddity (text, length);
-  if (odd) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: a JSON object was expected, but %s.", file, odd);
-    return FALSE;
-  }
-  if (!json_parser_load_from_data (parser, text, length, &reason)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: a JSON object was expected, but the text is broken (%s).", file,
-        reason->message);
-    return FALSE;
-  }
-  return TRUE;
+  if (odd)
+    return vlm_fail_expected (
+        error, VLM_ERROR_DATA, file, "a JSON object", odd);
+  if (json_parser_load_from_data (parser, text, length, &reason))
+    return TRUE;
+  broken = g_strdup_printf ("the text is broken (%s)", reason->message);
+  return vlm_fail_expected (
+      error, VLM_ERROR_DATA, file, "a JSON object", broken);
 }
 
 JsonNode *
@@ -140,16 +131,15 @@ vlm_json_parse (const char *text, gsize length, const char *file,
   if (!loaded)
     return NULL;
   if (twice) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+    vlm_fail (error, VLM_ERROR_DATA,
+        &(VlmErrorDetails){ .file = file, .key = twice },
         "%s: each name was expected once, but \"%s\" occurs twice.", file,
         twice);
     return NULL;
   }
   if (!JSON_NODE_HOLDS_OBJECT (json_parser_get_root (parser))) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: a JSON object was expected, but a list or a single value was "
-        "found.",
-        file);
+    vlm_fail_expected (error, VLM_ERROR_DATA, file, "a JSON object",
+        "a list or a single value was found");
     return NULL;
   }
   return json_parser_steal_root (parser);
@@ -204,10 +194,15 @@ vlm_json_fail (const VlmJson *json, const char *key, int code,
 {
   JsonNode *node = vlm_json_member (json, key);
   g_autofree char *found = node ? describe (node) : g_strdup ("missing");
+  g_autofree char *path = g_strconcat (json->path, key, NULL);
 
-  g_set_error (error, VLM_ERROR, code, "%s: %s%s is %s, but %s was expected.",
-      json->file, json->path, key, found, expected);
-  return FALSE;
+  return vlm_fail (error, code,
+      &(VlmErrorDetails){ .file = json->file,
+          .tensor = json->tensor,
+          .key = path,
+          .expected = expected,
+          .found = found },
+      "%s: %s is %s, but %s was expected.", json->file, path, found, expected);
 }
 
 gboolean
@@ -324,7 +319,7 @@ vlm_json_get_object (
 {
   const char *end;
 
-  *value = (VlmJson){ .file = json->file };
+  *value = (VlmJson){ .file = json->file, .tensor = json->tensor };
   g_snprintf (value->path, sizeof value->path, "%s%s.", json->path, key);
   if (!g_utf8_validate (value->path, -1, &end))
     value->path[end - value->path] = '\0';

@@ -16,11 +16,12 @@ G_BEGIN_DECLS
 #define VLM_JSON_MAX_DEPTH 64
 
 /* An object and the words that name it in messages. Borrows the object and
- * `file`; plain data, copy freely. A NULL object reads as an empty one. */
+ * the strings; plain data, copy freely. A NULL object reads as an empty one. */
 typedef struct {
   const char *file; /* "folder/config.json" */
   char path[160];   /* "" or "text_config." */
   JsonObject *object;
+  const char *tensor; /* that it describes, in a header of weights, or NULL */
 } VlmJson;
 
 /* A whole regular file of at most `limit` bytes; *text is owned and ends in
@@ -73,7 +74,8 @@ gboolean vlm_json_node_int (JsonNode *node, int *value);
 /* Reads a node as a whole number; FALSE if it is none or is inexact. */
 gboolean vlm_json_node_int64 (JsonNode *node, gint64 *value);
 
-/* Sets "FILE: KEY is FOUND, but EXPECTED was expected."; returns FALSE. */
+/* Sets "FILE: KEY is FOUND, but EXPECTED was expected." and these as details;
+ * returns FALSE. */
 gboolean vlm_json_fail (const VlmJson *json, const char *key, int code,
     const char *expected, GError **error);
 

@@ -82,13 +82,9 @@ read_jinja (const char *folder, char **chat_template, GError **error)
     return TRUE;
   if (!vlm_read_text (path, MAX_BYTES, &text, &length, error))
     return FALSE;
-  if (!g_utf8_validate (text, (gssize) length, NULL)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: a template in UTF-8 was expected, but bytes that are not UTF-8 "
-        "were found.",
-        path);
-    return FALSE;
-  }
+  if (!g_utf8_validate (text, (gssize) length, NULL))
+    return vlm_fail_expected (error, VLM_ERROR_DATA, path,
+        "a template in UTF-8", "bytes that are not UTF-8 were found");
   *chat_template = g_steal_pointer (&text);
   return TRUE;
 }

@@ -207,10 +207,8 @@ read_tokenizer_file (VlmModel *model, GError **error)
             &model->token_texts[i], &length, error))
       return FALSE;
   if (!model->tokenizer)
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
-        "%s: tokenizer.json or tokenizer.model was expected, but neither is "
-        "there.",
-        model->folder);
+    vlm_fail_expected (error, VLM_ERROR_NOT_FOUND, model->folder,
+        "tokenizer.json or tokenizer.model", "neither is there");
   return model->tokenizer != NULL;
 }
 
@@ -252,11 +250,9 @@ find_folder (VlmModel *model, const char *folder, GError **error)
   char *path;
 
   if (!g_file_test (folder, G_FILE_TEST_IS_DIR) ||
-      !(path = realpath (folder, NULL))) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
-        "%s: a model folder was expected, but there is none.", folder);
-    return FALSE;
-  }
+      !(path = realpath (folder, NULL)))
+    return vlm_fail_expected (
+        error, VLM_ERROR_NOT_FOUND, folder, "a model folder", "there is none");
   model->folder = g_strdup (path);
   free (path);
   model->name = g_path_get_basename (model->folder);
@@ -285,13 +281,14 @@ open_weights (VlmModel *model, const char *tower, GError **error)
       (tower && !vlm_weights_join (model->weights, tower, "vision.", error)))
     return FALSE;
   if (model->config.original &&
-      !vlm_weights_has (model->weights, "vision.embeddings.class_embedding")) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
+      !vlm_weights_has (model->weights, "vision.embeddings.class_embedding"))
+    return vlm_fail (error, VLM_ERROR_NOT_FOUND,
+        &(VlmErrorDetails){ .file = model->folder,
+            .setting = "vision-tower-path",
+            .expected = "a vision tower" },
         "%s: a vision tower was expected, but no weight file holds one; a "
         "folder that has it can be named beside this one (vision-tower-path).",
         model->folder);
-    return FALSE;
-  }
   return vlm_model_check_tensors (model, error);
 }
 

@@ -93,8 +93,9 @@ load_mat (VlmParams *params, Mat *w, const VlmTensor *tensor, int rows,
   params->dev->op->mat_init (params->dev, w, params->type, tensor->data,
       tensor->type, rows, cols, values);
   if (w->rows == 0 && vlm_device_check (params->dev, &params->error))
-    g_set_error (&params->error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
-        "%s: tensor %s could not be loaded.", tensor->file, tensor->name);
+    vlm_fail (&params->error, VLM_ERROR_NO_MEMORY,
+        &(VlmErrorDetails){ .file = tensor->file, .tensor = tensor->stored },
+        "%s: tensor %s could not be loaded.", tensor->file, tensor->stored);
   g_ptr_array_add (params->mats, w);
 }
 

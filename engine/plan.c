@@ -126,10 +126,12 @@ vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
     else
       break;
   }
-  g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
+  return vlm_fail (error, VLM_ERROR_NO_MEMORY,
+      &(VlmErrorDetails){ .file = model->folder,
+          .needed_bytes = total (plan),
+          .free_bytes = free_bytes },
       "%s does not fit on %s: %" G_GUINT64_FORMAT
       " bytes are needed for one sequence of %d tokens, %" G_GUINT64_FORMAT
       " are free.",
       model->name, dev->name, total (plan), context, free_bytes);
-  return FALSE;
 }

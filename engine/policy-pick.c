@@ -269,11 +269,13 @@ vlm_budget_tokens (const VlmPolicyInput *input, double slack, int limit,
   double all = vlm_policy_tokens (&input->geometry);
 
   if (!(budget >= 0)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
-        "The token budget is %g, expected a share from 0 to 1 or a number of "
-        "tokens above 1.",
-        budget);
-    return FALSE;
+    const char *expected = "a share from 0 to 1 or a number of tokens above 1";
+    g_autofree char *found = g_strdup_printf ("%g", budget);
+
+    return vlm_fail (error, VLM_ERROR_SETTINGS,
+        &(VlmErrorDetails){
+            .setting = "token-budget", .expected = expected, .found = found },
+        "The token budget is %s, expected %s.", found, expected);
   }
   *tokens = (int) MIN ((budget <= 1 ? all * budget : budget) + slack, limit);
   return TRUE;

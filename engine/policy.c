@@ -98,6 +98,21 @@ vlm_policy_defaults (const VlmPolicy *policy, VlmPolicyInput *input)
     input->param[i] = policy->params[i].fallback;
 }
 
+static gboolean
+fail_range (const VlmPolicyParam *p, const VlmPolicy *policy, double value,
+    GError **error)
+{
+  g_autofree char *expected =
+      g_strdup_printf ("%g to %g", p->minimum, p->maximum);
+  g_autofree char *found = g_strdup_printf ("%g", value);
+
+  return vlm_fail (error, VLM_ERROR_SETTINGS,
+      &(VlmErrorDetails){
+          .setting = "policy-params", .expected = expected, .found = found },
+      "The parameter %s of policy %s is %s, expected %s.", p->name,
+      policy->name, found, expected);
+}
+
 gboolean
 vlm_policy_set_param (const VlmPolicy *policy, VlmPolicyInput *input,
     const char *name, double value, GError **error)
@@ -111,12 +126,9 @@ vlm_policy_set_param (const VlmPolicy *policy, VlmPolicyInput *input,
       input->param[i] = value;
       return TRUE;
     }
-    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
-        "The parameter %s of policy %s is %g, expected %g to %g.", name,
-        policy->name, value, p->minimum, p->maximum);
-    return FALSE;
+    return fail_range (p, policy, value, error);
   }
-  g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+  return vlm_fail (error, VLM_ERROR_SETTINGS,
+      &(VlmErrorDetails){ .setting = "policy-params", .found = name },
       "The policy %s has no parameter %s.", policy->name, name);
-  return FALSE;
 }

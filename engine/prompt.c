@@ -33,10 +33,10 @@ vlm_prompt_image_id (int *id, const VlmModel *model,
 {
   *id = vlm_tokenizer_id (tokenizer, IMAGE_MARKER);
   if (*id < 0) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s/%s: a token %s was expected, but there is none.", model->folder,
-        model->tokenizer_file, IMAGE_MARKER);
-    return FALSE;
+    g_autofree char *file =
+        g_build_filename (model->folder, model->tokenizer_file, NULL);
+    return vlm_fail_expected (
+        error, VLM_ERROR_DATA, file, "a token " IMAGE_MARKER, "there is none");
   }
   if (model->config.image_token >= 0 && *id != model->config.image_token)
     g_warning ("%s: the tokenizer's id of %s is %d, config.json says %d; the "
@@ -59,7 +59,10 @@ render (const VlmModel *model, const char *question, const char *system,
     .eos_token = model->eos_token,
   };
   if (!model->chat_template) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+    vlm_fail (error, VLM_ERROR_REQUEST,
+        &(VlmErrorDetails){ .file = model->folder,
+            .setting = "raw-prompt",
+            .expected = "a chat template" },
         "%s: a chat template was expected, but the folder has none; give the "
         "whole text as a raw prompt.",
         model->folder);
@@ -94,11 +97,10 @@ vlm_prompt_build (VlmPrompt *prompt, const VlmModel *model,
     const char *system, gboolean raw, GError **error)
 {
   *prompt = (VlmPrompt){ 0 };
-  if (!question && raw) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+  if (!question && raw)
+    return vlm_fail (error, VLM_ERROR_SETTINGS,
+        &(VlmErrorDetails){ .setting = "prompt" },
         "A raw prompt was asked for, but no prompt is set.");
-    return FALSE;
-  }
   if (!question)
     question = VLM_DEFAULT_PROMPT;
   prompt->text =

@@ -91,11 +91,12 @@ settle_policy (VlmJob *job, GError **error)
   work->policy = asked ? asked : own;
   if (!model->config.family->zooms || work->policy == own)
     return TRUE;
-  g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+  return vlm_fail (error, VLM_ERROR_SETTINGS,
+      &(VlmErrorDetails){
+          .setting = "policy", .expected = own->name, .found = asked->name },
       "%s is a FlexAttention model, whose layers look closer instead of "
       "seeing less: the policy \"%s\" was expected, not \"%s\".",
       model->name, own->name, asked->name);
-  return FALSE;
 }
 
 static gboolean
@@ -105,13 +106,14 @@ settle_attention (VlmJob *job, GError **error)
   const VlmModel *model = work->networks->model;
   const VlmSettings *settings = &job->task.settings;
   work->is_tidal = settings->decode_attention == VLM_DECODE_TIDAL;
-  if (work->is_tidal && model->config.family->zooms) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+  if (work->is_tidal && model->config.family->zooms)
+    return vlm_fail (error, VLM_ERROR_SETTINGS,
+        &(VlmErrorDetails){ .setting = "decode-attention",
+            .expected = "full",
+            .found = "tidal" },
         "%s is a FlexAttention model, whose layers choose what they look at "
         "themselves: full decode attention was expected.",
         model->name);
-    return FALSE;
-  }
   return !work->is_tidal || vlm_tidal_init (&work->tidal, &settings->tidal,
                                 &model->config.text, model->name, error);
 }

@@ -27,9 +27,10 @@ open_device (const VlmOpenOptions *options, GError **error)
   const char *name = options->device ? options->device : "auto";
   Device *dev = device_open (name, options->threads, &status);
   if (!dev)
-    g_set_error (error, VLM_ERROR,
+    vlm_fail (error,
         status.code == DEVICE_NO_MEMORY ? VLM_ERROR_NO_MEMORY
                                         : VLM_ERROR_DEVICE,
+        &(VlmErrorDetails){ .setting = "device", .found = name },
         "Device %s cannot be used: %s", name, status.message);
   return dev;
 }

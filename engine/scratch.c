@@ -21,17 +21,18 @@ gboolean
 vlm_arena_allocate (
     VlmArena *arena, Device *dev, const char *what, GError **error)
 {
-  gsize bytes = MAX (arena->used, ALIGNMENT);
+  gsize bytes = MAX (arena->used, ALIGNMENT), available;
 
   arena->base = device_alloc (dev, bytes);
   arena->used = 0;
   if (arena->base)
     return TRUE;
-  g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
+  available = device_memory_free (dev);
+  return vlm_fail (error, VLM_ERROR_NO_MEMORY,
+      &(VlmErrorDetails){ .needed_bytes = bytes, .free_bytes = available },
       "The working memory of the %s does not fit on %s: %" G_GSIZE_FORMAT
       " bytes are needed and %" G_GSIZE_FORMAT " are free.",
-      what, dev->name, bytes, device_memory_free (dev));
-  return FALSE;
+      what, dev->name, bytes, available);
 }
 
 static VlmError
@@ -50,11 +51,14 @@ error_of_code (DeviceCode code)
 gboolean
 vlm_device_status (const Device *dev, GError **error)
 {
-  if (dev->status.code == DEVICE_OK)
+  const DeviceStatus *status = &dev->status;
+
+  if (status->code == DEVICE_OK)
     return TRUE;
-  g_set_error_literal (
-      error, VLM_ERROR, error_of_code (dev->status.code), dev->status.message);
-  return FALSE;
+  return vlm_fail (error, error_of_code (status->code),
+      &(VlmErrorDetails){ .needed_bytes = status->needed_bytes,
+          .free_bytes = status->free_bytes },
+      "%s", status->message);
 }
 
 gboolean

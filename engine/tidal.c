@@ -24,12 +24,12 @@ known_layer (const VlmTextConfig *text)
 }
 
 static gboolean
-refuse (GError **error, const char *name, const char *what, int found,
-    const char *expected)
+refuse (GError **error, const char *setting, const char *name, const char *what,
+    int found, const char *expected)
 {
-  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+  return vlm_fail (error, VLM_ERROR_REQUEST,
+      &(VlmErrorDetails){ .setting = setting },
       "decode-attention=tidal: %s %s is %d, %s.", name, what, found, expected);
-  return FALSE;
 }
 
 static gboolean
@@ -40,14 +40,14 @@ check_layer (const VlmTidal *tidal, const VlmTextConfig *text, const char *name,
 
   if (layer == 0 || (layer > VLM_TIDAL_SELECT_LAYER && layer < text->layers))
     return TRUE;
-  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+  return vlm_fail (error, VLM_ERROR_REQUEST,
+      &(VlmErrorDetails){ .setting = "tidal-reselect-layer" },
       layer < 0 ? "decode-attention=tidal: no re-selection layer is known for "
                   "%s; set tidal-reselect-layer to one of %d to %d, or to 0 "
                   "for none."
                 : "decode-attention=tidal: the re-selection layer of %s must "
                   "be one of %d to %d, or 0 for none.",
       name, VLM_TIDAL_SELECT_LAYER + 1, text->layers - 1);
-  return FALSE;
 }
 
 gboolean
@@ -58,11 +58,11 @@ vlm_tidal_init (VlmTidal *tidal, const VlmTidalSettings *settings,
     .tokens = settings->tokens,
     .reselect_layer = settings->reselect_layer };
   if (settings->tokens < VLM_TIDAL_MIN_TOKENS)
-    return refuse (error, name, "tidal-tokens", settings->tokens,
-        "but a choice is of 2 tokens at least");
+    return refuse (error, "tidal-tokens", name, "tidal-tokens",
+        settings->tokens, "but a choice is of 2 tokens at least");
   if (text->layers <= VLM_TIDAL_SELECT_LAYER + 1)
-    return refuse (error, name, "number of decoder layers", text->layers,
-        "but sparse layers begin with the fourth");
+    return refuse (error, "decode-attention", name, "number of decoder layers",
+        text->layers, "but sparse layers begin with the fourth");
   if (tidal->reselect_layer == VLM_TIDAL_KNOWN_LAYER)
     tidal->reselect_layer = known_layer (text);
   return check_layer (tidal, text, name, error);

@@ -110,10 +110,10 @@ refuse (const VlmJson *json, const VlmAddedToken *token, const char *there,
   g_autofree char *own = there ? g_strdup_printf ("that is %.80s", there)
                                : g_strdup_printf ("its own is %d", id);
 
-  g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+  return vlm_fail (error, VLM_ERROR_DATA,
+      &(VlmErrorDetails){ .file = json->file, .key = token->content },
       "%s: %.80s has the id %u, but %s.", json->file, token->content, token->id,
       own);
-  return FALSE;
 }
 
 /* A token may be a piece already, of the id it is given. */

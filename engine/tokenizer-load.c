@@ -83,10 +83,14 @@ read_merges (VlmBpe *bpe, const VlmJson *model, GError **error)
     }
     g_autofree char *found =
         json_to_string (json_array_get_element (merges, i), FALSE);
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: %smerges[%u] is %.80s, but %s was expected.", model->file,
-        model->path, i, found, expected);
-    return FALSE;
+    g_autofree char *key = g_strdup_printf ("%smerges[%u]", model->path, i);
+    return vlm_fail (error, VLM_ERROR_DATA,
+        &(VlmErrorDetails){ .file = model->file,
+            .key = key,
+            .expected = expected,
+            .found = found },
+        "%s: %s is %.80s, but %s was expected.", model->file, key, found,
+        expected);
   }
   return TRUE;
 }

@@ -201,8 +201,8 @@ fail (const char *file, GError **error, const char *format, ...)
   va_start (args, format);
   what = g_strdup_vprintf (format, args);
   va_end (args);
-  g_set_error (error, VLM_ERROR, VLM_ERROR_WRONG_TYPE, "%s: %s", file, what);
-  return FALSE;
+  return vlm_fail (error, VLM_ERROR_WRONG_TYPE,
+      &(VlmErrorDetails){ .file = file }, "%s: %s", file, what);
 }
 
 /* What the LLaVA checkpoints' models are, and what would change every id. */
@@ -357,9 +357,8 @@ vlm_tokenizer_new_sentencepiece (const char *bytes, gsize length,
     .escape = TRUE };
   g_autoptr (VlmTokenizer) t = vlm_tokenizer_alloc ();
   if (!read_model (&model, (Reader){ begin, begin + length })) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: a SentencePiece model was expected, but the bytes are none.",
-        file);
+    vlm_fail_expected (error, VLM_ERROR_DATA, file, "a SentencePiece model",
+        "the bytes are none");
     return NULL;
   }
   if (!fill (t, &model, file, error))

@@ -19,11 +19,12 @@ typedef gboolean (*ReadStep) (
 gboolean
 vlm_tokenizer_refuse (const VlmJson *json, const char *what, GError **error)
 {
-  int n = strlen (json->path);
-  g_set_error (error, VLM_ERROR, VLM_ERROR_WRONG_TYPE,
-      "%s: %.*s: %s is not implemented.", json->file, MAX (n - 1, 0),
-      json->path, what);
-  return FALSE;
+  g_autofree char *key = g_strdup (json->path);
+  if (*key)
+    key[strlen (key) - 1] = '\0'; /* the dot */
+  return vlm_fail (error, VLM_ERROR_WRONG_TYPE,
+      &(VlmErrorDetails){ .file = json->file, .key = key, .found = what },
+      "%s: %s: %s is not implemented.", json->file, key, what);
 }
 
 static gboolean

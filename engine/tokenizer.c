@@ -57,12 +57,11 @@ set_mark (const VlmTokenizer *tokenizer, GArray *marks, int wanted,
   if (wanted <= 0 || !token)
     return TRUE;
   gint32 id = vlm_tokenizer_id (tokenizer, token);
-  if (id < 0) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+  if (id < 0)
+    return vlm_fail (error, VLM_ERROR_DATA,
+        &(VlmErrorDetails){ .file = file, .key = key, .found = token },
         "%s: %s asks for the token \"%s\", which is not in the vocabulary",
         file, key, token);
-    return FALSE;
-  }
   g_array_append_val (marks, id);
   return TRUE;
 }

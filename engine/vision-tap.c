@@ -11,22 +11,19 @@ gboolean
 vlm_vision_can_tap (const VlmVision *v, const VlmPolicy *policy, GError **error)
 {
   unsigned taps = policy->plan_taps | policy->select_taps;
+  VlmErrorDetails about = { .setting = "policy", .found = policy->name };
 
-  if (taps & VLM_TAPS_NEXT && v->beyond && !v->has_beyond) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+  if (taps & VLM_TAPS_NEXT && v->beyond && !v->has_beyond)
+    return vlm_fail (error, VLM_ERROR_SETTINGS, &about,
         "The policy %s reads the keys of layer %d of the image encoder, which "
         "the checkpoint does not have: its layers end with %d, the last whose "
         "output is used.",
         policy->name, v->n_layers, v->n_layers - 1);
-    return FALSE;
-  }
-  if (taps & VLM_TAP_COSINES_NEXT && !v->cosine) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+  if (taps & VLM_TAP_COSINES_NEXT && !v->cosine)
+    return vlm_fail (error, VLM_ERROR_SETTINGS, &about,
         "The policy %s compares all patches of a tile with each other, "
         "expected at most %d of them, found %d.",
         policy->name, VISION_MAX_COMPARED, v->config.n_patches);
-    return FALSE;
-  }
   return TRUE;
 }
 

@@ -136,15 +136,34 @@ check_size (
   return vlm_json_fail (entry, "data_offsets", VLM_ERROR_DATA, expected, error);
 }
 
+static void
+fail_truncated (
+    const VlmJson *entry, guint64 end, guint64 data_bytes, GError **error)
+{
+  g_autofree char *expected =
+      g_strdup_printf ("%" G_GUINT64_FORMAT " bytes of data", end);
+  g_autofree char *found =
+      g_strdup_printf ("%" G_GUINT64_FORMAT " bytes of data", data_bytes);
+
+  vlm_fail (error, VLM_ERROR_DATA,
+      &(VlmErrorDetails){ .file = entry->file,
+          .tensor = entry->tensor,
+          .expected = expected,
+          .found = found },
+      "%s: tensor %s ends at byte %" G_GUINT64_FORMAT
+      " of the data, but the file holds %s (a truncated file?).",
+      entry->file, entry->tensor, end, found);
+}
+
 static VlmTensor *
-parse_tensor (const char *name, const VlmJson *entry, const guint8 *data,
-    guint64 data_bytes, GError **error)
+parse_tensor (const VlmJson *entry, const guint8 *data, guint64 data_bytes,
+    GError **error)
 {
   g_autoptr (VlmTensor) tensor = g_new0 (VlmTensor, 1);
   const char *dtype = NULL;
   gint64 range[2];
 
-  tensor->name = g_strdup (name);
+  tensor->name = g_strdup (entry->tensor);
   tensor->file = g_strdup (entry->file);
   if (!vlm_json_get_string (entry, "dtype", &dtype, error))
     return NULL;
@@ -156,11 +175,7 @@ parse_tensor (const char *name, const VlmJson *entry, const guint8 *data,
   if (!parse_shape (tensor, entry, error) || !parse_range (entry, range, error))
     return NULL;
   if ((guint64) range[1] > data_bytes) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: tensor %s ends at byte %" G_GINT64_FORMAT
-        " of the data, but the file holds %" G_GUINT64_FORMAT
-        " bytes of data (a truncated file?).",
-        entry->file, name, range[1], data_bytes);
+    fail_truncated (entry, (guint64) range[1], data_bytes, error);
     return NULL;
   }
   if (!check_size (tensor, entry, (guint64) (range[1] - range[0]), error))
@@ -184,11 +199,10 @@ static gboolean
 fail_gap (const char *file, const guint8 *data, const guint8 *from,
     const guint8 *to, GError **error)
 {
-  g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+  return vlm_fail (error, VLM_ERROR_DATA, &(VlmErrorDetails){ .file = file },
       "%s: tensors were expected to fill the data, but bytes %" G_GSIZE_FORMAT
       " to %" G_GSIZE_FORMAT " belong to none.",
       file, (gsize) (from - data), (gsize) (to - data));
-  return FALSE;
 }
 
 /* The format allows neither overlaps nor gaps. */
@@ -205,10 +219,10 @@ check_places (GPtrArray *tensors, const guint8 *data, gsize data_bytes,
     if (tensor->data < end) {
       const VlmTensor *before = tensors->pdata[i - 1];
 
-      g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+      return vlm_fail (error, VLM_ERROR_DATA,
+          &(VlmErrorDetails){ .file = file, .tensor = tensor->name },
           "%s: tensors were expected to lie apart, but %s and %s overlap.",
           file, before->name, tensor->name);
-      return FALSE;
     }
     if (tensor->data > end)
       return fail_gap (file, data, end, tensor->data, error);
@@ -218,31 +232,42 @@ check_places (GPtrArray *tensors, const guint8 *data, gsize data_bytes,
          fail_gap (file, data, end, data + data_bytes, error);
 }
 
+/* How long the header says it is; FALSE with an error if it cannot be. */
+static gboolean
+header_length (const guint8 *bytes, gsize length, const char *file,
+    gsize *header_bytes, GError **error)
+{
+  g_autofree char *expected = NULL, *found = NULL;
+  guint64 announced = 0;
+  gsize most;
+
+  if (length < 8) {
+    found = g_strdup_printf ("it has %" G_GSIZE_FORMAT, length);
+    return vlm_fail_expected (error, VLM_ERROR_DATA, file,
+        "a safetensors file of at least 8 bytes", found);
+  }
+  memcpy (&announced, bytes, 8);
+  announced = GUINT64_FROM_LE (announced);
+  most = MIN (length - 8, MAX_HEADER);
+  if (announced <= most) {
+    *header_bytes = (gsize) announced;
+    return TRUE;
+  }
+  expected =
+      g_strdup_printf ("a header of at most %" G_GSIZE_FORMAT " bytes", most);
+  found = g_strdup_printf ("the file announces %" G_GUINT64_FORMAT
+                           " (truncated, or not safetensors?)",
+      announced);
+  return vlm_fail_expected (error, VLM_ERROR_DATA, file, expected, found);
+}
+
 /* The header's root, owned, and its length; NULL with an error. */
 static JsonNode *
 parse_header (const guint8 *bytes, gsize length, const char *file,
     gsize *header_bytes, GError **error)
 {
-  guint64 announced = 0;
-
-  if (length < 8) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: a safetensors file of at least 8 bytes was expected, but it has "
-        "%" G_GSIZE_FORMAT ".",
-        file, length);
+  if (!header_length (bytes, length, file, header_bytes, error))
     return NULL;
-  }
-  memcpy (&announced, bytes, 8);
-  announced = GUINT64_FROM_LE (announced);
-  if (announced > MIN (length - 8, MAX_HEADER)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s: a header of at most %" G_GSIZE_FORMAT
-        " bytes was expected, but the file announces %" G_GUINT64_FORMAT
-        " (truncated, or not safetensors?).",
-        file, MIN (length - 8, MAX_HEADER), announced);
-    return NULL;
-  }
-  *header_bytes = (gsize) announced;
   return vlm_json_parse (
       (const char *) bytes + 8, *header_bytes, file, TRUE, error);
 }
@@ -257,7 +282,7 @@ vlm_safetensors_parse (
   JsonObjectIter iter;
   const char *name;
   JsonNode *node;
-  gsize header;
+  gsize header = 0;
   VlmJson json;
 
   root = parse_header (bytes, length, file, &header, error);
@@ -273,8 +298,9 @@ vlm_safetensors_parse (
       continue;
     if (!vlm_json_get_object (&json, name, &entry, error))
       return NULL;
-    tensor = parse_tensor (
-        name, &entry, bytes + 8 + header, length - 8 - header, error);
+    entry.tensor = name;
+    tensor =
+        parse_tensor (&entry, bytes + 8 + header, length - 8 - header, error);
     if (!tensor)
       return NULL;
     g_ptr_array_add (tensors, tensor);

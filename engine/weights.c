@@ -75,12 +75,11 @@ add_tensors (VlmWeights *weights, GPtrArray *list, GError **error)
         (other || !g_str_has_prefix (canonical, weights->prefix)))
       continue;
     weights->original |= vlm_weights_is_original (tensor->name);
-    if (other) {
-      g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+    if (other)
+      return vlm_fail (error, VLM_ERROR_DATA,
+          &(VlmErrorDetails){ .file = tensor->file, .tensor = tensor->name },
           "%s: each tensor was expected once, but %s, as %s, is also in %s.",
           tensor->file, tensor->name, canonical, other->file);
-      return FALSE;
-    }
     tensor->stored = tensor->name;
     tensor->name = g_steal_pointer (&canonical);
     g_hash_table_insert (weights->tensor, tensor->name, tensor);
@@ -99,15 +98,16 @@ map_file (VlmWeights *weights, const char *name, GError **error)
   GPtrArray *list;
 
   if (!is_file (path)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
-        "%s: a file was expected, but there is none.", path);
+    vlm_fail_expected (
+        error, VLM_ERROR_NOT_FOUND, path, "a file", "there is none");
     return NULL;
   }
   file = g_mapped_file_new (path, FALSE, &reason);
   if (!file) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_OPEN,
-        "%s: a readable file was expected, but opening it failed (%s).", path,
-        reason->message);
+    g_autofree char *found =
+        g_strdup_printf ("opening it failed (%s)", reason->message);
+
+    vlm_fail_expected (error, VLM_ERROR_OPEN, path, "a readable file", found);
     return NULL;
   }
   g_ptr_array_add (weights->files, file);
@@ -193,13 +193,16 @@ add_shard (
     return FALSE;
   present = names_of (list);
   for (guint i = 0; i < names->len; i++) {
-    if (g_hash_table_contains (present, names->pdata[i]))
+    const char *name = names->pdata[i];
+    g_autofree char *path = NULL;
+
+    if (g_hash_table_contains (present, name))
       continue;
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
-        "%s/%s: tensor %s was expected, as " INDEX " says, but it is not "
-        "there.",
-        weights->folder, file, (const char *) names->pdata[i]);
-    return FALSE;
+    path = g_build_filename (weights->folder, file, NULL);
+    return vlm_fail (error, VLM_ERROR_DATA,
+        &(VlmErrorDetails){ .file = path, .tensor = name },
+        "%s: tensor %s was expected, as " INDEX " says, but it is not there.",
+        path, name);
   }
   return add_tensors (weights, list, error);
 }
@@ -251,17 +254,16 @@ add_folder (VlmWeights *weights, GError **error)
 
     if (!is_file (path))
       continue;
-    g_set_error (error, VLM_ERROR, VLM_ERROR_WRONG_TYPE,
+    return vlm_fail (error, VLM_ERROR_WRONG_TYPE,
+        &(VlmErrorDetails){
+            .file = weights->folder, .expected = SINGLE, .found = pickled[i] },
         "%s: " SINGLE " was expected, but the weights are in %s, pickled "
         "Python objects, which are not read; models/bin-to-safetensors.py "
         "converts them.",
         weights->folder, pickled[i]);
-    return FALSE;
   }
-  g_set_error (error, VLM_ERROR, VLM_ERROR_NOT_FOUND,
-      "%s: " SINGLE " or " INDEX " was expected, but neither is there.",
-      weights->folder);
-  return FALSE;
+  return vlm_fail_expected (error, VLM_ERROR_NOT_FOUND, weights->folder,
+      SINGLE " or " INDEX, "neither is there");
 }
 
 VlmWeights *
@@ -373,10 +375,13 @@ check_shape (
     return TRUE;
   expected = shape_text (shape, n_dims);
   found = shape_text (tensor->shape, tensor->n_dims);
-  g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+  return vlm_fail (error, VLM_ERROR_DATA,
+      &(VlmErrorDetails){ .file = tensor->file,
+          .tensor = tensor->stored,
+          .expected = expected,
+          .found = found },
       "%s: tensor %s has shape %s, but %s was expected.", tensor->file,
       tensor->stored, found, expected);
-  return FALSE;
 }
 
 /* "multi_modal_projector." of "multi_modal_projector.linear_1.bias". */
@@ -431,14 +436,20 @@ vlm_weights_require (const VlmWeights *weights, GError **error,
     g_autofree char *expected = shape_text (shape, n_dims);
     g_autofree char *stored = missing_name (weights, name);
 
-    g_set_error (error, VLM_ERROR, VLM_ERROR_DATA,
+    vlm_fail (error, VLM_ERROR_DATA,
+        &(VlmErrorDetails){
+            .file = weights->folder, .tensor = stored, .expected = expected },
         "%s: tensor %s of shape %s was expected, but no weight file holds "
         "it.",
         weights->folder, stored, expected);
     return NULL;
   }
   if (!tensor->readable) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_WRONG_TYPE,
+    vlm_fail (error, VLM_ERROR_WRONG_TYPE,
+        &(VlmErrorDetails){ .file = tensor->file,
+            .tensor = tensor->stored,
+            .expected = "F32, BF16 or F16",
+            .found = tensor->dtype },
         "%s: tensor %s is %s, but F32, BF16 or F16 was expected.", tensor->file,
         tensor->stored, tensor->dtype);
     return NULL;

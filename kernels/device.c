@@ -92,3 +92,14 @@ device_fail (Device *dev, DeviceCode code, const char *format, ...)
   va_end (args);
   dev->status.code = code;
 }
+
+void
+device_fail_memory (Device *dev, size_t needed_bytes, size_t free_bytes)
+{
+  if (dev->status.code != DEVICE_OK)
+    return;
+  device_fail (dev, DEVICE_NO_MEMORY, "%s: %zu bytes needed, %zu bytes free",
+      dev->name, needed_bytes, free_bytes);
+  dev->status.needed_bytes = needed_bytes;
+  dev->status.free_bytes = free_bytes;
+}

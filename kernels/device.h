@@ -25,7 +25,8 @@ typedef enum DeviceCode {
 
 typedef struct DeviceStatus {
   DeviceCode code;
-  char message[240]; /* one sentence for people */
+  char message[240];               /* one sentence for people */
+  size_t needed_bytes, free_bytes; /* when an allocation did not fit */
 } DeviceStatus;
 
 struct Ops;
@@ -100,9 +101,11 @@ void device_recorded (Device *dev, bool all);
 /* Drops the owner's recordings: memory that their ops name is to be freed. */
 void device_forget (Device *dev, const void *owner);
 
-/* Records a failure unless there is one already. For backends. */
+/* Record a failure unless there is one already: any, and an allocation that
+ * does not fit into what is free. For backends. */
 void device_fail (Device *dev, DeviceCode code, const char *format, ...)
     __attribute__ ((format (printf, 3, 4)));
+void device_fail_memory (Device *dev, size_t needed_bytes, size_t free_bytes);
 
 #ifdef __cplusplus
 }

@@ -345,6 +345,18 @@ static const struct {
       VLM_ERROR_WRONG_TYPE, "do_resize is false" },
 };
 
+/* The sentence is made of them. */
+static void
+assert_details (const GError *error)
+{
+  const VlmErrorDetails *about = vlm_error_details (error);
+  g_autofree char *sentence =
+      g_strdup_printf ("%s: %s is %s, but %s was expected.", about->file,
+          about->key, about->found, about->expected);
+
+  g_assert_cmpstr (error->message, ==, sentence);
+}
+
 static void
 test_refused (void)
 {
@@ -360,6 +372,7 @@ test_refused (void)
     g_test_message ("%s", error->message);
     g_assert_error (error, VLM_ERROR, refused[i].code);
     g_assert_nonnull (strstr (error->message, refused[i].needle));
+    assert_details (error);
     g_assert_true (g_str_has_prefix (
         error->message, refused[i].processor ? "m/preprocessor_config.json: "
                                              : "m/config.json: "));

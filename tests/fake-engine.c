@@ -147,7 +147,7 @@ fail (const FakeError *fault, GError **error)
 {
   if (fault->code < 0)
     return FALSE;
-  g_set_error_literal (error, VLM_ERROR, fault->code,
+  vlm_fail (error, fault->code, &fault->about, "%s",
       fault->message ? fault->message : "The fake engine fails as told.");
   return TRUE;
 }

@@ -17,6 +17,7 @@ G_BEGIN_DECLS
 typedef struct {
   int code; /* VlmError */
   const char *message;
+  VlmErrorDetails about; /* strings borrowed */
 } FakeError;
 
 typedef struct {

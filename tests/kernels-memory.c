@@ -51,7 +51,7 @@ refusal (Kt *kt, const int *size)
     void *ptr = device_alloc (dev, SIZE_MAX / 4);
     DeviceStatus status;
     if (ptr || device_sync (dev, &status) || status.code != DEVICE_NO_MEMORY ||
-        !status.message[0])
+        !status.message[0] || status.needed_bytes != SIZE_MAX / 4)
       kt_fail (kt, "an absurd allocation was not refused");
     if (room == 0)
       kt_fail (kt, "no memory free");

@@ -118,6 +118,10 @@ test_shrinking (void)
   g_autofree char *found = g_strdup_printf ("%zu are free", free_bytes);
   g_assert_nonnull (strstr (error->message, found));
   g_assert_nonnull (strstr (error->message, "bytes are needed"));
+  const VlmErrorDetails *about = vlm_error_details (error);
+  g_assert_cmpstr (about->file, ==, bed.model->folder);
+  g_assert_cmpuint (about->free_bytes, ==, free_bytes);
+  g_assert_cmpuint (about->needed_bytes, >, free_bytes);
   bed_clear (&bed);
 }
 

@@ -113,7 +113,32 @@ test_broken (void)
     g_assert_nonnull (strstr (error->message, broken[i].needle));
     g_assert_true (g_str_has_prefix (error->message, "x.safetensors: "));
     g_assert_true (g_str_has_suffix (error->message, "."));
+    g_assert_cmpstr (vlm_error_details (error)->file, ==, "x.safetensors");
   }
+}
+
+static const char small_tensor[] =
+    "{\"b.c\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
+
+/* What a program reads of two of them. */
+static void
+test_details (void)
+{
+  g_autoptr (GError) cut = NULL, odd = NULL;
+  const VlmErrorDetails *about;
+
+  g_assert_null (parse (small_tensor, 4, &cut));
+  about = vlm_error_details (cut);
+  g_assert_cmpstr (about->tensor, ==, "b.c");
+  g_assert_null (about->key);
+  g_assert_cmpstr (about->expected, ==, "8 bytes of data");
+  g_assert_cmpstr (about->found, ==, "4 bytes of data");
+  g_assert_null (parse ("{\"b.c\":{\"dtype\":5}}", 0, &odd));
+  about = vlm_error_details (odd);
+  g_assert_cmpstr (about->tensor, ==, "b.c");
+  g_assert_cmpstr (about->key, ==, "b.c.dtype");
+  g_assert_cmpstr (about->expected, ==, "a string");
+  g_assert_cmpstr (about->found, ==, "5");
 }
 
 static void
@@ -324,6 +349,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/weights/parse", test_parse);
   g_test_add_func ("/weights/broken", test_broken);
+  g_test_add_func ("/weights/details", test_details);
   g_test_add_func ("/weights/depth", test_depth);
   g_test_add_func ("/weights/truncated", test_truncated);
   g_test_add_func ("/weights/names", test_names);

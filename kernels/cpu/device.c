@@ -84,8 +84,7 @@ cpu_alloc (Device *dev, size_t bytes)
   bool fits = bytes < LARGE_BYTES || bytes <= memory_free (dev);
   void *ptr = fits ? cpu_bytes_new (bytes) : NULL;
   if (!ptr)
-    device_fail (dev, DEVICE_NO_MEMORY, "%s: %zu bytes needed, %zu bytes free",
-        dev->name, bytes, memory_free (dev));
+    device_fail_memory (dev, bytes, memory_free (dev));
   return ptr;
 }
 

@@ -68,8 +68,7 @@ alloc (Device *dev, size_t bytes)
     return ptr;
   cudaGetLastError (); /* a refusal is not a failure of later launches */
   if (error == cudaErrorMemoryAllocation)
-    device_fail (dev, DEVICE_NO_MEMORY, "%s: %zu bytes needed, %zu bytes free",
-        dev->name, bytes, memory_free (dev));
+    device_fail_memory (dev, bytes, memory_free (dev));
   else
     cuda_check (dev, error, "allocating memory");
   return NULL;
