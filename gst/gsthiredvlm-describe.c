@@ -273,6 +273,7 @@ gst_hired_vlm_cancel (GstHiredVlm *self)
     return;
   gst_hired_vlm_text_fill (&self->text, frame->id, NULL, 0);
   gst_hired_vlm_wish_answer (
-      frame->wish, NULL, "The stream was flushed or stopped.");
+      frame->wish, gst_hired_vlm_error_new (
+                       "cancelled", "The stream was flushed or stopped."));
   gst_hired_vlm_frame_free (frame);
 }

@@ -5,6 +5,20 @@
 
 #include <string.h>
 
+static void
+refuse_caps (GstHiredVlm *self, const GstCaps *caps)
+{
+  const gchar *message = "The video format cannot be understood.";
+  GstStructure *details = gst_hired_vlm_error_new ("caps", message);
+  g_autofree gchar *found = gst_caps_to_string (caps);
+
+  gst_structure_set (details, "found", G_TYPE_STRING, found, NULL);
+  gst_element_message_full_with_details (GST_ELEMENT (self), GST_MESSAGE_ERROR,
+      GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, g_strdup (message),
+      g_strdup_printf ("caps: %s", found), __FILE__, GST_FUNCTION, __LINE__,
+      details);
+}
+
 static gboolean
 on_caps (GstHiredVlm *self, GstEvent *event)
 {
@@ -13,9 +27,7 @@ on_caps (GstHiredVlm *self, GstEvent *event)
 
   gst_event_parse_caps (event, &caps);
   if (!gst_video_info_from_caps (&info, caps)) {
-    GST_ELEMENT_ERROR (self, STREAM, FORMAT,
-        ("The video format cannot be understood."),
-        ("caps: %" GST_PTR_FORMAT, caps));
+    refuse_caps (self, caps);
     gst_event_unref (event);
     return FALSE;
   }

@@ -142,8 +142,18 @@ void gst_hired_vlm_model_close (GstHiredVlm *self);
 gboolean gst_hired_vlm_model_start (GstHiredVlm *self);
 /* Cancels what runs and waits until the worker has let go of the element. */
 void gst_hired_vlm_model_stop (GstHiredVlm *self);
+
+/* ---- gsthiredvlm-error.c ---- */
+
+/* The structure "hiredvlm/error", owned: docs/pipelines.md has its fields. */
+GstStructure *gst_hired_vlm_error_new (
+    const gchar *cause, const gchar *message);
+GstStructure *gst_hired_vlm_error_of (const GError *error);
 /* One ERROR message, whoever comes first; then chain fails. */
 void gst_hired_vlm_fail (GstHiredVlm *self, const GError *error);
+/* A WARNING: a description failed, so many in a row. */
+void gst_hired_vlm_warn (
+    GstHiredVlm *self, const GError *error, guint64 timestamp, guint in_row);
 
 /* ---- gsthiredvlm-context.c ---- */
 
@@ -196,9 +206,8 @@ void gst_hired_vlm_describe_now (
 /* ---- gsthiredvlm-request.c ---- */
 
 extern const VlmRequestFuncs gst_hired_vlm_request_funcs;
-/* Answers a wish with a caption or, if NULL, with an error text. */
-void gst_hired_vlm_wish_answer (
-    GstHiredVlmWish *wish, const GstStructure *caption, const gchar *why);
+/* Answers a wish, if there is one, with a caption or an error (taken). */
+void gst_hired_vlm_wish_answer (GstHiredVlmWish *wish, GstStructure *reply);
 
 /* ---- gsthiredvlm-events.c ---- */
 

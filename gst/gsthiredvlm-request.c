@@ -79,15 +79,13 @@ on_text (const VlmResult *so_far, gpointer user_data)
 }
 
 void
-gst_hired_vlm_wish_answer (
-    GstHiredVlmWish *wish, const GstStructure *caption, const gchar *why)
+gst_hired_vlm_wish_answer (GstHiredVlmWish *wish, GstStructure *reply)
 {
-  if (wish == NULL || wish->promise == NULL)
+  if (wish == NULL || wish->promise == NULL) {
+    gst_structure_free (reply);
     return;
-  gst_promise_reply (
-      wish->promise, caption ? gst_structure_copy (caption)
-                             : gst_structure_new ("hiredvlm/error", "message",
-                                   G_TYPE_STRING, why, NULL));
+  }
+  gst_promise_reply (wish->promise, reply);
   g_clear_pointer (&wish->promise, gst_promise_unref);
 }
 
@@ -95,7 +93,8 @@ static void
 dropped (GstHiredVlm *self, GstHiredVlmFrame *job)
 {
   gst_hired_vlm_text_fill (&self->text, job->id, NULL, 0);
-  gst_hired_vlm_wish_answer (job->wish, NULL, "The description was cancelled.");
+  gst_hired_vlm_wish_answer (job->wish,
+      gst_hired_vlm_error_new ("cancelled", "The description was cancelled."));
   g_mutex_lock (&self->lock);
   self->stats.cancelled++;
   g_mutex_unlock (&self->lock);
@@ -107,25 +106,16 @@ failed (GstHiredVlm *self, GstHiredVlmFrame *job, const GError *error)
   guint in_row;
 
   gst_hired_vlm_text_fill (&self->text, job->id, NULL, 0);
-  gst_hired_vlm_wish_answer (job->wish, NULL, error->message);
+  gst_hired_vlm_wish_answer (job->wish, gst_hired_vlm_error_of (error));
   g_mutex_lock (&self->lock);
   self->stats.failed++;
   in_row = ++self->failures_in_row;
   g_mutex_unlock (&self->lock);
   if (!g_error_matches (error, VLM_ERROR, VLM_ERROR_REQUEST) ||
-      in_row >= MAX_FAILURES) {
+      in_row >= MAX_FAILURES)
     gst_hired_vlm_fail (self, error);
-    return;
-  }
-  gst_element_message_full_with_details (GST_ELEMENT (self),
-      GST_MESSAGE_WARNING, GST_STREAM_ERROR, GST_STREAM_ERROR_DECODE,
-      g_strdup (error->message),
-      g_strdup_printf ("frame %" GST_TIME_FORMAT ", %u in a row",
-          GST_TIME_ARGS (job->timestamp), in_row),
-      __FILE__, GST_FUNCTION, __LINE__,
-      gst_structure_new ("hiredvlm/error", "cause", G_TYPE_STRING, "request",
-          "message", G_TYPE_STRING, error->message, "in-a-row", G_TYPE_UINT,
-          in_row, NULL));
+  else
+    gst_hired_vlm_warn (self, error, job->timestamp, in_row);
 }
 
 /* How long a caption at the time of its frame is shown. Lock held. */
@@ -263,7 +253,7 @@ described (GstHiredVlm *self, GstHiredVlmFrame *job, const VlmResult *result)
   gst_hired_vlm_note_lag (self, lag);
   gst_hired_vlm_budget_learn (
       self, result->token_budget, (guint64) result->total_us * GST_USECOND);
-  gst_hired_vlm_wish_answer (job->wish, caption, NULL);
+  gst_hired_vlm_wish_answer (job->wish, g_steal_pointer (&caption));
 }
 
 static gboolean

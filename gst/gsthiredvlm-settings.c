@@ -56,15 +56,16 @@ set_param (GQuark field, const GValue *value, gpointer user_data)
   g_auto (GValue) number = G_VALUE_INIT;
 
   g_value_init (&number, G_TYPE_DOUBLE);
-  if (G_VALUE_HOLDS_BOOLEAN (value)) {
+  if (G_VALUE_HOLDS_BOOLEAN (value))
     g_value_set_double (&number, g_value_get_boolean (value) ? 1 : 0);
-  } else if (!g_value_transform (value, &number)) {
-    g_set_error (set->error, VLM_ERROR, VLM_ERROR_REQUEST,
+  else if (!g_value_transform (value, &number))
+    return vlm_fail (set->error, VLM_ERROR_REQUEST,
+        &(VlmErrorDetails){ .setting = "policy-params",
+            .expected = "a number",
+            .found = G_VALUE_TYPE_NAME (value) },
         "policy-params: \"%s\" of policy \"%s\" must be a number, found %s.",
         g_quark_to_string (field), set->policy->name,
         G_VALUE_TYPE_NAME (value));
-    return FALSE;
-  }
   return vlm_policy_set_param (set->policy, set->input,
       g_quark_to_string (field), g_value_get_double (&number), set->error);
 }

@@ -113,7 +113,8 @@ gst_hired_vlm_refuse_wishes (GstHiredVlm *self, const gchar *why)
   g_queue_init (&self->wishes);
   g_mutex_unlock (&self->lock);
   while ((wish = g_queue_pop_head (&wishes))) {
-    gst_hired_vlm_wish_answer (wish, NULL, why);
+    gst_hired_vlm_wish_answer (
+        wish, gst_hired_vlm_error_new ("cancelled", why));
     gst_hired_vlm_wish_free (wish);
   }
 }

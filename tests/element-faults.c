@@ -80,6 +80,36 @@ GST_START_TEST (wrong_policy_parameter)
 }
 GST_END_TEST;
 
+/* All that an error is about stands in the details, and nothing else. */
+GST_START_TEST (details_of_errors)
+{
+  FakeConfig config;
+  Bench b;
+  GstMessage *message;
+  const GstStructure *details;
+  g_autofree gchar *said = NULL;
+
+  fake_engine_config_init (&config);
+  config.load_error = (FakeError){ VLM_ERROR_NO_MEMORY, "It does not fit.",
+    { "a/b", "c.d", "e.f", "g-h", "i", "j", G_MAXUINT64, 0 } };
+  config.load_error_percent = 50;
+  fake_engine_configure (&config);
+  bench_init (&b, FALSE, FALSE, NULL);
+  message =
+      gst_bus_timed_pop_filtered (b.bus, 10 * GST_SECOND, GST_MESSAGE_ERROR);
+  gst_message_parse_error_details (message, &details);
+  said = gst_structure_to_string (details);
+  fail_unless_equals_string (said,
+      "hiredvlm/error, cause=(string)no-memory, message=(string)\"It\\ does\\ "
+      "not\\ fit.\", file=(string)a/b, tensor=(string)c.d, key=(string)e.f, "
+      "property=(string)g-h, expected=(string)i, found=(string)j, "
+      "needed-bytes=(guint64)18446744073709551615, free-bytes=(guint64)0, "
+      "model-path=(string)fake-model, device=(string)auto;");
+  gst_message_unref (message);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 static void
 load_fails (gboolean live)
 {
@@ -369,6 +399,7 @@ add_engine (TCase *tc)
 {
   tcase_add_test (tc, errors_of_opening);
   tcase_add_test (tc, wrong_policy_parameter);
+  tcase_add_test (tc, details_of_errors);
   tcase_add_test (tc, loading_fails_sync);
   tcase_add_test (tc, loading_fails_async);
   tcase_add_test (tc, worker_fails_once);

@@ -4,7 +4,9 @@
  * The other tests have an engine that does as told; here the model is real,
  * though random, and its files come and go.
  */
+#include <glib/gstdio.h>
 #include <gst/check/gstcheck.h>
+#include <string.h>
 #include "gst/gsthiredvlm.h"
 #include "gst/gstvlmmeta.h"
 #include "tests/folder.h"
@@ -143,6 +145,131 @@ GST_START_TEST (folder_deleted_before_loading)
 }
 GST_END_TEST;
 
+/* ---- faults of the folder ---- */
+
+/* One fault of a folder that is well otherwise, and the details it makes; a
+ * NULL field is not there, of "..." only that it is. */
+typedef struct {
+  const gchar *property, *value;   /* set, if any */
+  const gchar *spoilt, *from, *to; /* NULL: cut off, without `from` its end */
+  const gchar *fields[6];          /* as in `field_names` */
+} Fault;
+
+static const gchar *const field_names[] = { "file", "tensor", "key", "property",
+  "expected", "found" };
+
+static const Fault faults[] = {
+  { "device", "abacus", .fields = { [3] = "device", [5] = "abacus" } },
+  { "policy-params", "params,alpha=7.0",
+      .fields = { [3] = "policy-params", "0 to 1", "7" } },
+  { .spoilt = "model.safetensors",
+      .fields = { "model.safetensors",
+          "language_model.lm_head.weight", [4] = "...", "..." } },
+  { .spoilt = "config.json",
+      .from = "\"num_attention_heads\":2",
+      .to = "\"num_attention_heads\":0",
+      .fields = { "config.json", NULL, "vision_config.num_attention_heads",
+          NULL, "...", "0" } },
+  { .spoilt = "config.json",
+      .from = "\"vocab_size\":320",
+      .to = "\"vocab_size\":330",
+      .fields = { "model.safetensors",
+          "language_model.model.embed_tokens.weight", NULL, NULL, "[330,64]",
+          "[320,64]" } },
+  { .spoilt = "config.json",
+      .from = "\"vision_config\"",
+      .fields = { "config.json", [4] = "a JSON object", "it ends too early" } },
+  { .spoilt = "tokenizer_config.json",
+      .from = "",
+      .fields = { "tokenizer_config.json", [4] = "a JSON object",
+          "it ends too early" } },
+};
+
+static void
+spoil (const Fault *fault)
+{
+  g_autofree gchar *path = g_build_filename (folder, fault->spoilt, NULL);
+  g_autofree gchar *bytes = NULL;
+  gchar *at;
+  gsize length;
+
+  fail_unless (g_file_get_contents (path, &bytes, &length, NULL));
+  at = fault->from ? strstr (bytes, fault->from) : bytes + length - 4;
+  fail_unless (at != NULL);
+  if (fault->to)
+    memcpy (at, fault->to, strlen (fault->to));
+  else
+    length = at - bytes;
+  folder_write (folder, fault->spoilt, bytes, (gssize) length);
+}
+
+/* Why the element does not come to READY, owned. */
+static GstStructure *
+refusal (const gchar *property, const gchar *value)
+{
+  GstElement *element = gst_element_factory_make ("hiredvlm", NULL);
+  GstBus *bus = gst_bus_new ();
+  const GstStructure *details;
+  GstStructure *copy;
+  GstMessage *message;
+
+  g_object_set (element, "model-path", folder, NULL);
+  if (property)
+    gst_util_set_object_arg (G_OBJECT (element), property, value);
+  gst_element_set_bus (element, bus);
+  fail_unless_equals_int (gst_element_set_state (element, GST_STATE_READY),
+      GST_STATE_CHANGE_FAILURE);
+  message = gst_bus_pop_filtered (bus, GST_MESSAGE_ERROR);
+  gst_message_parse_error_details (message, &details);
+  copy = gst_structure_copy (details);
+  gst_message_unref (message);
+  gst_element_set_state (element, GST_STATE_NULL);
+  gst_element_set_bus (element, NULL);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+  return copy;
+}
+
+GST_START_TEST (details_of_faults)
+{
+  const Fault *fault = &faults[__i__];
+  g_autoptr (GstStructure) details = NULL;
+
+  if (fault->spoilt)
+    spoil (fault);
+  details = refusal (fault->property, fault->value);
+  for (guint i = 0; i < G_N_ELEMENTS (field_names); i++) {
+    const gchar *found = gst_structure_get_string (details, field_names[i]);
+    const gchar *expected = fault->fields[i];
+    g_autofree gchar *path = NULL;
+
+    if (i == 0 && expected)
+      expected = path = g_build_filename (folder, expected, NULL);
+    if (g_strcmp0 (expected, "...") == 0)
+      fail_unless (found != NULL, "no %s", field_names[i]);
+    else
+      fail_unless_equals_string (found, expected);
+  }
+}
+GST_END_TEST;
+
+/* A file that is missing is named by its folder: there are two of them. */
+GST_START_TEST (details_of_a_missing_file)
+{
+  g_autofree gchar *path = g_build_filename (folder, "model.safetensors", NULL);
+  g_autoptr (GstStructure) details = NULL;
+
+  fail_unless_equals_int (g_remove (path), 0);
+  details = refusal (NULL, NULL);
+  fail_unless_equals_string (
+      gst_structure_get_string (details, "cause"), "not-found");
+  fail_unless_equals_string (
+      gst_structure_get_string (details, "file"), folder);
+  fail_unless_equals_string (gst_structure_get_string (details, "expected"),
+      "model.safetensors or model.safetensors.index.json");
+}
+GST_END_TEST;
+
 static Suite *
 element_real_suite (void)
 {
@@ -155,6 +282,8 @@ element_real_suite (void)
   tcase_add_test (tc, the_same_twice);
   tcase_add_test (tc, folder_deleted_while_running);
   tcase_add_test (tc, folder_deleted_before_loading);
+  tcase_add_loop_test (tc, details_of_faults, 0, G_N_ELEMENTS (faults));
+  tcase_add_test (tc, details_of_a_missing_file);
   return s;
 }
 

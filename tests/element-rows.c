@@ -302,6 +302,7 @@ GST_END_TEST;
 GST_START_TEST (caps_too_large)
 {
   GstMessage *message;
+  const GstStructure *details;
   GError *error = NULL;
   GstCaps *caps;
   guint warnings, errors;
@@ -318,6 +319,8 @@ GST_START_TEST (caps_too_large)
   fail_unless (
       g_error_matches (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT));
   g_error_free (error);
+  gst_message_parse_error_details (message, &details);
+  expect_fields (details, G_TYPE_STRING, "cause message found");
   gst_message_unref (message);
   count_faults (&b, &warnings, &errors);
   fail_unless_equals_int (errors, 0);
