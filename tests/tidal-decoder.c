@@ -218,7 +218,7 @@ same_keys (const DecoderBed *bed, const VlmSequence *a, const VlmSequence *b,
     for (int head = 0; head < t->kv_heads; head++)
       for (int i = 0; i < c; i++) {
         int page = j / KV_PAGE_TOKENS, place = j % KV_PAGE_TOKENS;
-        gsize at = (gsize) i * KV_PAGE_TOKENS + place;
+        gsize at = cpu_key_offset (place, c) + (gsize) i * KEY_PANEL;
         float x =
             ((const float *) kv
                     ->k)[cpu_kv_offset (a->pages[page], head, t->kv_heads, c) +

@@ -10,11 +10,12 @@
  */
 #pragma once
 
+#include "kernels/cpu/cpu.h"
 #include "kernels/cpu/multiply-simd.h"
 
-#include "kernels/ops.h"
-
 #include <math.h>
+
+_Static_assert (PANEL == KEY_PANEL, "keys of the cache lie in panels");
 
 #define ATTEND_ROWS 48 /* queries that share a page while it is cached */
 
@@ -170,8 +171,8 @@ add_values (Attend *a, int row, int m, const float *v, int n_keys)
     multiply_tail (&values, m, whole);
 }
 
-/* Keys key .. key+63, of which those before `end` exist: k[c,64] and
- * v[64,v_stride] (only the rows that exist are read). */
+/* Keys key .. key+63, of which those before `end` exist: k as a cache page has
+ * it, v[64,v_stride] (only the rows that exist are read). */
 static void
 attend_page (Attend *a, const float *k, const float *v, int key, int end)
 {
@@ -185,8 +186,8 @@ attend_page (Attend *a, const float *k, const float *v, int key, int end)
       .x_row = 1,
       .x_k = m,
       .w = k,
-      .w_k = KV_PAGE_TOKENS,
-      .w_panel = PANEL,
+      .w_k = PANEL,
+      .w_panel = (size_t) a->c * PANEL,
       .type = TYPE_F32,
       .n_k = a->c,
       .first = true };

@@ -41,10 +41,9 @@ pack_head (const Head *head)
     memset (head->v_pages, 0, sizeof (float) * n * head->padded_c);
   for (int key = 0; key < head->n_keys; key++) {
     const float *k = head->k + (size_t) key * head->stride;
-    float *to = head->k_pages + key % KV_PAGE_TOKENS +
-                (size_t) (key - key % KV_PAGE_TOKENS) * c;
+    float *to = head->k_pages + cpu_key_offset (key, c);
     for (int j = 0; j < c; j++)
-      to[j * KV_PAGE_TOKENS] = k[j];
+      to[j * KEY_PANEL] = k[j];
     memcpy (head->v_pages + (size_t) key * head->padded_c,
         head->v + (size_t) key * head->stride, c * sizeof (float));
   }

@@ -140,7 +140,7 @@ kv_write_rows (void *data, int from, int to, int thread)
       size_t target = cpu_kv_offset (page, head, n_kv_heads, c);
       size_t source = ((size_t) i * n_kv_heads + head) * c;
       for (int j = 0; j < c; j++)
-        ((float *) kv->k)[target + j * KV_PAGE_TOKENS + place] =
+        ((float *) kv->k)[target + cpu_key_offset (place, c) + j * KEY_PANEL] =
             a->k[source + j];
       memcpy ((float *) kv->v + target + (size_t) place * c, a->v + source,
           c * sizeof (float));
@@ -169,10 +169,10 @@ attend_paged (float *y, const float *q, const KvLayer *kv, const int *pages,
     const float *key =
         (const float *) kv->k +
         cpu_kv_offset (pages[j / KV_PAGE_TOKENS], head, n_kv_heads, c) +
-        j % KV_PAGE_TOKENS;
+        cpu_key_offset (j % KV_PAGE_TOKENS, c);
     float sum = 0;
     for (int i = 0; i < c; i++)
-      sum += q[i] * key[i * KV_PAGE_TOKENS];
+      sum += q[i] * key[i * KEY_PANEL];
     score[j - first] = scale * sum;
   }
   cpu_softmax (score, last - first + 1);

@@ -63,13 +63,24 @@ void cpu_run (
  * does not fit, without reporting it. Released with free(). */
 void *cpu_bytes_new (size_t bytes);
 
-/* Where a page of KvLayer keeps the keys and values of one head: keys lie
- * [c,KV_PAGE_TOKENS], so that one channel of 64 keys is one run of memory and
- * scores need no sums across lanes; values lie [KV_PAGE_TOKENS,c]. */
+/* Where a page of KvLayer keeps the keys and values of one head. Values lie
+ * [KV_PAGE_TOKENS,c]. Keys lie in panels of KEY_PANEL, each [c,KEY_PANEL]: one
+ * channel of a panel is a cache line, so that scores need no sums across lanes,
+ * and a lone key's channels are lines one after another. */
 static inline size_t
 cpu_kv_offset (int page, int head, int n_kv_heads, int c)
 {
   return ((size_t) page * n_kv_heads + head) * KV_PAGE_TOKENS * c;
+}
+
+#define KEY_PANEL 16
+
+/* Channel 0 of the key at `place` of a page; the others follow KEY_PANEL
+ * apart. */
+static inline size_t
+cpu_key_offset (int place, int c)
+{
+  return (size_t) (place / KEY_PANEL) * KEY_PANEL * c + place % KEY_PANEL;
 }
 
 /* plain C */

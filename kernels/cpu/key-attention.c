@@ -19,17 +19,19 @@ typedef struct Keys {
   float scale;
 } Keys;
 
-/* score[KV_PAGE_TOKENS] of a page whose keys lie [c,KV_PAGE_TOKENS]. */
+/* score[KV_PAGE_TOKENS] of a page. */
 static void
 score_page (float *score, const float *q, const float *k, int c, float scale)
 {
-  for (int j = 0; j < KV_PAGE_TOKENS; j++)
-    score[j] = 0;
-  for (int i = 0; i < c; i++)
-    for (int j = 0; j < KV_PAGE_TOKENS; j++)
-      score[j] += q[i] * k[i * KV_PAGE_TOKENS + j];
-  for (int j = 0; j < KV_PAGE_TOKENS; j++)
-    score[j] *= scale;
+  for (int at = 0; at < KV_PAGE_TOKENS; at += KEY_PANEL, k += c * KEY_PANEL) {
+    for (int j = 0; j < KEY_PANEL; j++)
+      score[at + j] = 0;
+    for (int i = 0; i < c; i++)
+      for (int j = 0; j < KEY_PANEL; j++)
+        score[at + j] += q[i] * k[i * KEY_PANEL + j];
+    for (int j = 0; j < KEY_PANEL; j++)
+      score[at + j] *= scale;
+  }
 }
 
 /* An item is a head of a sequence. */

@@ -3,9 +3,8 @@
  *
  * Listed keys are brought together into pages of 64, in the form of cache
  * pages, and attended to like those; listed pages are used where they are. A
- * key's channels lie 64 numbers apart in a cache page, so that a lone key
- * costs as many cache lines as it has channels and sixteen neighbours cost no
- * more.
+ * lone key costs as many cache lines as it has channels, one after another, and
+ * the sixteen of its panel cost no more.
  */
 #include "kernels/cpu/attend-simd.h"
 
@@ -43,8 +42,8 @@ score_page (
       .x_row = a->c,
       .x_k = 1,
       .w = k,
-      .w_k = KV_PAGE_TOKENS,
-      .w_panel = PANEL,
+      .w_k = PANEL,
+      .w_panel = (size_t) a->c * PANEL,
       .type = TYPE_F32,
       .n_k = a->c,
       .first = true };
@@ -164,7 +163,7 @@ key_scores (Device *dev, float *score, const Act *q, const KvLayer *kv,
 
 /* ---- attention ---- */
 
-/* Where a list's keys are gathered to: k[c,64], v[64,c]. */
+/* Where a list's keys are gathered to, in the form of a page. */
 typedef struct Gathered {
   float *k, *v;
 } Gathered;
@@ -176,13 +175,15 @@ gather_page (const Listed *a, const Gathered *to, int at, size_t offset,
 {
   const float *k = (const float *) a->kv->k + offset;
   const float *v = (const float *) a->kv->v + offset;
-  for (int i = 0; i < a->c; i++)
-    for (int j = 0; j < n; j++)
-      to->k[i * KV_PAGE_TOKENS + at + j] =
-          k[i * KV_PAGE_TOKENS + list[j] % KV_PAGE_TOKENS];
-  for (int j = 0; j < n; j++)
-    memcpy (to->v + (size_t) (at + j) * a->c,
-        v + (size_t) (list[j] % KV_PAGE_TOKENS) * a->c, a->c * sizeof (float));
+  for (int j = 0; j < n; j++) {
+    int place = list[j] % KV_PAGE_TOKENS;
+    const float *from = k + cpu_key_offset (place, a->c);
+    float *key = to->k + cpu_key_offset (at + j, a->c);
+    for (int i = 0; i < a->c; i++)
+      key[i * KEY_PANEL] = from[i * KEY_PANEL];
+    memcpy (to->v + (size_t) (at + j) * a->c, v + (size_t) place * a->c,
+        a->c * sizeof (float));
+  }
 }
 
 /* A list's query rows: those of one head, or of a key head's group. */

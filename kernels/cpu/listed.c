@@ -14,10 +14,10 @@ score_key (
   const float *key =
       (const float *) a->kv->k +
       cpu_kv_offset (pages[j / KV_PAGE_TOKENS], kv_head, a->n_kv_heads, a->c) +
-      j % KV_PAGE_TOKENS;
+      cpu_key_offset (j % KV_PAGE_TOKENS, a->c);
   float sum = 0;
   for (int i = 0; i < a->c; i++)
-    sum += q[i] * key[i * KV_PAGE_TOKENS];
+    sum += q[i] * key[i * KEY_PANEL];
   return a->scale * sum;
 }
 
