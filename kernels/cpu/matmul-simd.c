@@ -183,8 +183,10 @@ do_tile (const Product *product, float *sum, int token, int panel)
     0, 0,
     (const char *) product->w->pack + start * element_bytes (product->type),
     product->type };
-  for (; run.from < run.cols; run.from += RUN) {
-    run.n_k = at_most (run.cols - run.from, RUN);
+  /* One token's sums fit the registers: nothing to visit. */
+  int step = n_tokens == 1 ? run.cols : RUN;
+  for (; run.from < run.cols; run.from += step) {
+    run.n_k = at_most (run.cols - run.from, step);
     run_columns (&run, n_panels);
   }
   finish_tile (product, sum, token, n_tokens, panel, n_panels);
