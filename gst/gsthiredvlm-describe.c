@@ -208,6 +208,20 @@ is_busy (const GstHiredVlm *self)
          !self->failed;
 }
 
+/* A frame (taken) that was chosen goes with the flush or stop. */
+static void
+give_up (GstHiredVlm *self, GstHiredVlmFrame *frame)
+{
+  g_mutex_lock (&self->lock);
+  self->stats.cancelled++;
+  g_mutex_unlock (&self->lock);
+  gst_hired_vlm_text_fill (&self->text, frame->id, NULL, 0);
+  gst_hired_vlm_wish_answer (
+      frame->wish, gst_hired_vlm_error_new (
+                       "cancelled", "The stream was flushed or stopped."));
+  gst_hired_vlm_frame_free (frame);
+}
+
 void
 gst_hired_vlm_consider (
     GstHiredVlm *self, GstBuffer *buffer, guint64 timestamp, guint64 duration)
@@ -225,6 +239,11 @@ gst_hired_vlm_consider (
   if (self->sync)
     gst_hired_vlm_text_wait_room (&self->text);
   g_mutex_lock (&self->lock);
+  if (self->flushing || self->stopping) {
+    g_mutex_unlock (&self->lock);
+    give_up (self, frame);
+    return;
+  }
   if (is_early (self, frame)) {
     self->stats.skipped[SKIP_INTERVAL]++;
     g_mutex_unlock (&self->lock);
@@ -269,11 +288,6 @@ gst_hired_vlm_cancel (GstHiredVlm *self)
   g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
   gst_hired_vlm_frame_free (held);
-  if (frame == NULL)
-    return;
-  gst_hired_vlm_text_fill (&self->text, frame->id, NULL, 0);
-  gst_hired_vlm_wish_answer (
-      frame->wish, gst_hired_vlm_error_new (
-                       "cancelled", "The stream was flushed or stopped."));
-  gst_hired_vlm_frame_free (frame);
+  if (frame)
+    give_up (self, frame);
 }

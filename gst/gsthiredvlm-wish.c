@@ -86,7 +86,7 @@ gst_hired_vlm_keep_newest (
   GstHiredVlmFrame *frame = NULL, *old;
 
   g_mutex_lock (&self->lock);
-  if (worth || self->asked) {
+  if ((worth || self->asked) && !self->flushing && !self->stopping) {
     frame = gst_hired_vlm_frame_new (
         buffer, &self->info, &self->segment, timestamp, duration);
     frame->stream_id = g_strdup (self->stream_id);

@@ -1,6 +1,8 @@
 /* element-states.c - EOS, flushes, states, sharing
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+#include <gst/controller/gstdirectcontrolbinding.h>
+#include <gst/controller/gstinterpolationcontrolsource.h>
 #include "tests/element-common.h"
 
 /* ---- EOS ---- */
@@ -109,6 +111,71 @@ GST_START_TEST (flush_breaks_the_wait)
   fail_unless_equals_uint64 (stat_of (&b, "described"), 1);
   fail_unless_equals_uint64 (stat_of (&b, "cancelled"), 1);
   bench_clear (&b);
+}
+GST_END_TEST;
+
+/* A flush while one frame is described and another waits: both are counted. */
+GST_START_TEST (flushed_frames_are_counted)
+{
+  Bench b;
+
+  bench_init (&b, TRUE, FALSE, "interval", (guint64) 0, NULL);
+  wait_loaded (&b);
+  fake_engine_hold (TRUE);
+  push_frames (&b, 0, 1);
+  fail_unless (fake_engine_wait_for (begun, 1));
+  push_frames (&b, 1, 1);
+  gst_harness_push_event (b.video, gst_event_new_flush_start ());
+  fake_engine_hold (FALSE);
+  flush (&b);
+  push_frames (&b, 0, 1);
+  gst_harness_push_event (b.video, gst_event_new_eos ());
+  fail_unless_equals_uint64 (stat_of (&b, "in"), 3);
+  fail_unless_equals_uint64 (stat_of (&b, "cancelled"), 2);
+  fail_unless_equals_uint64 (stat_of (&b, "described"), 1);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
+/* Runs in the streaming thread, between the arrival of a frame and the choice
+ * whether to describe it. */
+static void
+flush_in_passing (GObject *element, GParamSpec *spec, gpointer data)
+{
+  Bench *b = data;
+
+  g_signal_handlers_disconnect_by_func (element, flush_in_passing, data);
+  gst_harness_push_event (b->video, gst_event_new_flush_start ());
+}
+
+/* A frame that the flush overtakes is not described after it. */
+GST_START_TEST (flush_with_a_frame_under_way)
+{
+  GstControlSource *source = gst_interpolation_control_source_new ();
+
+  gst_timed_value_control_source_set (
+      GST_TIMED_VALUE_CONTROL_SOURCE (source), 0, 0.5);
+  for (guint live = 0; live < 2; live++) {
+    Bench b;
+
+    bench_init (&b, live, TRUE, "interval", (guint64) 0, NULL);
+    wait_loaded (&b);
+    gst_object_add_control_binding (GST_OBJECT (b.element),
+        gst_direct_control_binding_new_absolute (
+            GST_OBJECT (b.element), "token-budget", source));
+    g_signal_connect (
+        b.element, "notify::token-budget", G_CALLBACK (flush_in_passing), &b);
+    fail_unless_equals_int (
+        gst_harness_push (b.video, frame_new (GST_SECOND, FRAME_NS)),
+        GST_FLOW_FLUSHING);
+    flush (&b);
+    push_frames (&b, 0, 1);
+    gst_harness_push_event (b.video, gst_event_new_eos ());
+    fail_unless_equals_uint64 (stat_of (&b, "cancelled"), 1);
+    fail_unless_equals_uint64 (stat_of (&b, "described"), 1);
+    bench_clear (&b);
+  }
+  gst_object_unref (source);
 }
 GST_END_TEST;
 
@@ -224,6 +291,8 @@ element_states_suite (void)
   tcase_add_test (tc, eos_waits_for_the_descriptions);
   tcase_add_test (tc, eos_with_nothing_to_do);
   tcase_add_test (tc, flush_breaks_the_wait);
+  tcase_add_test (tc, flushed_frames_are_counted);
+  tcase_add_test (tc, flush_with_a_frame_under_way);
   tcase_add_test (tc, stop_while_the_engine_holds);
   tcase_add_test (tc, stop_with_a_frame_under_way);
   tcase_add_test (tc, one_model_for_two);
