@@ -188,6 +188,16 @@ look_at_custom (GstHiredVlm *self, GstEvent *event)
     on_describe (self, s);
 }
 
+/* Every sink has to know of it, and it is not serialised. */
+static void
+to_text_at_once (GstHiredVlm *self, GstEvent *event)
+{
+  g_autoptr (GstPad) pad = text_pad (self);
+
+  if (pad)
+    gst_pad_push_event (pad, gst_event_ref (event));
+}
+
 /* What the latency tracer sends along with frames is about frames only. */
 static gboolean
 is_probe (GstEvent *event)
@@ -204,6 +214,8 @@ on_other (GstHiredVlm *self, GstEvent *event)
     look_at_custom (self, event);
   if (GST_EVENT_IS_SERIALIZED (event) && !is_probe (event))
     gst_hired_vlm_text_event (&self->text, gst_event_ref (event));
+  else if (GST_EVENT_TYPE (event) == GST_EVENT_INSTANT_RATE_CHANGE)
+    to_text_at_once (self, event);
   return gst_pad_push_event (self->srcpad, event);
 }
 

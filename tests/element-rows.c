@@ -400,6 +400,27 @@ GST_START_TEST (events_that_text_shares)
 }
 GST_END_TEST;
 
+/* Both sinks change their pace, or neither. */
+GST_START_TEST (rate_that_changes_at_once)
+{
+  GstEvent *event;
+  gdouble rate;
+  Bench b;
+
+  bench_init (&b, FALSE, TRUE, NULL);
+  push_frames (&b, 0, 1);
+  gst_harness_push_event (
+      b.video, gst_event_new_instant_rate_change (2, GST_SEGMENT_FLAG_NONE));
+  for (guint i = 0; i < 2; i++) {
+    event = event_of_type (i ? b.text : b.video, GST_EVENT_INSTANT_RATE_CHANGE);
+    gst_event_parse_instant_rate_change (event, &rate, NULL);
+    fail_unless (rate == 2);
+    gst_event_unref (event);
+  }
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 static GstPad *
 linked_inside (GstElement *element, const gchar *name)
 {
@@ -477,6 +498,7 @@ element_rows_suite (void)
   tcase_add_test (tc, partial_text_keeps_its_pace);
   tcase_add_test (tc, caps_too_large);
   tcase_add_test (tc, events_that_text_shares);
+  tcase_add_test (tc, rate_that_changes_at_once);
   tcase_add_test (tc, links_inside);
   tcase_add_test (tc, pools_have_room_for_those_that_wait);
   return s;
