@@ -119,7 +119,7 @@ on_flush_start (GstHiredVlm *self, GstEvent *event)
   if (pad)
     gst_pad_push_event (pad, gst_event_ref (event));
   gst_pad_push_event (self->srcpad, event);
-  gst_hired_vlm_text_stop (&self->text, TRUE);
+  gst_hired_vlm_text_flush_start (&self->text);
   return TRUE;
 }
 
@@ -144,8 +144,7 @@ on_flush_stop (GstHiredVlm *self, GstEvent *event)
   reset_choice (self);
   if (pad) {
     gst_pad_push_event (pad, gst_event_ref (event));
-    if (GST_PAD_IS_ACTIVE (pad))
-      gst_hired_vlm_text_start (&self->text);
+    gst_hired_vlm_text_flush_stop (&self->text);
   }
   return gst_pad_push_event (self->srcpad, event);
 }

@@ -15,11 +15,13 @@ static const gchar *const format_caps[] = {
 static gboolean
 in_slices (GstHiredVlmText *text, guint64 *slice)
 {
+  gboolean arrival;
+
   g_mutex_lock (&text->lock);
   *slice = text->refresh;
+  arrival = text->arrival;
   g_mutex_unlock (&text->lock);
-  return text->arrival && *slice > 0 &&
-         text->format != GST_HIRED_VLM_FORMAT_JSON;
+  return arrival && *slice > 0 && text->format != GST_HIRED_VLM_FORMAT_JSON;
 }
 
 /* The first format the peer takes; utf8 while there is no peer. */
@@ -161,12 +163,13 @@ push_slice (GstHiredVlmText *text, guint64 start)
 static void
 do_gap (GstHiredVlmText *text, const TextItem *item)
 {
-  guint64 start = item->start;
+  guint64 start = item->start, slice;
 
   if (GST_CLOCK_TIME_IS_VALID (text->position))
     start = text->position;
+  in_slices (text, &slice);
   /* Far behind: a caption shows where video is now, not where it was. */
-  if (text->current && item->newest > start + text->refresh) {
+  if (text->current && item->newest > start + slice) {
     gap_until (text, start, item->newest);
     start = item->newest;
   }

@@ -10,6 +10,7 @@
 void
 gst_hired_vlm_text_init (GstHiredVlmText *text)
 {
+  g_mutex_init (&text->control);
   g_mutex_init (&text->lock);
   g_cond_init (&text->changed);
   g_queue_init (&text->items);
@@ -65,6 +66,7 @@ gst_hired_vlm_text_clear (GstHiredVlmText *text)
   empty (text, FALSE);
   g_free (text->language);
   g_mutex_clear (&text->lock);
+  g_mutex_clear (&text->control);
   g_cond_clear (&text->changed);
 }
 
@@ -97,8 +99,10 @@ void
 gst_hired_vlm_text_attach (GstHiredVlmText *text, GstPad *pad,
     GstEvent *stream_start, GstEvent *segment)
 {
+  g_mutex_lock (&text->control);
   g_mutex_lock (&text->lock);
   empty (text, FALSE);
+  text->active = FALSE;
   text->pad = pad;
   text->flushing = TRUE;
   text->flow = GST_FLOW_OK;
@@ -107,21 +111,7 @@ gst_hired_vlm_text_attach (GstHiredVlmText *text, GstPad *pad,
   first_event (text, stream_start);
   first_event (text, segment);
   g_mutex_unlock (&text->lock);
-}
-
-gboolean
-gst_hired_vlm_text_start (GstHiredVlmText *text)
-{
-  GstPad *pad;
-
-  g_mutex_lock (&text->lock);
-  text->flushing = FALSE;
-  text->flow = GST_FLOW_OK;
-  pad = text->pad;
-  g_mutex_unlock (&text->lock);
-  return pad == NULL ||
-         gst_pad_start_task (
-             pad, (GstTaskFunction) gst_hired_vlm_text_loop, text, NULL);
+  g_mutex_unlock (&text->control);
 }
 
 void
@@ -133,8 +123,22 @@ gst_hired_vlm_text_set_flushing (GstHiredVlmText *text)
   g_mutex_unlock (&text->lock);
 }
 
-gboolean
-gst_hired_vlm_text_stop (GstHiredVlmText *text, gboolean flush)
+/* Control held. */
+static gboolean
+start (GstHiredVlmText *text)
+{
+  g_mutex_lock (&text->lock);
+  text->flushing = FALSE;
+  text->flow = GST_FLOW_OK;
+  g_mutex_unlock (&text->lock);
+  return text->pad == NULL ||
+         gst_pad_start_task (
+             text->pad, (GstTaskFunction) gst_hired_vlm_text_loop, text, NULL);
+}
+
+/* Control held. */
+static gboolean
+stop (GstHiredVlmText *text, gboolean flush)
 {
   gboolean stopped;
 
@@ -145,6 +149,35 @@ gst_hired_vlm_text_stop (GstHiredVlmText *text, gboolean flush)
   text->position = GST_CLOCK_TIME_NONE;
   g_mutex_unlock (&text->lock);
   return stopped;
+}
+
+gboolean
+gst_hired_vlm_text_activate (GstHiredVlmText *text, gboolean active)
+{
+  gboolean done;
+
+  g_mutex_lock (&text->control);
+  text->active = active;
+  done = active ? start (text) : stop (text, FALSE);
+  g_mutex_unlock (&text->control);
+  return done;
+}
+
+void
+gst_hired_vlm_text_flush_start (GstHiredVlmText *text)
+{
+  g_mutex_lock (&text->control);
+  stop (text, TRUE);
+  g_mutex_unlock (&text->control);
+}
+
+void
+gst_hired_vlm_text_flush_stop (GstHiredVlmText *text)
+{
+  g_mutex_lock (&text->control);
+  if (text->active)
+    start (text);
+  g_mutex_unlock (&text->control);
 }
 
 void
@@ -326,7 +359,7 @@ gst_hired_vlm_text_flow (GstHiredVlmText *text)
   GstFlowReturn flow;
 
   g_mutex_lock (&text->lock);
-  flow = text->pad ? text->flow : GST_FLOW_OK;
+  flow = text->pad && !text->flushing ? text->flow : GST_FLOW_OK;
   g_mutex_unlock (&text->lock);
   return flow;
 }

@@ -3,8 +3,9 @@
  *
  * One task is the only thread that pushes buffers and serialised events on
  * the pad, because a consumer like textoverlay may hold it for as long as a
- * cue is shown. All functions may be called from any thread, do nothing
- * without a pad, and never wait, except gst_hired_vlm_text_wait_room.
+ * cue is shown. All functions may be called from any thread, and do nothing
+ * without a pad. Those that stop the task wait for it, and wait_room for it to
+ * get on; the others never wait.
  *
  * With captions at the time of their frame, a cue is reserved in the queue
  * when its frame is chosen; whatever follows waits behind it until the cue is
@@ -21,9 +22,14 @@
 G_BEGIN_DECLS
 
 typedef struct {
+  /* Held while the task is started or stopped, which the task never does;
+   * `lock` is inside. */
+  GMutex control;
+  gboolean active; /* (control) the pad is */
+
   GMutex lock;
   GCond changed;
-  GstPad *pad;  /* borrowed; NULL: not requested */
+  GstPad *pad;  /* (control and lock) borrowed; NULL: not requested */
   GQueue items; /* TextItem */
   guint n_cues;
   gboolean flushing;
@@ -58,10 +64,13 @@ void gst_hired_vlm_text_clear (GstHiredVlmText *text);
 void gst_hired_vlm_text_attach (GstHiredVlmText *text, GstPad *pad,
     GstEvent *stream_start, GstEvent *segment);
 
-/* Starts and stops the task; for the pad's activation and for flushes. The
- * queue is emptied when it stops; a flush keeps what describes the stream. */
-gboolean gst_hired_vlm_text_start (GstHiredVlmText *text);
-gboolean gst_hired_vlm_text_stop (GstHiredVlmText *text, gboolean flush);
+/* The pad is activated, or is no longer: starts or stops the task. The queue is
+ * emptied when it stops. */
+gboolean gst_hired_vlm_text_activate (GstHiredVlmText *text, gboolean active);
+/* Stops it for a flush, which keeps what describes the stream; starts it again
+ * if the pad is still active. */
+void gst_hired_vlm_text_flush_start (GstHiredVlmText *text);
+void gst_hired_vlm_text_flush_stop (GstHiredVlmText *text);
 /* Wakes whoever waits and lets nothing more through, without waiting. */
 void gst_hired_vlm_text_set_flushing (GstHiredVlmText *text);
 

@@ -11,8 +11,7 @@ activate_mode (GstPad *pad, GstObject *parent, GstPadMode mode, gboolean active)
 
   if (mode != GST_PAD_MODE_PUSH)
     return FALSE;
-  return active ? gst_hired_vlm_text_start (&self->text)
-                : gst_hired_vlm_text_stop (&self->text, FALSE);
+  return gst_hired_vlm_text_activate (&self->text, active);
 }
 
 GstIterator *
@@ -42,6 +41,9 @@ gst_hired_vlm_configure_text (GstHiredVlm *self)
   g_autofree gchar *language = NULL;
   guint64 refresh, lateness;
 
+  /* In one go: the streaming thread and who sets properties may both be here.
+   */
+  g_mutex_lock (&self->lock);
   GST_OBJECT_LOCK (self);
   language = g_strdup (self->settings.language);
   refresh = self->settings.text_refresh;
@@ -49,6 +51,7 @@ gst_hired_vlm_configure_text (GstHiredVlm *self)
   GST_OBJECT_UNLOCK (self);
   gst_hired_vlm_text_configure (
       &self->text, self->arrival, refresh, lateness, language);
+  g_mutex_unlock (&self->lock);
 }
 
 void
@@ -133,18 +136,19 @@ gst_hired_vlm_release_pad (GstElement *element, GstPad *pad)
 {
   GstHiredVlm *self = GST_HIRED_VLM (element);
 
-  GST_OBJECT_LOCK (self);
-  self->textpad = NULL;
-  GST_OBJECT_UNLOCK (self);
   /* Its consumer may hold the task in a push: let it go first. */
   gst_hired_vlm_text_set_flushing (&self->text);
   gst_pad_push_event (pad, gst_event_new_flush_start ());
-  gst_hired_vlm_text_stop (&self->text, FALSE);
+  gst_hired_vlm_text_activate (&self->text, FALSE);
   gst_pad_push_event (pad, gst_event_new_flush_stop (FALSE));
   gst_pad_set_active (pad, FALSE);
   gst_hired_vlm_text_attach (&self->text, NULL, NULL, NULL);
+  /* From here on another may be asked for. */
   g_mutex_lock (&self->lock);
   gst_flow_combiner_remove_pad (self->combiner, pad);
+  GST_OBJECT_LOCK (self);
+  self->textpad = NULL;
+  GST_OBJECT_UNLOCK (self);
   g_mutex_unlock (&self->lock);
   gst_element_remove_pad (element, pad);
 }

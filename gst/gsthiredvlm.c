@@ -110,27 +110,29 @@ ensure_timing (GstHiredVlm *self)
 {
   GstQuery *query;
   gint mode, timing;
+  gboolean live = FALSE;
   guint64 latency;
 
   if (self->timing_known)
     return;
   query = gst_query_new_latency ();
-  self->live = FALSE;
   if (gst_pad_peer_query (self->sinkpad, query))
-    gst_query_parse_latency (query, &self->live, NULL, NULL);
+    gst_query_parse_latency (query, &live, NULL, NULL);
   gst_query_unref (query);
   GST_OBJECT_LOCK (self);
   mode = self->settings.mode;
   timing = self->settings.timing;
   latency = self->settings.latency;
   GST_OBJECT_UNLOCK (self);
-  self->sync = mode == GST_HIRED_VLM_MODE_AUTO
-                   ? !self->live
-                   : mode == GST_HIRED_VLM_MODE_SYNC;
+  g_mutex_lock (&self->lock);
+  self->live = live;
+  self->sync =
+      mode == GST_HIRED_VLM_MODE_AUTO ? !live : mode == GST_HIRED_VLM_MODE_SYNC;
   self->arrival = timing == GST_HIRED_VLM_TIMING_AUTO
-                      ? self->live && latency == 0
+                      ? live && latency == 0
                       : timing == GST_HIRED_VLM_TIMING_ARRIVAL;
   self->timing_known = TRUE;
+  g_mutex_unlock (&self->lock);
   gst_hired_vlm_configure_text (self);
   GST_DEBUG_OBJECT (self, "%s source, %s, captions at the time of %s",
       self->live ? "live" : "not live", self->sync ? "sync" : "async",

@@ -420,6 +420,44 @@ GST_START_TEST (text_pad_goes_while_running)
 }
 GST_END_TEST;
 
+/* In the midst of the release: the flush lets the consumer go. */
+static GstPadProbeReturn
+ask_for_another (GstPad *pad, GstPadProbeInfo *info, gpointer data)
+{
+  Bench *b = data;
+
+  fail_unless (gst_element_request_pad (b->element,
+                   gst_element_get_pad_template (b->element, "text_src"), NULL,
+                   NULL) == NULL);
+  return GST_PAD_PROBE_REMOVE;
+}
+
+/* Until the pad is gone there is no other, and then there is. */
+GST_START_TEST (another_pad_while_one_goes)
+{
+  Bench b;
+  GstPad *pad, *next;
+  GstEvent *event;
+
+  bench_live (&b, FALSE, 0);
+  pad = gst_element_request_pad_simple (b.element, "text_src");
+  gst_pad_add_probe (
+      pad, GST_PAD_PROBE_TYPE_EVENT_FLUSH, ask_for_another, &b, NULL);
+  gst_element_release_request_pad (b.element, pad);
+  next = gst_element_request_pad_simple (b.element, "text_src");
+  fail_unless (next != NULL);
+  b.text = gst_harness_new_with_element (b.element, NULL, NULL);
+  gst_harness_add_element_src_pad (b.text, next);
+  push_frames (&b, 0, 10);
+  event = gst_harness_pull_event (b.text);
+  fail_unless_equals_int (GST_EVENT_TYPE (event), GST_EVENT_STREAM_START);
+  gst_event_unref (event);
+  gst_object_unref (pad);
+  gst_object_unref (next);
+  bench_clear (&b);
+}
+GST_END_TEST;
+
 static Suite *
 element_live_suite (void)
 {
@@ -445,6 +483,7 @@ element_live_suite (void)
   tcase_add_test (tc, partial_text_is_posted);
   tcase_add_test (tc, late_text_pad);
   tcase_add_test (tc, text_pad_goes_while_running);
+  tcase_add_test (tc, another_pad_while_one_goes);
   return s;
 }
 
