@@ -98,9 +98,12 @@ gst_hired_vlm_cuda_answer (
 VlmMemory
 gst_hired_vlm_cuda_memory (GstObject *context, GstBuffer *buffer)
 {
-  GstMemory *memory = gst_buffer_peek_memory (buffer, 0);
+  GstMemory *memory;
   GstCudaContext *own;
 
+  if (gst_buffer_n_memory (buffer) == 0)
+    return VLM_MEMORY_HOST; /* and cannot be mapped */
+  memory = gst_buffer_peek_memory (buffer, 0);
   if (!gst_is_cuda_memory (memory))
     return VLM_MEMORY_HOST;
   own = GST_CUDA_MEMORY_CAST (memory)->context;

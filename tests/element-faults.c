@@ -281,6 +281,31 @@ GST_START_TEST (a_failed_description_leaves_no_cue)
 }
 GST_END_TEST;
 
+/* Frames without memory are nobody's, on a GPU or not. */
+GST_START_TEST (an_empty_frame)
+{
+  for (gint gpu = -1; gpu < 1; gpu++) {
+    FakeConfig config;
+    GstBuffer *buffer = gst_buffer_new ();
+    guint warnings, errors;
+    Bench b;
+
+    fake_engine_config_init (&config);
+    config.gpu = gpu;
+    fake_engine_configure (&config);
+    GST_BUFFER_PTS (buffer) = 0;
+    bench_init (&b, FALSE, FALSE, "interval", (guint64) 0, NULL);
+    fail_unless_equals_int (gst_harness_push (b.video, buffer), GST_FLOW_OK);
+    push_frames (&b, 1, 1);
+    count_faults (&b, &warnings, &errors);
+    fail_unless_equals_int (warnings, 1);
+    fail_unless_equals_int (errors, 0);
+    fail_unless_equals_uint64 (stat_of (&b, "described"), 1);
+    bench_clear (&b);
+  }
+}
+GST_END_TEST;
+
 GST_START_TEST (the_device_is_lost)
 {
   Bench b;
@@ -410,6 +435,7 @@ add_engine (TCase *tc)
   tcase_add_test (tc, an_error_is_not_for_ever);
   tcase_add_test (tc, a_failed_description_leaves_no_cue);
   tcase_add_test (tc, the_device_is_lost);
+  tcase_add_test (tc, an_empty_frame);
 }
 
 static Suite *
