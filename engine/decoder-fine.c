@@ -155,7 +155,8 @@ fill_cells (VlmDecoder *d, VlmFine *fine, int layer, const KvLayer *kv,
     VlmFineCell cell = store->cells[cells[i]];
 
     vlm_copy_rows (d->dev, act_at (d->dev, d->xb, (gsize) count * D),
-        act_at (d->dev, fine->features, (gsize) cell.first * D), cell.n, D);
+        act_at (d->dev, fine->features, (gsize) cell.first * D), cell.n,
+        D * d->dev->act_bytes);
     for (int j = 0; j < cell.n; j++)
       store->host_slots[count++] =
           fine->first_page * KV_PAGE_TOKENS + cell.first + j;
@@ -312,6 +313,7 @@ attend (VlmDecoder *d, const VlmKvPool *pool, int layer, const KvLayer *kv,
   DecoderFine *f = d->fine;
   VlmFineStore *store = f->fine[f->lit[0]]->store;
   int h = t->heads, c = t->head_width;
+  gsize bytes = (gsize) h * c * d->dev->act_bytes;
 
   for (int i = 0; i < f->n_lit; i++)
     fill (d, f->fine[f->lit[i]], layer, kv);
@@ -324,14 +326,14 @@ attend (VlmDecoder *d, const VlmKvPool *pool, int layer, const KvLayer *kv,
     .kv_len = f->joint.kv_len.device,
     .page_start = f->joint.page_start.device,
     .pages = store->list };
-  op->gather_rows (d->dev, f->q, d->q, f->joint.rows.device, f->n_lit, h * c);
+  op->gather_rows (d->dev, f->q, d->q, f->joint.rows.device, f->n_lit, bytes);
   if (store->paged)
     op->attention_paged (
         d->dev, f->attn, f->q, kv, &batch, h, t->kv_heads, c, 1 / sqrtf (c), 0);
   else
     attend_listed (d, kv, &batch);
   op->scatter_rows (
-      d->dev, d->attn, f->attn, f->joint.rows.device, f->n_lit, h * c);
+      d->dev, d->attn, f->attn, f->joint.rows.device, f->n_lit, bytes);
 }
 
 /* From how much the newest tokens attend to the image tokens among their own
@@ -354,7 +356,8 @@ select_cells (
     .page_start = f->page_start.device,
     .pages = vlm_kv_pool_list (pool)->device };
 
-  op->gather_rows (d->dev, f->q, d->q, f->rows[rows].device, f->n, h * c);
+  op->gather_rows (d->dev, f->q, d->q, f->rows[rows].device, f->n,
+      (gsize) h * c * d->dev->act_bytes);
   op->key_attention (d->dev, f->score, f->q, kv, &batch, f->first.device, n_map,
       h, t->kv_heads, c, 1 / sqrtf (c));
   device_download (

@@ -77,11 +77,13 @@ struct VlmDecoder {
 
   VlmArena arena;
   DecoderBatch batch;
-  Act *x, *xb;            /* [n,D] */
+  Residual *x;            /* [n,D] */
+  Act *xb;                /* [n,D] its norms */
   Act *q, *attn;          /* [n,h*c] */
   Act *k, *v;             /* [n,k*c] */
   Act *gate, *up;         /* [n,I] */
-  Act *out_x, *out_xb;    /* [n_out,D] rows that go on after the last keys */
+  Residual *out_x;        /* [n_out,D] rows that go on after the last keys */
+  Act *out_xb;            /* [n_out,D] */
   float *rope, *out_rope; /* [n,c] and [n_out,c] */
   float *inv_freq;        /* [1,c/2], or [n_seqs,c/2] if it varies */
   float *host_inv_freq;   /* the same */

@@ -12,7 +12,7 @@
 #define STEADY_ROOM 256
 
 void
-vlm_decoder_embed (VlmDecoder *d, Act *x, int first, const int *ids, int n)
+vlm_decoder_embed (VlmDecoder *d, Residual *x, int first, const int *ids, int n)
 {
   const Ops *op = d->dev->op;
   int D = d->text.width;
@@ -22,8 +22,8 @@ vlm_decoder_embed (VlmDecoder *d, Act *x, int first, const int *ids, int n)
 
     device_upload (
         d->dev, d->batch.ids.device, ids + done, count * sizeof (int));
-    op->embed (d->dev, act_at (d->dev, x, (gsize) (first + done) * D),
-        &d->embedding, d->batch.ids.device, count);
+    op->embed (d->dev, x + (gsize) (first + done) * D, &d->embedding,
+        d->batch.ids.device, count);
   }
 }
 
@@ -35,13 +35,13 @@ fill_x (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
 
   for (int s = 0; s < n_inputs; s++) {
     const VlmStepInput *in = &inputs[s];
-    Act *x = act_at (d->dev, d->x, (gsize) row * D);
+    Residual *x = d->x + (gsize) row * D;
 
     if (in->ids)
       d->dev->op->embed (
           d->dev, x, &d->embedding, d->batch.ids.device + row, in->n);
     else
-      vlm_copy_rows (d->dev, x, in->rows, in->n, D);
+      vlm_copy_rows (d->dev, x, in->rows, in->n, D * sizeof *x);
     row += in->n;
   }
 }
@@ -116,7 +116,7 @@ run_keys (VlmDecoder *d, const DecoderLayer *l, const KvLayer *kv)
  * output, xb[n,D] is its norm and is overwritten. */
 static void
 run_rows (VlmDecoder *d, const VlmKvPool *pool, int layer, DecoderRows rows,
-    Act *x, Act *xb, const float *rope)
+    Residual *x, Act *xb, const float *rope)
 {
   const Ops *op = d->dev->op;
   const VlmTextConfig *t = &d->text;
@@ -172,10 +172,10 @@ run_layers (
   run_keys (d, &d->layers[last], vlm_kv_pool_layer (pool, last));
   if (b->view[DECODER_OUT].n == 0)
     return TRUE;
-  op->gather_rows (
-      d->dev, d->out_x, d->x, b->out_rows.device, b->view[DECODER_OUT].n, D);
-  op->gather_rows (
-      d->dev, d->out_xb, d->xb, b->out_rows.device, b->view[DECODER_OUT].n, D);
+  op->gather_rows (d->dev, d->out_x, d->x, b->out_rows.device,
+      b->view[DECODER_OUT].n, D * sizeof (Residual));
+  op->gather_rows (d->dev, d->out_xb, d->xb, b->out_rows.device,
+      b->view[DECODER_OUT].n, D * d->dev->act_bytes);
   run_rows (d, pool, last, DECODER_OUT, d->out_x, d->out_xb, d->out_rope);
   return TRUE;
 }
@@ -188,9 +188,9 @@ run_head (VlmDecoder *d)
 
   if (n == 0)
     return;
-  op->rms_norm (
-      d->dev, d->out_xb, d->out_x, d->norm, n, d->text.width, d->text.eps);
-  op->logits (d->dev, d->logits, d->out_xb, d->logits_mat, n);
+  op->rms_norm_residual (
+      d->dev, d->out_x, d->norm, n, d->text.width, d->text.eps);
+  op->logits (d->dev, d->logits, d->out_x, d->logits_mat, n);
 }
 
 void

@@ -83,7 +83,7 @@ lay_out (VlmDecoder *d)
   gsize n_freq = rope_varies (t) ? n : 1;
 
   vlm_decoder_batch_layout (&d->batch, a, d->max_tokens);
-  d->x = vlm_arena_take (a, n * t->width, act);
+  d->x = vlm_arena_take (a, n * t->width, sizeof (Residual));
   d->xb = vlm_arena_take (a, n * t->width, act);
   d->q = vlm_arena_take (a, n * q, act);
   d->attn = vlm_arena_take (a, n * q, act);
@@ -91,7 +91,8 @@ lay_out (VlmDecoder *d)
   d->v = vlm_arena_take (a, n * kv, act);
   d->gate = vlm_arena_take (a, n * t->hidden, act);
   d->up = vlm_arena_take (a, n * t->hidden, act);
-  d->out_x = vlm_arena_take (a, (gsize) d->max_logits * t->width, act);
+  d->out_x =
+      vlm_arena_take (a, (gsize) d->max_logits * t->width, sizeof (Residual));
   d->out_xb = vlm_arena_take (a, (gsize) d->max_logits * t->width, act);
   d->rope = vlm_arena_take (a, n * c, sizeof (float));
   d->out_rope = vlm_arena_take (a, d->max_logits * c, sizeof (float));

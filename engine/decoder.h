@@ -28,14 +28,14 @@ guint64 vlm_decoder_bytes (Device *dev, const VlmModel *model, DataType type,
 
 /* Embeds ids[n] (host) into rows first .. first+n-1 of x [*,D]. */
 void vlm_decoder_embed (
-    VlmDecoder *decoder, Act *x, int first, const int *ids, int n);
+    VlmDecoder *decoder, Residual *x, int first, const int *ids, int n);
 
 /* What one sequence contributes to a step. */
 typedef struct {
   VlmSequence *seq;      /* reserved for n more tokens; its length grows by n */
   int n;                 /* tokens, at least 1 */
   const int *ids;        /* [n] host, or NULL: then rows */
-  const Act *rows;       /* [n,D] embeddings in device memory */
+  const Residual *rows;  /* [n,D] embeddings in device memory */
   int n_logits;          /* logits wanted of its last n_logits tokens */
   int rope_length;       /* length the RoPE is scaled for: the whole prompt's
                             while it is prefilled, then the current one */

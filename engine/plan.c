@@ -105,7 +105,7 @@ vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
       position_limit (text), plan->max_rows + PROMPT_TOKENS + OUTPUT_TOKENS);
   guint64 page_bytes =
       vlm_kv_page_bytes (dev, text) + vlm_fine_page_bytes (&model->config);
-  guint64 row = (guint64) text->width * dev->act_bytes;
+  guint64 row = (guint64) text->width * sizeof (Residual);
   guint64 free_bytes = device_memory_free (dev);
 
   int batch = MAX_BATCH;

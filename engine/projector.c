@@ -20,7 +20,8 @@ struct VlmProjector {
   float *newline;         /* [D] */
 
   VlmArena arena;
-  Act *hidden, *out;  /* [BLOCK,D] */
+  Act *hidden;        /* [BLOCK,D] */
+  Residual *out;      /* [BLOCK,D] on their way to x, or activations */
   int *dev_rows;      /* [max_tokens] where each feature goes in x */
   int *dev_newlines;  /* [max_tokens+1] rows of newlines in x */
   int *rows, *breaks; /* the same on the host */
@@ -45,7 +46,8 @@ lay_out (VlmProjector *p)
   gsize act = p->dev->act_bytes;
 
   p->hidden = vlm_arena_take (&p->arena, (gsize) BLOCK * p->width, act);
-  p->out = vlm_arena_take (&p->arena, (gsize) BLOCK * p->width, act);
+  p->out =
+      vlm_arena_take (&p->arena, (gsize) BLOCK * p->width, sizeof (Residual));
   p->dev_rows = vlm_arena_take (&p->arena, p->max_tokens, sizeof (int));
   p->dev_newlines = vlm_arena_take (&p->arena, p->max_tokens + 1, sizeof (int));
 }
@@ -165,35 +167,40 @@ pack (VlmProjector *p, int n, const VlmTileGeometry *geometry, int first)
   return n_rows;
 }
 
+/* The n rows of features from row i on to y [n,D], which is what the epilogue
+ * makes it. */
 static void
-project (VlmProjector *p, Act *y, const Act *features, int n)
+project (VlmProjector *p, void *y, const Act *features, int i, int n,
+    Epilogue epilogue)
 {
   const Ops *op = p->dev->op;
+  const Act *x = act_at (p->dev, features, (gsize) i * p->width_in);
 
-  op->matmul (p->dev, p->hidden, features, &p->linear_1, n, p->activation);
-  op->matmul (p->dev, y, p->hidden, &p->linear_2, n, EPILOGUE_SET);
+  op->matmul (p->dev, p->hidden, x, &p->linear_1, n, p->activation);
+  op->matmul (p->dev, y, p->hidden, &p->linear_2, n, epilogue);
 }
 
 static void
-run_packed (VlmProjector *p, const Act *features, int n, Act *x, int n_newlines)
+run_packed (
+    VlmProjector *p, const Act *features, int n, Residual *x, int n_newlines)
 {
   const Ops *op = p->dev->op;
+  gsize bytes = p->width * sizeof *x;
 
   device_upload (p->dev, p->dev_rows, p->rows, n * sizeof (int));
   device_upload (p->dev, p->dev_newlines, p->breaks, n_newlines * sizeof (int));
   for (int i = 0; i < n; i += BLOCK) {
     int count = MIN (BLOCK, n - i);
 
-    project (
-        p, p->out, act_at (p->dev, features, (gsize) i * p->width_in), count);
-    op->scatter_rows (p->dev, x, p->out, p->dev_rows + i, count, p->width);
+    project (p, p->out, features, i, count, EPILOGUE_ENTER);
+    op->scatter_rows (p->dev, x, p->out, p->dev_rows + i, count, bytes);
   }
-  op->fill_rows (p->dev, x, p->newline, p->dev_newlines, n_newlines, p->width);
+  op->fill_rows (p->dev, x, p->newline, p->dev_newlines, n_newlines, bytes);
 }
 
 void
 vlm_projector_run (VlmProjector *p, const Act *features,
-    const VlmSelection *selection, const VlmTileGeometry *geometry, Act *x,
+    const VlmSelection *selection, const VlmTileGeometry *geometry, Residual *x,
     int first)
 {
   int n = sequence_features (p, selection, geometry);
@@ -204,8 +211,8 @@ vlm_projector_run (VlmProjector *p, const Act *features,
     return;
   }
   for (int i = 0; i < n; i += BLOCK)
-    project (p, act_at (p->dev, x, (gsize) (first + i) * p->width),
-        act_at (p->dev, features, (gsize) i * p->width_in), MIN (BLOCK, n - i));
+    project (p, x + (gsize) (first + i) * p->width, features, i,
+        MIN (BLOCK, n - i), EPILOGUE_ENTER);
 }
 
 void
@@ -220,8 +227,8 @@ vlm_projector_run_fine (VlmProjector *p, const Act *features,
   for (int i = 0; i < n; i += BLOCK) {
     int count = MIN (BLOCK, n - i);
 
-    project (p, p->out,
-        act_at (p->dev, features, (gsize) (base + i) * p->width_in), count);
-    op->scatter_rows (p->dev, y, p->out, p->dev_rows + i, count, p->width);
+    project (p, p->out, features, base + i, count, EPILOGUE_SET);
+    op->scatter_rows (p->dev, y, p->out, p->dev_rows + i, count,
+        p->width * p->dev->act_bytes);
   }
 }

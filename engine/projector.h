@@ -32,11 +32,12 @@ int vlm_projector_rows (const VlmProjector *projector,
 /* Projects features [n, C*layers] (vision.h's) and writes image rows into x at
  * rows first .. first + vlm_projector_rows - 1 of x [*,D]. */
 void vlm_projector_run (VlmProjector *projector, const Act *features,
-    const VlmSelection *selection, const VlmTileGeometry *geometry, Act *x,
+    const VlmSelection *selection, const VlmTileGeometry *geometry, Residual *x,
     int first);
 
 /* Projects the features of a zoomed picture's grid, which follow those of tile
- * 0 line after line, into rows[i] of y [G*G,D]; `rows` is host memory. */
+ * 0 line after line, into rows[i] of y [G*G,D], activations as products alone
+ * read them; `rows` is host memory. */
 void vlm_projector_run_fine (VlmProjector *projector, const Act *features,
     const VlmTileGeometry *geometry, Act *y, const int *rows);
 

@@ -15,7 +15,7 @@ prompt_input (VlmJob *job, int left)
   return (VlmStepInput){
     .seq = &work->sequence,
     .n = MIN (left, net->plan.chunk),
-    .rows = act_at (net->dev, net->rows, (gsize) done * width),
+    .rows = net->rows + (gsize) done * width,
     .n_logits = left <= net->plan.chunk,
     .rope_length = work->n_prompt,
     .cancelled = &job->cancelled,

@@ -33,7 +33,7 @@ typedef struct {
   VlmFineStore *fine;  /* of families that zoom, else NULL */
   VlmRecall *recalls;  /* [plan.batch] */
   VlmTiler *tiler[2];  /* by VlmResampling; made when first used */
-  Act *rows;           /* [context,D] the prompt that is being prefilled */
+  Residual *rows;      /* [context,D] the prompt that is being prefilled */
   GPtrArray *samplers; /* VlmSampler, idle */
 } VlmNetworks;
 

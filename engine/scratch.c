@@ -69,7 +69,7 @@ vlm_device_check (Device *dev, GError **error)
 }
 
 void
-vlm_copy_rows (Device *dev, Act *dst, const Act *src, int n, int d)
+vlm_copy_rows (Device *dev, void *dst, const void *src, int n, gsize bytes)
 {
-  dev->op->copy_columns (dev, dst, src, n, d, d, 0);
+  dev->op->copy_columns (dev, dst, src, n, bytes, bytes, 0);
 }

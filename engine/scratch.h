@@ -34,7 +34,8 @@ gboolean vlm_device_check (Device *dev, GError **error);
 /* The same without waiting: what has been noticed so far. */
 gboolean vlm_device_status (const Device *dev, GError **error);
 
-/* Runs the ops' copy: count activations from src to dst, apart. */
-void vlm_copy_rows (Device *dev, Act *dst, const Act *src, int n, int d);
+/* Runs the ops' copy: n rows of `bytes` from src to dst, apart. */
+void vlm_copy_rows (
+    Device *dev, void *dst, const void *src, int n, gsize bytes);
 
 G_END_DECLS

@@ -14,7 +14,7 @@ struct VlmTileCache {
   const float *lut;       /* that the states were made with */
   guint8 *pixels, *fresh; /* host [P,T,T,3] of the last picture; scratch */
   gboolean *same, *known; /* [P] as in the last picture; with its states */
-  Act *state;             /* device [P,1+saved,N+1,C] */
+  Residual *state;        /* device [P,1+saved,N+1,C] */
 };
 
 static gsize
@@ -46,14 +46,14 @@ vlm_tile_cache_bytes (const Device *dev, const VlmModel *model, int max_tiles)
   const VlmConfig *config = &model->config;
 
   return max_tiles * ((guint64) config->n_feature_layers + 1) *
-         state_values (&config->vision) * dev->act_bytes;
+         state_values (&config->vision) * sizeof (Residual);
 }
 
 VlmTileCache *
 vlm_tile_cache_new (VlmVision *v)
 {
   gsize values = v->max_tiles * n_states (v) * state_values (&v->config);
-  gsize bytes = values * v->dev->act_bytes;
+  gsize bytes = values * sizeof (Residual);
   VlmTileCache *cache;
 
   if (bytes > device_memory_free (v->dev))
@@ -113,19 +113,13 @@ vlm_tile_cache_look (
 
 /* ---- the encoder's side ---- */
 
-static Act *
+static Residual *
 state_of (const VlmTileCache *cache, int tile, int i)
 {
   const VlmVision *v = cache->vision;
 
-  return act_at (v->dev, cache->state,
-      ((gsize) tile * n_states (v) + i) * state_values (&v->config));
-}
-
-static Act *
-rows_at (const VlmVision *v, Act *rows, int slot)
-{
-  return act_at (v->dev, rows, slot * state_values (&v->config));
+  return cache->state +
+         ((gsize) tile * n_states (v) + i) * state_values (&v->config);
 }
 
 gboolean
@@ -139,17 +133,19 @@ static void
 copy (VlmTileCache *cache, int tile, int slot, gboolean into)
 {
   VlmVision *v = cache->vision;
-  int n = v->config.n_patches + 1, C = v->config.width, at = 0;
-  Act *rows[1 + VLM_MAX_FEATURE_LAYERS];
+  gsize values = state_values (&v->config);
+  Residual *rows[1 + VLM_MAX_FEATURE_LAYERS];
+  int n = 0;
 
-  rows[at++] = v->x;
+  rows[n++] = v->x;
   for (int i = 0; i < v->n_feature_layers; i++)
     if (v->saved[i])
-      rows[at++] = v->saved[i];
-  for (int i = 0; i < at; i++) {
-    Act *mine = state_of (cache, tile, i), *its = rows_at (v, rows[i], slot);
+      rows[n++] = v->saved[i];
+  for (int i = 0; i < n; i++) {
+    Residual *mine = state_of (cache, tile, i), *its = rows[i] + slot * values;
 
-    vlm_copy_rows (v->dev, into ? mine : its, into ? its : mine, n, C);
+    vlm_copy_rows (v->dev, into ? mine : its, into ? its : mine,
+        v->config.n_patches + 1, v->config.width * sizeof *mine);
   }
 }
 

@@ -120,7 +120,8 @@ vlm_vision_keep (VlmVision *v, const VlmSelection *selection)
 /* As many rows of the selection from row `first` on as the integers of one
  * pass hold; returns their number. */
 static int
-merge_some (VlmVision *v, Act *y, const Act *x, gboolean by_place, int first)
+merge_some (
+    VlmVision *v, Act *y, const Residual *x, gboolean by_place, int first)
 {
   const VlmSelection *s = v->selection;
   int most = v->max_tiles * vlm_vision_tile_rows (v), n = 0;
@@ -146,17 +147,18 @@ merge_some (VlmVision *v, Act *y, const Act *x, gboolean by_place, int first)
 }
 
 void
-vlm_vision_gather (VlmVision *v, Act *y, const Act *x, gboolean by_place)
+vlm_vision_gather (VlmVision *v, Act *y, const Residual *x, gboolean by_place)
 {
+  const Ops *op = v->dev->op;
   int C = v->config.width, first = vlm_vision_class_rows (v);
 
   if (!v->selection->merged) {
-    v->dev->op->gather_rows (
+    op->narrow_rows (
         v->dev, y, x, by_place ? v->kept_from : v->sequence_rows, v->n_out, C);
     return;
   }
   if (first)
-    vlm_copy_rows (v->dev, y, x, 1, C);
+    op->narrow_rows (v->dev, y, x, NULL, 1, C);
   for (int i = 0; i < v->selection->n;)
     i += merge_some (
         v, act_at (v->dev, y, (gsize) (first + i) * C), x, by_place, i);

@@ -41,11 +41,14 @@ struct VlmVision {
   VisionLayer *layers; /* [n_layers+1], of the last norm1, q and k at most */
 
   VlmArena arena;
-  Act *x, *xb, *q, *k;                /* [P*(N+1),C] */
-  Act *v;                             /* [P*(N+1)+1,C] */
-  Act *hidden;                        /* [P*(N+1),F]; the patches' pixels; keys
-                                       * and cosines of a tile */
-  Act *saved[VLM_MAX_FEATURE_LAYERS]; /* [P*(N+1),C] or NULL, by layer */
+  Residual *x;     /* [P*(N+1),C] */
+  Residual *last;  /* [P*(N+1),C] what the last layer makes
+                      of its needed rows, or of all */
+  Act *xb, *q, *k; /* [P*(N+1),C] */
+  Act *v;          /* [P*(N+1)+1,C] */
+  Act *hidden;     /* [P*(N+1),F]; the patches' pixels; keys
+                    * and cosines of a tile */
+  Residual *saved[VLM_MAX_FEATURE_LAYERS]; /* as x or NULL, by layer */
   Act *features;          /* [P*(N+1)+1,C*layers] if there are several */
   Act *class_x, *class_q; /* [P,C] */
   float *score;           /* device [P,N] */
@@ -73,7 +76,7 @@ struct VlmVision {
   int n_out;        /* rows that it makes of them */
   gboolean chooses; /* the device does; what it chooses of is ... */
   int across;       /* ... a canvas of so many tiles in a row */
-  gboolean full;    /* every row has run through the last layer, into q */
+  gboolean full;    /* every row has run through the last layer */
   const VlmSelection *selection;
   float *cls_first;           /* [N] */
   float *cls_last, *cls_next; /* [P,N] */
@@ -87,9 +90,10 @@ struct VlmVision {
 
 /* Working rows of live tiles that lie one after another. */
 typedef struct {
-  int first, n_tiles;      /* slots */
-  int n;                   /* rows */
-  Act *x, *xb, *q, *k, *v; /* [n,C] */
+  int first, n_tiles;  /* slots */
+  int n;               /* rows */
+  Residual *x, *last;  /* [n,C] */
+  Act *xb, *q, *k, *v; /* [n,C] */
 } VisionRows;
 
 static inline int
@@ -141,7 +145,8 @@ void vlm_vision_keep (VlmVision *v, const VlmSelection *selection);
 
 /* y[n_out,C] from rows of a hidden state: x[.,C] holds all of them, or only
  * the needed ones if by_place. */
-void vlm_vision_gather (VlmVision *v, Act *y, const Act *x, gboolean by_place);
+void vlm_vision_gather (
+    VlmVision *v, Act *y, const Residual *x, gboolean by_place);
 
 /* vision-cache.c; `slot` is the tile's place among the live ones */
 

@@ -14,10 +14,9 @@ rows_of (const VlmVision *v, int first, int n_tiles)
   int stride = vlm_vision_tile_rows (v);
   gsize at = (gsize) first * stride * v->config.width;
 
-  return (VisionRows){ first, n_tiles, n_tiles * stride,
-    act_at (v->dev, v->x, at), act_at (v->dev, v->xb, at),
-    act_at (v->dev, v->q, at), act_at (v->dev, v->k, at),
-    act_at (v->dev, v->v, at) };
+  return (VisionRows){ first, n_tiles, n_tiles * stride, v->x + at,
+    v->last + at, act_at (v->dev, v->xb, at), act_at (v->dev, v->q, at),
+    act_at (v->dev, v->k, at), act_at (v->dev, v->v, at) };
 }
 
 /* x = h0 of live tiles. */
@@ -45,13 +44,14 @@ embed (VlmVision *v, const VlmVisionJob *job, const VisionRows *w)
       EPILOGUE_SET);
   op->embed_patches (v->dev, w->x, w->q, v->class_embedding, v->positions,
       w->n_tiles, c->n_patches, c->width);
-  op->layer_norm (
-      v->dev, w->x, w->x, v->pre_norm_w, v->pre_norm_b, w->n, c->width, c->eps);
+  op->layer_norm_residual (
+      v->dev, w->x, v->pre_norm_w, v->pre_norm_b, w->n, c->width, c->eps);
 }
 
 /* xb = norm of x[n,C], k = its keys in layer l. */
 static void
-run_keys (VlmVision *v, const VisionLayer *l, const VisionRows *w, const Act *x)
+run_keys (
+    VlmVision *v, const VisionLayer *l, const VisionRows *w, const Residual *x)
 {
   const Ops *op = v->dev->op;
 
@@ -80,7 +80,7 @@ tap_base (VlmVision *v, const VlmVisionJob *job, GError **error)
 
 /* The second half of a layer: x[n,C] += MLP. Uses xb[n,C] and hidden. */
 static void
-run_mlp (VlmVision *v, const VisionLayer *l, Act *x, Act *xb, int n)
+run_mlp (VlmVision *v, const VisionLayer *l, Residual *x, Act *xb, int n)
 {
   const Ops *op = v->dev->op;
 
@@ -102,17 +102,18 @@ run_attention (VlmVision *v, const VisionRows *w, const int *q_start, int n_q)
       1 / sqrtf ((float) c->width / c->heads));
 }
 
-/* The rest of layer l once its keys and values are known: y[n,C], which holds
- * the layer's input, becomes its output. y may be q. */
+/* The rest of layer l once its keys and values are known, from w->x, its
+ * input, to y[n,C], which may be the same. */
 static void
-run_queries (VlmVision *v, const VisionLayer *l, const VisionRows *w, Act *y)
+run_queries (
+    VlmVision *v, const VisionLayer *l, const VisionRows *w, Residual *y)
 {
   const Ops *op = v->dev->op;
 
   op->matmul (v->dev, w->q, w->xb, &l->q, w->n, EPILOGUE_SET);
   run_attention (v, w, v->tile_start, w->n);
   if (y != w->x)
-    vlm_copy_rows (v->dev, y, w->x, w->n, v->config.width);
+    vlm_copy_rows (v->dev, y, w->x, w->n, v->config.width * sizeof *y);
   op->matmul (v->dev, y, w->xb, &l->out, w->n, EPILOGUE_ADD);
   run_mlp (v, l, y, w->xb, w->n);
 }
@@ -125,7 +126,8 @@ save_hidden_state (VlmVision *v, const VisionRows *w, int state)
 
   for (int i = 0; i < v->n_feature_layers; i++)
     if (v->saved[i] && v->feature_layer[i] == state)
-      vlm_copy_rows (v->dev, act_at (v->dev, v->saved[i], at), w->x, w->n, C);
+      vlm_copy_rows (
+          v->dev, v->saved[i] + at, w->x, w->n, C * sizeof (Residual));
 }
 
 static gboolean
@@ -228,8 +230,8 @@ encode (VlmVision *v, VlmVisionJob *job, int first, int n_tiles, unsigned taps,
   vlm_vision_tap_last (v, &w, taps);
   run_values (v, last, &w);
   if (v->full) {
-    run_queries (v, last, &w, w.q);
-    run_keys (v, last + 1, &w, w.q);
+    run_queries (v, last, &w, w.last);
+    run_keys (v, last + 1, &w, w.last);
   }
   vlm_vision_tap_next (v, &w, taps);
   return vlm_device_status (v->dev, error);
@@ -294,8 +296,8 @@ choose (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
   return TRUE;
 }
 
-/* The last layer of the needed rows, into k [n_kept,C], tile after tile. x is
- * still the layer's input and xb its norm; k and v hold its keys. */
+/* The last layer of the needed rows, tile after tile. x is still the layer's
+ * input and xb its norm; k and v hold its keys. */
 static void
 finish_last_layer (VlmVision *v)
 {
@@ -304,12 +306,13 @@ finish_last_layer (VlmVision *v)
   VisionRows w = rows_of (v, 0, v->n_live);
   int n = v->n_kept, C = v->config.width;
 
-  op->gather_rows (v->dev, v->hidden, v->xb, v->kept_rows, n, C);
+  op->gather_rows (
+      v->dev, v->hidden, v->xb, v->kept_rows, n, C * v->dev->act_bytes);
   op->matmul (v->dev, v->q, v->hidden, &l->q, n, EPILOGUE_SET);
   run_attention (v, &w, v->kept_start, n);
-  op->gather_rows (v->dev, v->k, v->x, v->kept_rows, n, C);
-  op->matmul (v->dev, v->k, v->xb, &l->out, n, EPILOGUE_ADD);
-  run_mlp (v, l, v->k, v->xb, n);
+  op->gather_rows (v->dev, v->last, v->x, v->kept_rows, n, C * sizeof *v->last);
+  op->matmul (v->dev, v->last, v->xb, &l->out, n, EPILOGUE_ADD);
+  run_mlp (v, l, v->last, v->xb, n);
 }
 
 /* The selection's rows of feature layer i in v [n_out,C]. */
@@ -319,7 +322,7 @@ gather_feature (VlmVision *v, int i)
   gboolean is_output = v->feature_layer[i] == v->n_layers;
 
   if (is_output)
-    vlm_vision_gather (v, v->v, v->full ? v->q : v->k, !v->full);
+    vlm_vision_gather (v, v->v, v->last, !v->full);
   else
     vlm_vision_gather (v, v->v, v->saved[i] ? v->saved[i] : v->x, FALSE);
 }
@@ -327,7 +330,8 @@ gather_feature (VlmVision *v, int i)
 static const Act *
 gather_features (VlmVision *v)
 {
-  int C = v->config.width, n = v->n_feature_layers;
+  gsize bytes = v->config.width * v->dev->act_bytes;
+  int n = v->n_feature_layers;
 
   if (n == 1) {
     gather_feature (v, 0);
@@ -336,7 +340,7 @@ gather_features (VlmVision *v)
   for (int i = 0; i < n; i++) {
     gather_feature (v, i);
     v->dev->op->copy_columns (
-        v->dev, v->features, v->v, v->n_out, C, n * C, i * C);
+        v->dev, v->features, v->v, v->n_out, bytes, n * bytes, i * bytes);
   }
   return v->features;
 }

@@ -67,7 +67,8 @@ tap_class (VlmVision *v, const VisionLayer *l, const VisionRows *w, int heads,
   const Ops *op = v->dev->op;
   int N = v->config.n_patches, C = v->config.width, n = w->n_tiles;
 
-  op->gather_rows (v->dev, v->class_x, w->xb, v->class_rows, n, C);
+  op->gather_rows (
+      v->dev, v->class_x, w->xb, v->class_rows, n, C * v->dev->act_bytes);
   op->matmul (v->dev, v->class_q, v->class_x, &l->q, n, EPILOGUE_SET);
   op->cls_attention (v->dev, v->score, v->class_q, w->k, n, N, heads, C / heads,
       1 / sqrtf ((float) C / heads));

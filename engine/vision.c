@@ -108,7 +108,8 @@ lay_out (VlmVision *v)
   gsize tiles = v->max_tiles, act = v->dev->act_bytes;
   gsize rows = tiles * (c->n_patches + 1), C = c->width;
 
-  v->x = vlm_arena_take (a, rows * C, act);
+  v->x = vlm_arena_take (a, rows * C, sizeof (Residual));
+  v->last = vlm_arena_take (a, rows * C, sizeof (Residual));
   v->xb = vlm_arena_take (a, rows * C, act);
   v->q = vlm_arena_take (a, rows * C, act);
   v->k = vlm_arena_take (a, rows * C, act);
@@ -116,7 +117,7 @@ lay_out (VlmVision *v)
   v->hidden = vlm_arena_take (a, shared_bytes (v), 1);
   for (int i = 0; i < v->n_feature_layers; i++)
     if (is_overwritten (v, v->feature_layer[i]))
-      v->saved[i] = vlm_arena_take (a, rows * C, act);
+      v->saved[i] = vlm_arena_take (a, rows * C, sizeof (Residual));
   if (v->n_feature_layers > 1)
     v->features = vlm_arena_take (a, (rows + 1) * C * v->n_feature_layers, act);
   v->class_x = vlm_arena_take (a, tiles * C, act);

@@ -18,9 +18,13 @@
 extern "C" {
 #endif
 
-/* An array of activations: float on the CPU, bf16 on CUDA;
- * Device.act_bytes each. */
+/* An array of activations, what products multiply: float on the CPU, bf16 on
+ * CUDA; Device.act_bytes each. */
 typedef void Act;
+
+/* The residual stream: what layers read through a norm and add to. f32 on
+ * every device, as each sum of many layers is rounded again. */
+typedef float Residual;
 
 static inline Act *
 act_at (const Device *dev, const Act *x, size_t index)
@@ -31,10 +35,18 @@ act_at (const Device *dev, const Act *x, size_t index)
 /* What matmul does with p = W x + bias. */
 typedef enum Epilogue {
   EPILOGUE_SET,        /* y = p */
-  EPILOGUE_ADD,        /* y += p: the residual sum */
   EPILOGUE_GELU,       /* y = p Phi(p), erf form */
   EPILOGUE_QUICK_GELU, /* y = p sigmoid(1.702 p) */
+  /* Where y is the residual stream: */
+  EPILOGUE_ENTER, /* y = p */
+  EPILOGUE_ADD,   /* y += p */
 } Epilogue;
+
+static inline bool
+epilogue_is_residual (Epilogue epilogue)
+{
+  return epilogue >= EPILOGUE_ENTER;
+}
 
 /* Keys and values a page holds. */
 #define KV_PAGE_TOKENS 64
@@ -174,59 +186,75 @@ typedef struct Ops {
   size_t (*mat_bytes) (
       Device *dev, DataType want, DataType src_type, int rows, int cols);
 
-  /* y[n,rows] from x[n,cols]. With EPILOGUE_ADD y is read and written. */
-  void (*matmul) (Device *dev, Act *y, const Act *x, const Mat *w, int n,
+  /* y[n,rows] from x[n,cols]. y is Act, or Residual if the epilogue says so. */
+  void (*matmul) (Device *dev, void *y, const Act *x, const Mat *w, int n,
       Epilogue epilogue);
 
-  /* y[n,rows] = x[n,cols] W^T in f32: the language model's head. */
-  void (*logits) (Device *dev, float *y, const Act *x, const Mat *w, int n);
+  /* y[n,rows] = x[n,cols] W^T in f32: the language model's head, of few rows,
+   * whose x need not be narrowed. */
+  void (*logits) (
+      Device *dev, float *y, const Residual *x, const Mat *w, int n);
 
   /* ---- norm ---- */
 
-  /* y = (x - mean) / sqrt(var + eps) * w + b, biased variance; y may be x. */
-  void (*layer_norm) (Device *dev, Act *y, const Act *x, const float *w,
+  /* y = (x - mean) / sqrt(var + eps) * w + b, biased variance. */
+  void (*layer_norm) (Device *dev, Act *y, const Residual *x, const float *w,
       const float *b, int n, int d, float eps);
 
-  /* y = x / sqrt(mean(x^2) + eps) * w; y may be x. (Zhang, Sennrich 2019) */
-  void (*rms_norm) (Device *dev, Act *y, const Act *x, const float *w, int n,
-      int d, float eps);
+  /* The same in place: the norm that an encoder's stream begins with. */
+  void (*layer_norm_residual) (Device *dev, Residual *x, const float *w,
+      const float *b, int n, int d, float eps);
+
+  /* y = x / sqrt(mean(x^2) + eps) * w. (Zhang, Sennrich 2019) */
+  void (*rms_norm) (Device *dev, Act *y, const Residual *x, const float *w,
+      int n, int d, float eps);
+
+  /* The same in place: the norm that a decoder's stream ends with. */
+  void (*rms_norm_residual) (
+      Device *dev, Residual *x, const float *w, int n, int d, float eps);
 
   /* ---- elementwise ---- */
 
   /* y[i] = table[ids[i]], i < n; ids are valid rows. */
-  void (*embed) (Device *dev, Act *y, const Mat *table, const int *ids, int n);
+  void (*embed) (
+      Device *dev, Residual *y, const Mat *table, const int *ids, int n);
 
-  /* y[i,:] = x[rows[i],:], i < n. */
-  void (*gather_rows) (
-      Device *dev, Act *y, const Act *x, const int *rows, int n, int d);
+  /* Rows of anything, `bytes` each, a multiple of an activation's:
+   * y[i] = x[rows[i]], i < n. */
+  void (*gather_rows) (Device *dev, void *y, const void *x, const int *rows,
+      int n, size_t bytes);
 
-  /* y[rows[i],:] = x[i,:], i < n; rows are distinct. */
-  void (*scatter_rows) (
-      Device *dev, Act *y, const Act *x, const int *rows, int n, int d);
+  /* y[rows[i]] = x[i], i < n; rows are distinct. */
+  void (*scatter_rows) (Device *dev, void *y, const void *x, const int *rows,
+      int n, size_t bytes);
 
-  /* y[rows[i],:] = x[:], i < n: the newline vector. x is f32. */
-  void (*fill_rows) (
-      Device *dev, Act *y, const float *x, const int *rows, int n, int d);
+  /* y[rows[i]] = x[0], i < n: the newline vector. */
+  void (*fill_rows) (Device *dev, void *y, const void *x, const int *rows,
+      int n, size_t bytes);
 
-  /* y[i, at .. at+d-1] of rows of width stride = x[i,:], i < n: features of
-   * several layers side by side. */
-  void (*copy_columns) (
-      Device *dev, Act *y, const Act *x, int n, int d, int stride, int at);
+  /* Bytes at .. at+bytes-1 of row i of y, rows being stride apart, = x[i],
+   * i < n: features of several layers side by side. */
+  void (*copy_columns) (Device *dev, void *y, const void *x, int n,
+      size_t bytes, size_t stride, size_t at);
+
+  /* y[i,:] = x[rows[i],:] as activations, i < n; rows 0, 1, ... if NULL. */
+  void (*narrow_rows) (
+      Device *dev, Act *y, const Residual *x, const int *rows, int n, int d);
 
   /* gate[i] = silu(gate[i]) * up[i] over count values, in place. */
   void (*swiglu) (Device *dev, Act *gate, const Act *up, size_t count);
 
   /* x[t,N+1,d]: row 0 = cls + pos[0], row 1+j = patch[t,j] + pos[1+j].
    * cls[d] and pos[N+1,d] are f32. */
-  void (*embed_patches) (Device *dev, Act *x, const Act *patch,
+  void (*embed_patches) (Device *dev, Residual *x, const Act *patch,
       const float *cls, const float *pos, int t, int N, int d);
 
   /* ---- merge: what policies that merge tokens need ---- */
 
   /* y[i,:] = sum of weight[e] x[rows[e],:] over start[i] <= e < start[i+1],
    * i < n, in the order of e; zeros where there is none. start[n+1], rows and
-   * weight (f32) are device arrays; x must not be y. */
-  void (*merge_rows) (Device *dev, Act *y, const Act *x, const int *start,
+   * weight (f32) are device arrays. */
+  void (*merge_rows) (Device *dev, Act *y, const Residual *x, const int *start,
       const int *rows, const float *weight, int n, int d);
 
   /* y[n,c] = mean of x[n,h*c] over its h heads, f32: the metric that VisionZip

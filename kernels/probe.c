@@ -199,12 +199,13 @@ static void
 try_copying (DeviceProber *p, double *best)
 {
   Device *dev = p->dev;
-  int n = (int) (COPY_BYTES / dev->act_bytes / COPY_WIDTH);
+  size_t row = COPY_WIDTH * dev->act_bytes;
+  int n = (int) (COPY_BYTES / row);
   double start = now_s ();
   if (!p->from || !p->to)
     return;
   for (int i = 0; i < N_COPIES; i++)
-    dev->op->copy_columns (dev, p->to, p->from, n, COPY_WIDTH, COPY_WIDTH, 0);
+    dev->op->copy_columns (dev, p->to, p->from, n, row, row, 0);
   if (device_sync (dev, NULL))
     keep_best (best, 2e-9 * N_COPIES * COPY_BYTES / (now_s () - start));
 }

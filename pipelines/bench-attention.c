@@ -49,6 +49,7 @@ typedef struct {
   int *ints; /* device: q_start[2], kv_len, page_start[2], pages, slots */
   PagedBatch batch;
   Act *q, *y, *rows; /* [h*c], [h*c], [CHUNK,k*c] */
+  Residual *wide;    /* [CHUNK,h*c] */
   float *scores;
   int *lists, *ids;
 } Bed;
@@ -67,6 +68,7 @@ allocate (Bed *b, GError **error)
   b->q = device_alloc (b->dev, t->heads * c * act);
   b->y = device_alloc (b->dev, t->heads * c * act);
   b->rows = device_alloc (b->dev, CHUNK * t->kv_heads * c * act);
+  b->wide = device_alloc (b->dev, CHUNK * t->heads * c * sizeof (Residual));
   b->ids = device_alloc (b->dev, CHUNK * sizeof (int));
   b->scores = device_alloc (b->dev, slots * t->heads * sizeof (float));
   b->lists = device_alloc (b->dev, slots * t->heads * sizeof (int));
@@ -76,8 +78,8 @@ allocate (Bed *b, GError **error)
 static void
 bed_clear (Bed *b)
 {
-  void *owned[] = { b->kv.k, b->kv.v, b->ints, b->q, b->y, b->rows, b->ids,
-    b->scores, b->lists };
+  void *owned[] = { b->kv.k, b->kv.v, b->ints, b->q, b->y, b->rows, b->wide,
+    b->ids, b->scores, b->lists };
 
   for (gsize i = 0; i < G_N_ELEMENTS (owned); i++)
     device_free (b->dev, owned[i]);
@@ -111,7 +113,8 @@ random_rows (Bed *b, GRand *rand, Act *to, const Mat *table, int n)
   for (int i = 0; i < n; i++)
     ids[i] = g_rand_int_range (rand, 0, ROWS);
   device_upload (b->dev, b->ids, ids, n * sizeof (int));
-  b->dev->op->embed (b->dev, to, table, b->ids, n);
+  b->dev->op->embed (b->dev, b->wide, table, b->ids, n);
+  b->dev->op->narrow_rows (b->dev, to, b->wide, NULL, n, table->cols);
 }
 
 static void

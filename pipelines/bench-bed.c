@@ -74,7 +74,7 @@ bytes_needed (BenchBed *bed)
          n_pages * (vlm_kv_page_bytes (bed->dev, text) +
                        vlm_fine_page_bytes (&model->config)) +
          vlm_fine_bytes (bed->dev, &model->config) +
-         (guint64) bed->max_sequence * text->width * bed->dev->act_bytes +
+         (guint64) bed->max_sequence * text->width * sizeof (Residual) +
          SPARE_BYTES;
 }
 
@@ -210,7 +210,7 @@ load_networks (BenchBed *bed, GError **error)
     return FALSE;
   bed->sampler = vlm_sampler_new (dev, text->vocab);
   bed->x = device_alloc (
-      dev, (gsize) bed->max_sequence * text->width * dev->act_bytes);
+      dev, (gsize) bed->max_sequence * text->width * sizeof (Residual));
   return vlm_device_check (dev, error);
 }
 

@@ -44,7 +44,7 @@ count_product (const Mat *w, int n)
 
 static void
 matmul (
-    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+    Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
   count_product (w, n);
   if (epilogue != EPILOGUE_ADD)
@@ -52,16 +52,16 @@ matmul (
 }
 
 static void
-logits (Device *dev, float *y, const Act *x, const Mat *w, int n)
+logits (Device *dev, float *y, const Residual *x, const Mat *w, int n)
 {
   count_product (w, n);
   memset (y, 0, (gsize) n * w->rows * sizeof *y);
 }
 
 static void
-embed (Device *dev, Act *y, const Mat *table, const int *ids, int n)
+embed (Device *dev, Residual *y, const Mat *table, const int *ids, int n)
 {
-  memset (y, 0, (gsize) n * table->cols * dev->act_bytes);
+  memset (y, 0, (gsize) n * table->cols * sizeof *y);
 }
 
 static void

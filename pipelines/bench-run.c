@@ -91,9 +91,8 @@ prefill (Frame *f, GError **error)
   g_assert (vlm_sequence_reserve (&f->seq, n + f->options->tokens));
   for (int i = 0, done = 0; i < n_pieces; i++) {
     int end = n * (i + 1) / n_pieces;
-    VlmStepInput in = { &f->seq, end - done, NULL,
-      act_at (bed->dev, bed->x, (gsize) done * D), end == n, n,
-      .fine = f->fine };
+    VlmStepInput in = { &f->seq, end - done, NULL, bed->x + (gsize) done * D,
+      end == n, n, .fine = f->fine };
 
     if (!vlm_decoder_step (bed->decoder, &in, 1, &logits, error))
       return FALSE;

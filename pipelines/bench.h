@@ -55,7 +55,7 @@ typedef struct {
   VlmKvPool *pool;
   VlmFineStore *fine; /* of families that zoom, else NULL */
   VlmSampler *sampler;
-  Act *x; /* [max_sequence,D] the prompt's rows */
+  Residual *x; /* [max_sequence,D] the prompt's rows */
 } BenchBed;
 
 /* Opens or makes the model, cuts it to options->layers or to what fits, and

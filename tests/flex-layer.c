@@ -43,7 +43,7 @@ typedef struct {
   VlmDecoder *d;
   VlmKvPool *pool;
   VlmFineStore *store;
-  Act *rows; /* [MOST,D] */
+  Residual *rows; /* [MOST,D] */
   FlexShape shape;
   FlexLayer layers[LAYERS];
   int begin, length; /* of the prompt */
@@ -228,7 +228,7 @@ check_block (Bed *bed, VlmFine *fine, VlmSequence *seq, int n)
   g_autofree float *found = g_new (float, n *D);
   VlmStepInput in = { .seq = seq,
     .n = n,
-    .rows = act_at (bed->dev, bed->rows, (gsize) seq->length * D),
+    .rows = bed->rows + (gsize) seq->length * D,
     .n_logits = 1,
     .rope_length = bed->length,
     .fine = fine };

@@ -213,7 +213,7 @@ step (
   VlmStepInput in = { .seq = seq,
     .n = count,
     .ids = left > 0 ? NULL : newest,
-    .rows = act_at (run->dev, run->x, (gsize) seq->length * D),
+    .rows = run->x + (gsize) seq->length * D,
     .n_logits = left <= 100,
     .rope_length = MAX (run->n_rows, seq->length + 1),
     .fine = fine };
@@ -417,7 +417,7 @@ read_last (GoldenRun *run, VlmSequence *seq, float *logits)
   vlm_sequence_truncate (seq, run->n_rows - 1);
   VlmStepInput last = { .seq = seq,
     .n = 1,
-    .rows = act_at (run->dev, run->x, (gsize) seq->length * D),
+    .rows = run->x + (gsize) seq->length * D,
     .n_logits = 1,
     .rope_length = run->n_rows };
   g_assert_true (vlm_sequence_reserve (seq, run->n_rows));

@@ -92,7 +92,7 @@ golden_run_new (const char *device, const char *folder, DataType type)
   g_assert_no_error (error);
   make_pool (run);
   run->x = device_alloc (run->dev,
-      (gsize) run->max_sequence * config->text.width * run->dev->act_bytes);
+      (gsize) run->max_sequence * config->text.width * sizeof *run->x);
   return run;
 }
 
@@ -221,9 +221,13 @@ golden_run_splice (
       &run->geometry, run->x, at);
   vlm_decoder_embed (
       run->decoder, run->x, at + *n_rows, ids + at + 1, n - at - 1);
-  if (rows)
-    *rows = download (
-        run, act_at (run->dev, run->x, (gsize) at * D), (gsize) *n_rows * D);
+  if (rows) {
+    gsize count = (gsize) *n_rows * D;
+
+    *rows = g_new (float, count);
+    device_download (
+        run->dev, *rows, run->x + (gsize) at * D, count * sizeof **rows);
+  }
 }
 
 /* One step; its logits [V] to the host. */
@@ -268,9 +272,8 @@ prefill (GoldenRun *run, VlmSequence *seq, float *logits)
 
   for (int done = 0; done < run->n_rows; done += CHUNK) {
     int n = MIN (CHUNK, run->n_rows - done);
-    VlmStepInput in = { seq, n, NULL,
-      act_at (run->dev, run->x, (gsize) done * D), done + n == run->n_rows,
-      run->n_rows };
+    VlmStepInput in = { seq, n, NULL, run->x + (gsize) done * D,
+      done + n == run->n_rows, run->n_rows };
 
     step (run, &in, logits);
   }

@@ -29,7 +29,7 @@ typedef struct {
   VlmSelection selection; /* arrays owned */
   const Act *features;
   const guint8 *tiles;
-  Act *x; /* [max_sequence,D] */
+  Residual *x; /* [max_sequence,D] */
   int n_rows;
 } GoldenRun;
 

@@ -189,6 +189,12 @@ kt_array (Kt *kt, const void *src, size_t bytes)
   return buf;
 }
 
+KtBuf
+kt_residual (Kt *kt, const float *src, size_t count)
+{
+  return kt_array (kt, src, count * sizeof (Residual));
+}
+
 /* Every device is given what the one under test can hold. */
 KtBuf
 kt_acts (Kt *kt, const float *src, size_t count)
@@ -359,7 +365,7 @@ kt_expect (Kt *kt, const KtBuf *got, const double *want, int rows, int cols,
   const float *x = kt_read (kt, got, 0);
   if (kt->n_devices > 1) {
     const float *plain = kt_read (kt, got, 1);
-    double *exact = kt_bytes (kt, got->count * sizeof *exact);
+    double *exact = kt_bytes (kt, sizeof *exact * rows * cols);
     for (size_t i = 0; i < (size_t) rows * cols; i++)
       exact[i] = plain[i];
     want = exact;

@@ -1,18 +1,17 @@
 /* kernels-elementwise.c - cases of the ops that move rows, and of swiglu
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Copies are compared bit for bit. Their inputs are numbers that survive
- * bf16, so that a device with narrower activations copies them exactly too.
+ * Copies are compared bit for bit.
  */
 #include "tests/kernels.h"
 
 #include <math.h>
 #include <string.h>
 
-static float *
-copyable (Kt *kt, size_t count)
+static char *
+random_bytes (Kt *kt, size_t bytes)
 {
-  return kt_rounded (kt, TYPE_BF16, kt_uniform (kt, count, 4), count);
+  return (char *) kt_uniform (kt, bytes / sizeof (float) + 1, 4);
 }
 
 /* n distinct rows below `bound`, in no order. */
@@ -36,7 +35,7 @@ embed (Kt *kt, const int *size)
   int n = size[0], d = size[1], v = size[2];
   DataType type = (DataType) size[3];
   const float *table =
-      kt_rounded (kt, type, copyable (kt, (size_t) v * d), (size_t) v * d);
+      kt_rounded (kt, type, kt_uniform (kt, (size_t) v * d, 4), (size_t) v * d);
   int *ids = kt_bytes (kt, sizeof *ids * n);
   float *want = kt_bytes (kt, sizeof *want * n * d);
   for (int i = 0; i < n; i++) {
@@ -45,7 +44,7 @@ embed (Kt *kt, const int *size)
   }
   KtMat *T = kt_mat (kt, type, type, table, v, d, NULL);
   KtBuf I = kt_array (kt, ids, sizeof *ids * n),
-        Y = kt_acts (kt, NULL, (size_t) n * d);
+        Y = kt_residual (kt, NULL, (size_t) n * d);
   kt_work (kt, (4.0 + data_type_bytes (type)) * n * d, 0);
   KT_EACH (kt, dev, on)
   dev->op->embed (dev, Y.on[on], &T->on[on], I.on[on], n);
@@ -55,71 +54,96 @@ embed (Kt *kt, const int *size)
 static void
 gather_rows (Kt *kt, const int *size)
 {
-  int n = size[0], d = size[1], total = 2 * n;
-  const float *x = copyable (kt, (size_t) total * d);
+  int n = size[0], bytes = size[1], total = 2 * n;
+  const char *x = random_bytes (kt, (size_t) total * bytes);
   const int *rows = distinct_rows (kt, n, total);
-  float *want = kt_bytes (kt, sizeof *want * n * d);
+  char *want = kt_bytes (kt, (size_t) n * bytes);
   for (int i = 0; i < n; i++)
-    memcpy (want + i * d, x + rows[i] * d, sizeof *want * d);
-  KtBuf X = kt_acts (kt, x, (size_t) total * d),
+    memcpy (want + i * bytes, x + rows[i] * bytes, bytes);
+  KtBuf X = kt_array (kt, x, (size_t) total * bytes),
         R = kt_array (kt, rows, sizeof *rows * n),
-        Y = kt_acts (kt, NULL, (size_t) n * d);
-  kt_work (kt, 8.0 * n * d, 0);
+        Y = kt_array (kt, NULL, (size_t) n * bytes);
+  kt_work (kt, 2.0 * n * bytes, 0);
   KT_EACH (kt, dev, on)
-  dev->op->gather_rows (dev, Y.on[on], X.on[on], R.on[on], n, d);
+  dev->op->gather_rows (dev, Y.on[on], X.on[on], R.on[on], n, bytes);
   kt_expect_same (kt, &Y, want);
 }
 
 static void
 scatter_rows (Kt *kt, const int *size)
 {
-  int n = size[0], d = size[1], total = 2 * n;
-  const float *x = copyable (kt, (size_t) n * d);
+  int n = size[0], bytes = size[1], total = 2 * n;
+  const char *x = random_bytes (kt, (size_t) n * bytes);
   const int *rows = distinct_rows (kt, n, total);
-  float *want = copyable (kt, (size_t) total * d);
-  KtBuf X = kt_acts (kt, x, (size_t) n * d),
+  char *want = random_bytes (kt, (size_t) total * bytes);
+  KtBuf X = kt_array (kt, x, (size_t) n * bytes),
         R = kt_array (kt, rows, sizeof *rows * n),
-        Y = kt_acts (kt, want, (size_t) total * d);
+        Y = kt_array (kt, want, (size_t) total * bytes);
   for (int i = 0; i < n; i++)
-    memcpy (want + rows[i] * d, x + i * d, sizeof *want * d);
-  kt_work (kt, 8.0 * n * d, 0);
+    memcpy (want + rows[i] * bytes, x + i * bytes, bytes);
+  kt_work (kt, 2.0 * n * bytes, 0);
   KT_EACH (kt, dev, on)
-  dev->op->scatter_rows (dev, Y.on[on], X.on[on], R.on[on], n, d);
+  dev->op->scatter_rows (dev, Y.on[on], X.on[on], R.on[on], n, bytes);
   kt_expect_same (kt, &Y, want);
 }
 
 static void
 fill_rows (Kt *kt, const int *size)
 {
-  int n = size[0], d = size[1], total = 2 * n;
-  const float *x = copyable (kt, d);
+  int n = size[0], bytes = size[1], total = 2 * n;
+  const char *x = random_bytes (kt, bytes);
   const int *rows = distinct_rows (kt, n, total);
-  float *want = copyable (kt, (size_t) total * d);
-  KtBuf X = kt_array (kt, x, sizeof *x * d),
-        R = kt_array (kt, rows, sizeof *rows * n),
-        Y = kt_acts (kt, want, (size_t) total * d);
+  char *want = random_bytes (kt, (size_t) total * bytes);
+  KtBuf X = kt_array (kt, x, bytes), R = kt_array (kt, rows, sizeof *rows * n),
+        Y = kt_array (kt, want, (size_t) total * bytes);
   for (int i = 0; i < n; i++)
-    memcpy (want + rows[i] * d, x, sizeof *want * d);
-  kt_work (kt, 4.0 * n * d, 0);
+    memcpy (want + rows[i] * bytes, x, bytes);
+  kt_work (kt, 1.0 * n * bytes, 0);
   KT_EACH (kt, dev, on)
-  dev->op->fill_rows (dev, Y.on[on], X.on[on], R.on[on], n, d);
+  dev->op->fill_rows (dev, Y.on[on], X.on[on], R.on[on], n, bytes);
   kt_expect_same (kt, &Y, want);
 }
 
 static void
 copy_columns (Kt *kt, const int *size)
 {
-  int n = size[0], d = size[1], stride = 3 * d, at = d;
-  const float *x = copyable (kt, (size_t) n * d);
-  float *want = copyable (kt, (size_t) n * stride);
-  KtBuf X = kt_acts (kt, x, (size_t) n * d),
-        Y = kt_acts (kt, want, (size_t) n * stride);
+  int n = size[0], bytes = size[1], stride = 3 * bytes, at = bytes;
+  const char *x = random_bytes (kt, (size_t) n * bytes);
+  char *want = random_bytes (kt, (size_t) n * stride);
+  KtBuf X = kt_array (kt, x, (size_t) n * bytes),
+        Y = kt_array (kt, want, (size_t) n * stride);
   for (int i = 0; i < n; i++)
-    memcpy (want + i * stride + at, x + i * d, sizeof *want * d);
-  kt_work (kt, 8.0 * n * d, 0);
+    memcpy (want + i * stride + at, x + i * bytes, bytes);
+  kt_work (kt, 2.0 * n * bytes, 0);
   KT_EACH (kt, dev, on)
-  dev->op->copy_columns (dev, Y.on[on], X.on[on], n, d, stride, at);
+  dev->op->copy_columns (dev, Y.on[on], X.on[on], n, bytes, stride, at);
   kt_expect_same (kt, &Y, want);
+}
+
+static void
+narrow_rows (Kt *kt, const int *size)
+{
+  int n = size[0], d = size[1], total = 2 * n;
+  const float *x = kt_uniform (kt, (size_t) total * d, 1000);
+  const int *rows = distinct_rows (kt, n, total);
+  float *want = kt_bytes (kt, sizeof *want * n * d);
+  KtBuf X = kt_residual (kt, x, (size_t) total * d),
+        R = kt_array (kt, rows, sizeof *rows * n),
+        Y = kt_acts (kt, NULL, (size_t) n * d);
+  kt_work (kt, (4.0 + kt_device (kt, 0)->act_bytes) * n * d, 0);
+  KT_EACH (kt, dev, on)
+  dev->op->narrow_rows (dev, Y.on[on], X.on[on], R.on[on], n, d);
+  if (kt_timing (kt))
+    return;
+  for (int listed = 1; listed >= 0; listed--) {
+    for (int i = 0; i < n; i++)
+      memcpy (want + i * d, x + (listed ? rows[i] : i) * d, sizeof *want * d);
+    want = kt_rounded (kt, kt_device (kt, 0)->act_type, want, (size_t) n * d);
+    if (memcmp (kt_read (kt, &Y, 0), want, sizeof *want * n * d))
+      kt_fail (kt, "rows are not rounded as they should be");
+    KT_EACH (kt, dev, on)
+    dev->op->narrow_rows (dev, Y.on[on], X.on[on], NULL, n, d);
+  }
 }
 
 static void
@@ -154,16 +178,17 @@ embed_patches (Kt *kt, const int *size)
   KtBuf P = kt_acts (kt, patch, (size_t) t * N * d),
         C = kt_array (kt, cls, sizeof *cls * d),
         S = kt_array (kt, pos, sizeof *pos * (N + 1) * d),
-        X = kt_acts (kt, NULL, (size_t) t * (N + 1) * d);
+        X = kt_residual (kt, NULL, (size_t) t * (N + 1) * d);
   kt_work (kt, 8.0 * t * N * d, 1.0 * t * N * d);
   KT_EACH (kt, dev, on)
   dev->op->embed_patches (dev, X.on[on], P.on[on], C.on[on], S.on[on], t, N, d);
   kt_expect (kt, &X, want, t * (N + 1), d, 1e-6); /* one rounding */
 }
 
+/* Of a number, and of as many bytes as are moved at once or no multiple. */
 #define ROWS                                                                   \
-  .sizes = { { 1, 1 }, { 3, 7 }, { 5, 577 }, { 300, 64 } },                    \
-  .benches = { { 577, 1024 }, { 600, 4096 } }
+  .sizes = { { 1, 2 }, { 3, 14 }, { 5, 2308 }, { 7, 1154 }, { 300, 256 } },    \
+  .benches = { { 577, 4096 }, { 600, 16384 } }
 
 const KtCase kt_cases_elementwise[] = {
   { KT_SLOT (embed), embed,
@@ -176,6 +201,9 @@ const KtCase kt_cases_elementwise[] = {
   { KT_SLOT (scatter_rows), scatter_rows, ROWS },
   { KT_SLOT (fill_rows), fill_rows, ROWS },
   { KT_SLOT (copy_columns), copy_columns, ROWS },
+  { KT_SLOT (narrow_rows), narrow_rows,
+      .sizes = { { 1, 1 }, { 3, 7 }, { 5, 577 }, { 300, 64 } },
+      .benches = { { 577, 1024 }, { 600, 4096 } } },
   { KT_SLOT (swiglu), swiglu, true,
       .sizes = { { 1 }, { 17 }, { 577 }, { 70001 } },
       .benches = { { 11008 }, { 600 * 11008 } } },

@@ -59,22 +59,29 @@ refusal (Kt *kt, const int *size)
   }
 }
 
-/* y = rms_norm (x) * x, recorded or not. */
+/* y = silu (rms_norm (x)) up, [n,d]. */
+typedef struct TwoOps {
+  Act *y;
+  const Residual *x;
+  const float *w;
+  const Act *up;
+  int n, d;
+} TwoOps;
+
 static void
-two_ops (Device *dev, Act *y, const Act *x, const float *w, int n, int d)
+two_ops (Device *dev, const TwoOps *t)
 {
-  dev->op->rms_norm (dev, y, x, w, n, d, 1e-5f);
-  dev->op->swiglu (dev, y, x, (size_t) n * d);
+  dev->op->rms_norm (dev, t->y, t->x, t->w, t->n, t->d, 1e-5f);
+  dev->op->swiglu (dev, t->y, t->up, (size_t) t->n * t->d);
 }
 
 static void
-recorded_ops (Device *dev, const DeviceKey *key, bool all, Act *y, const Act *x,
-    const float *w, int n, int d)
+recorded_ops (Device *dev, const DeviceKey *key, bool all, const TwoOps *t)
 {
   if (device_replay (dev, key))
     return;
   device_record (dev, key);
-  two_ops (dev, y, x, w, n, d);
+  two_ops (dev, t);
   device_recorded (dev, all);
 }
 
@@ -86,16 +93,18 @@ recording (Kt *kt, const int *size)
   int n = size[0], d = size[1], all = !size[2];
   size_t count = (size_t) n * d;
   KtBuf w = kt_array (kt, kt_uniform (kt, d, 1), d * sizeof (float));
-  KtBuf x = kt_acts (kt, NULL, count), y = kt_acts (kt, NULL, count);
-  KtBuf wanted = kt_acts (kt, NULL, count);
+  KtBuf x = kt_residual (kt, NULL, count), up = kt_acts (kt, NULL, count);
+  KtBuf y = kt_acts (kt, NULL, count), wanted = kt_acts (kt, NULL, count);
+  TwoOps again = { y.on[0], x.on[0], w.on[0], up.on[0], n, d }, once = again;
   Device *dev = kt_device (kt, 0);
   DeviceKey key = { { &w, &x }, { n, d } };
   unsigned before = dev->n_replays;
+  once.y = wanted.on[0];
   for (int round = 0; round < 5; round++) {
-    KtBuf fresh = kt_acts (kt, kt_uniform (kt, count, 1), count);
-    dev->op->copy_columns (dev, x.on[0], fresh.on[0], n, d, d, 0);
-    recorded_ops (dev, &key, all, y.on[0], x.on[0], w.on[0], n, d);
-    two_ops (dev, wanted.on[0], x.on[0], w.on[0], n, d);
+    KtBuf fresh = kt_residual (kt, kt_uniform (kt, count, 1), count);
+    dev->op->copy (dev, x.on[0], fresh.on[0], count * sizeof (Residual));
+    recorded_ops (dev, &key, all, &again);
+    two_ops (dev, &once);
     if (memcmp (kt_read (kt, &y, 0), kt_read (kt, &wanted, 0), count * 4))
       kt_fail (kt, "round %d differs", round);
   }

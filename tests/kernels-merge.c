@@ -33,7 +33,7 @@ merge_rows (Kt *kt, const int *size)
     for (int e = start[i]; e < start[i + 1]; e++)
       for (int j = 0; j < d; j++)
         want[i * d + j] += (double) weight[e] * x[rows[e] * d + j];
-  KtBuf X = kt_acts (kt, x, (size_t) n_x * d),
+  KtBuf X = kt_residual (kt, x, (size_t) n_x * d),
         S = kt_array (kt, start, sizeof *start * (n + 1)),
         R = kt_array (kt, rows, sizeof *rows * (n_entries + 1)),
         W = kt_array (kt, weight, sizeof *weight * (n_entries + 1)),

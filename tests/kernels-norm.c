@@ -46,7 +46,7 @@ layer_norm (Kt *kt, const int *size)
   int n = size[0], d = size[1];
   const float *x = kt_values (kt, (size_t) n * d);
   const float *w = kt_uniform (kt, d, 1), *b = kt_uniform (kt, d, 1);
-  KtBuf X = kt_acts (kt, x, (size_t) n * d), W = kt_array (kt, w, 4 * d),
+  KtBuf X = kt_residual (kt, x, (size_t) n * d), W = kt_array (kt, w, 4 * d),
         B = kt_array (kt, b, 4 * d), Y = kt_acts (kt, NULL, (size_t) n * d);
   kt_work (kt, 8.0 * n * d, 8.0 * n * d);
   KT_EACH (kt, dev, on)
@@ -54,12 +54,21 @@ layer_norm (Kt *kt, const int *size)
       dev, Y.on[on], X.on[on], W.on[on], B.on[on], n, d, 1e-5f);
   double *want = layer_norm_twin (kt, x, w, b, n, d, 1e-5f);
   kt_expect (kt, &Y, want, n, d, TOLERANCE);
-  if (kt_timing (kt))
-    return;
+}
+
+static void
+layer_norm_residual (Kt *kt, const int *size)
+{
+  int n = size[0], d = size[1];
+  const float *x = kt_values (kt, (size_t) n * d);
+  const float *w = kt_uniform (kt, d, 1), *b = kt_uniform (kt, d, 1);
+  KtBuf X = kt_residual (kt, x, (size_t) n * d), W = kt_array (kt, w, 4 * d),
+        B = kt_array (kt, b, 4 * d);
+  kt_work (kt, 8.0 * n * d, 8.0 * n * d);
   KT_EACH (kt, dev, on)
-  dev->op->layer_norm (
-      dev, X.on[on], X.on[on], W.on[on], B.on[on], n, d, 1e-5f);
-  kt_expect (kt, &X, want, n, d, TOLERANCE);
+  dev->op->layer_norm_residual (dev, X.on[on], W.on[on], B.on[on], n, d, 1e-5f);
+  kt_expect (
+      kt, &X, layer_norm_twin (kt, x, w, b, n, d, 1e-5f), n, d, TOLERANCE);
 }
 
 static void
@@ -67,18 +76,25 @@ rms_norm (Kt *kt, const int *size)
 {
   int n = size[0], d = size[1];
   const float *x = kt_values (kt, (size_t) n * d), *w = kt_uniform (kt, d, 1);
-  KtBuf X = kt_acts (kt, x, (size_t) n * d), W = kt_array (kt, w, 4 * d),
+  KtBuf X = kt_residual (kt, x, (size_t) n * d), W = kt_array (kt, w, 4 * d),
         Y = kt_acts (kt, NULL, (size_t) n * d);
   kt_work (kt, 8.0 * n * d, 4.0 * n * d);
   KT_EACH (kt, dev, on)
   dev->op->rms_norm (dev, Y.on[on], X.on[on], W.on[on], n, d, 1e-6f);
   double *want = rms_norm_twin (kt, x, w, n, d, 1e-6f);
   kt_expect (kt, &Y, want, n, d, TOLERANCE);
-  if (kt_timing (kt))
-    return;
+}
+
+static void
+rms_norm_residual (Kt *kt, const int *size)
+{
+  int n = size[0], d = size[1];
+  const float *x = kt_values (kt, (size_t) n * d), *w = kt_uniform (kt, d, 1);
+  KtBuf X = kt_residual (kt, x, (size_t) n * d), W = kt_array (kt, w, 4 * d);
+  kt_work (kt, 8.0 * n * d, 4.0 * n * d);
   KT_EACH (kt, dev, on)
-  dev->op->rms_norm (dev, X.on[on], X.on[on], W.on[on], n, d, 1e-6f);
-  kt_expect (kt, &X, want, n, d, TOLERANCE);
+  dev->op->rms_norm_residual (dev, X.on[on], W.on[on], n, d, 1e-6f);
+  kt_expect (kt, &X, rms_norm_twin (kt, x, w, n, d, 1e-6f), n, d, TOLERANCE);
 }
 
 #define SIZES                                                                  \
@@ -98,6 +114,8 @@ rms_norm (Kt *kt, const int *size)
 
 const KtCase kt_cases_norm[] = {
   { KT_SLOT (layer_norm), layer_norm, true, SIZES, BENCHES },
+  { KT_SLOT (layer_norm_residual), layer_norm_residual, true, SIZES, BENCHES },
   { KT_SLOT (rms_norm), rms_norm, true, SIZES, BENCHES },
+  { KT_SLOT (rms_norm_residual), rms_norm_residual, true, SIZES, BENCHES },
   { NULL },
 };

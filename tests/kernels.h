@@ -5,7 +5,7 @@
  * It fills inputs, says how much work a call is, calls the op inside KT_EACH
  * and compares:
  *
- *   KtBuf x = kt_acts (kt, kt_values (kt, n * d), n * d);
+ *   KtBuf x = kt_residual (kt, kt_values (kt, n * d), n * d);
  *   KtBuf y = kt_acts (kt, NULL, n * d);
  *   kt_work (kt, bytes, flops);
  *   KT_EACH (kt, dev, on)
@@ -89,6 +89,7 @@ int kt_below (Kt *kt, int bound);                      /* 0 .. bound-1 */
 /* Device arrays between guard words; src NULL leaves a pattern in them. */
 KtBuf kt_acts (Kt *kt, const float *src, size_t count);
 KtBuf kt_array (Kt *kt, const void *src, size_t bytes);
+KtBuf kt_residual (Kt *kt, const float *src, size_t count);
 /* W[rows,cols] made of f32 values on every device. */
 KtMat *kt_mat (Kt *kt, DataType want, DataType src_type, const float *src,
     int rows, int cols, const float *bias);

@@ -215,16 +215,15 @@ test_rows (Device *dev, gconstpointer data)
   int ids[64];
   VlmSequence seq;
   DecoderBed bed;
-  Act *x;
+  Residual *x;
 
   bed_init (&bed, dev, data);
   make_ids (ids, 64, 5);
-  x = device_alloc (dev, 66 * 48 * dev->act_bytes);
+  x = device_alloc (dev, 66 * 48 * sizeof *x);
   vlm_decoder_embed (bed.decoder, x, 2, ids, 64);
   vlm_sequence_init (&seq, bed.pool);
-  decoder_bed_step (&bed,
-      &(VlmStepInput){ &seq, 64, NULL, act_at (dev, x, 2 * 48), 1, 64 }, 1,
-      from_rows);
+  decoder_bed_step (
+      &bed, &(VlmStepInput){ &seq, 64, NULL, x + 2 * 48, 1, 64 }, 1, from_rows);
   vlm_sequence_clear (&seq);
   fresh (&bed, ids, 64, from_ids);
   bed_compare ("from rows", from_rows, from_ids, BED_VOCAB, 0);

@@ -37,7 +37,8 @@ reference_load (Reference *r, Device *dev, const VlmModel *model, int layers)
 }
 
 typedef struct {
-  Act *x, *xb, *q, *k, *v, *hidden;
+  Residual *x;
+  Act *xb, *q, *k, *v, *hidden;
   float *score;
   int *start;
 } Scratch;
@@ -47,12 +48,13 @@ scratch_init (Scratch *s, Device *dev, int t)
 {
   int start[MAX_TILES + 1];
   gsize bytes = MAX_ROWS * 200 * sizeof (float);
-  Act **pieces[] = { &s->x, &s->xb, &s->q, &s->k, &s->v, &s->hidden };
+  Act **pieces[] = { &s->xb, &s->q, &s->k, &s->v, &s->hidden };
 
   for (int i = 0; i <= t; i++)
     start[i] = i * (N + 1);
   for (gsize i = 0; i < G_N_ELEMENTS (pieces); i++)
     *pieces[i] = device_alloc (dev, bytes);
+  s->x = device_alloc (dev, bytes);
   s->score = device_alloc (dev, MAX_TILES * N * sizeof (float));
   s->start = device_alloc (dev, sizeof start);
   device_upload (dev, s->start, start, sizeof start);
@@ -80,7 +82,7 @@ reference_keys (Reference *r, Device *dev, Scratch *s, int i, int t)
   op->matmul (dev, s->q, s->xb, &r->q[i], n, EPILOGUE_SET);
   op->matmul (dev, s->k, s->xb, &r->k[i], n, EPILOGUE_SET);
   device_download (dev, r->keys[i], s->k, n * C * sizeof (float));
-  op->gather_rows (dev, s->hidden, s->q, s->start, t, C);
+  op->gather_rows (dev, s->hidden, s->q, s->start, t, C * sizeof (float));
   op->cls_attention (
       dev, s->score, s->hidden, s->k, t, N, HEADS, c, 1 / sqrtf (c));
   device_download (dev, r->score[i], s->score, t * N * sizeof (float));
@@ -117,7 +119,7 @@ reference_run (Reference *r, Device *dev, const guint8 *tiles, const float *lut,
   op->patches (dev, s.hidden, tiles, lut, t, 32, 8);
   op->matmul (dev, s.q, s.hidden, &r->patch, t * N, EPILOGUE_SET);
   op->embed_patches (dev, s.x, s.q, r->cls, r->pos, t, N, C);
-  op->layer_norm (dev, s.x, s.x, r->pre_w, r->pre_b, t * (N + 1), C, 1e-5f);
+  op->layer_norm_residual (dev, s.x, r->pre_w, r->pre_b, t * (N + 1), C, 1e-5f);
   device_download (dev, r->state[0], s.x, t * (N + 1) * C * sizeof (float));
   for (int i = 0; i < layers; i++)
     reference_layer (r, dev, &s, i, t);

@@ -19,7 +19,8 @@ typedef struct {
   VlmProjector *projector;
   int width_in;
   float *features; /* host [MAX_TOKENS+1,width_in] */
-  Act *dev_features, *x;
+  Act *dev_features;
+  Residual *x;
   float *out; /* host [ROWS,WIDTH] */
 } Bed;
 

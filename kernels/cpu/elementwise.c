@@ -7,40 +7,45 @@
 #include <string.h>
 
 static void
-copy_row (Act *y, size_t to, const Act *x, size_t from, int d)
+gather_rows (
+    Device *dev, void *y, const void *x, const int *rows, int n, size_t bytes)
 {
-  memcpy (
-      (float *) y + to * d, (const float *) x + from * d, d * sizeof (float));
+  for (int i = 0; i < n; i++)
+    memcpy ((char *) y + i * bytes, (const char *) x + rows[i] * bytes, bytes);
 }
 
 static void
-gather_rows (Device *dev, Act *y, const Act *x, const int *rows, int n, int d)
+scatter_rows (
+    Device *dev, void *y, const void *x, const int *rows, int n, size_t bytes)
 {
   for (int i = 0; i < n; i++)
-    copy_row (y, i, x, rows[i], d);
+    memcpy ((char *) y + rows[i] * bytes, (const char *) x + i * bytes, bytes);
 }
 
 static void
-scatter_rows (Device *dev, Act *y, const Act *x, const int *rows, int n, int d)
+fill_rows (
+    Device *dev, void *y, const void *x, const int *rows, int n, size_t bytes)
 {
   for (int i = 0; i < n; i++)
-    copy_row (y, rows[i], x, i, d);
+    memcpy ((char *) y + rows[i] * bytes, x, bytes);
 }
 
 static void
-fill_rows (Device *dev, Act *y, const float *x, const int *rows, int n, int d)
+copy_columns (Device *dev, void *y, const void *x, int n, size_t bytes,
+    size_t stride, size_t at)
 {
   for (int i = 0; i < n; i++)
-    copy_row (y, rows[i], x, 0, d);
+    memcpy ((char *) y + i * stride + at, (const char *) x + i * bytes, bytes);
 }
 
+/* Activations are f32 here. */
 static void
-copy_columns (
-    Device *dev, Act *y, const Act *x, int n, int d, int stride, int at)
+narrow_rows (
+    Device *dev, Act *y, const Residual *x, const int *rows, int n, int d)
 {
   for (int i = 0; i < n; i++)
-    memcpy ((float *) y + (size_t) i * stride + at,
-        (const float *) x + (size_t) i * d, d * sizeof (float));
+    memcpy ((float *) y + (size_t) i * d, x + (size_t) (rows ? rows[i] : i) * d,
+        d * sizeof *x);
 }
 
 #define RUN 4096 /* values a thread takes at a time */
@@ -91,7 +96,7 @@ embed_patches_rows (void *data, int from, int to, int thread)
 }
 
 static void
-embed_patches (Device *dev, Act *x, const Act *patch, const float *cls,
+embed_patches (Device *dev, Residual *x, const Act *patch, const float *cls,
     const float *pos, int t, int N, int d)
 {
   Embedding e = { x, patch, cls, pos, N, d };
@@ -106,6 +111,7 @@ cpu_init_elementwise (Ops *op)
   op->scatter_rows = scatter_rows;
   op->fill_rows = fill_rows;
   op->copy_columns = copy_columns;
+  op->narrow_rows = narrow_rows;
   op->swiglu = swiglu;
   op->embed_patches = embed_patches;
 }

@@ -355,7 +355,7 @@ product_of (const Device *dev, const Mat *w, Epilogue epilogue)
 
 static void
 matmul (
-    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+    Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
   assert (w->pack);
   Product product = product_of (dev, w, epilogue);
@@ -373,7 +373,7 @@ matmul (
 }
 
 static void
-logits (Device *dev, float *y, const Act *x, const Mat *w, int n)
+logits (Device *dev, float *y, const Residual *x, const Mat *w, int n)
 {
   matmul (dev, y, x, w, n, EPILOGUE_SET);
 }

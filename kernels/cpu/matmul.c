@@ -107,7 +107,7 @@ matmul_rows (void *data, int from, int to, int thread)
 
 static void
 matmul (
-    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+    Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
   Product product = { y, x, w, n, epilogue };
   assert (w->data);
@@ -116,18 +116,18 @@ matmul (
 }
 
 static void
-logits (Device *dev, float *y, const Act *x, const Mat *w, int n)
+logits (Device *dev, float *y, const Residual *x, const Mat *w, int n)
 {
   matmul (dev, y, x, w, n, EPILOGUE_SET);
 }
 
 static void
-embed (Device *dev, Act *y, const Mat *table, const int *ids, int n)
+embed (Device *dev, Residual *y, const Mat *table, const int *ids, int n)
 {
   int d = table->cols;
   for (int i = 0; i < n; i++)
     for (int j = 0; j < d; j++)
-      ((float *) y)[(size_t) i * d + j] =
+      y[(size_t) i * d + j] =
           f32_of_type (table->data, table->type, (size_t) ids[i] * d + j);
 }
 

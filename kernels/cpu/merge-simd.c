@@ -52,10 +52,10 @@ merge_some (void *data, int from, int to, int thread)
 }
 
 static void
-merge_rows (Device *dev, Act *y, const Act *x, const int *start,
+merge_rows (Device *dev, Act *y, const Residual *x, const int *start,
     const int *rows, const float *weight, int n, int d)
 {
-  Merge m = { (float *) y, (const float *) x, weight, start, rows, d };
+  Merge m = { (float *) y, x, weight, start, rows, d };
   cpu_run (dev, (size_t) start[n] * d, n, 16, merge_some, &m);
 }
 

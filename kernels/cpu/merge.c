@@ -28,7 +28,7 @@ merge_some (void *data, int from, int to, int thread)
 }
 
 static void
-merge_rows (Device *dev, Act *y, const Act *x, const int *start,
+merge_rows (Device *dev, Act *y, const Residual *x, const int *start,
     const int *rows, const float *weight, int n, int d)
 {
   Merge m = { y, x, weight, start, rows, d };

@@ -205,7 +205,7 @@ embed_rows (void *data, int from, int to, int thread)
 }
 
 static void
-embed (Device *dev, Act *y, const Mat *table, const int *ids, int n)
+embed (Device *dev, Residual *y, const Mat *table, const int *ids, int n)
 {
   int d = table->cols;
   Embed e = { y, table, panel_layout (dev, table->type, table->rows, d), ids };

@@ -103,10 +103,11 @@ bool cuda_blas_open (Device *dev);
 void cuda_blas_close (Device *dev);
 
 /* Up to CUDA_FEW_ROWS rows of x, each in the same arithmetic whatever n is.
- * y is `out`; W is of W's type. */
+ * x is `in`: of the activations' type, or f32 if `out`, y's type, is too; W is
+ * of W's type. */
 #define CUDA_FEW_ROWS 8
-void cuda_few_rows (Device *dev, void *y, DataType out, const Act *x,
-    const Mat *w, int n, Epilogue epilogue);
+void cuda_few_rows (Device *dev, void *y, DataType out, const void *x,
+    DataType in, const Mat *w, int n, Epilogue epilogue);
 
 void cuda_init_memory (Ops *op);
 void cuda_init_recording (Ops *op);

@@ -103,6 +103,13 @@ blocks_for (size_t count, int per_block)
   return (unsigned) ((count + per_block - 1) / per_block);
 }
 
+/* Whole warps for a row, `most` at most. */
+static inline unsigned
+threads_for (size_t width, unsigned most)
+{
+  return width < most ? blocks_for (width, WARP) * WARP : most;
+}
+
 static inline bool
 is_aligned (const void *ptr)
 {

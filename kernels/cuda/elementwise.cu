@@ -1,17 +1,18 @@
-/* elementwise.cu - rows moved, vectors added, swiglu
+/* elementwise.cu - rows moved and narrowed, vectors added, swiglu
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * All bound by memory. Rows are moved 16 bytes at a time where they are
- * aligned to that, else number by number.
+ * aligned to that, else four or two.
  */
 #include "kernels/cuda/common.cuh"
 
 #define THREADS 256
 
-/* Rows of `width` units: y[to[i]] = x[from[i]]; a NULL list counts rows. */
+/* Rows of `width` bytes, later units: y[to[i]] = x[from[i]]; a NULL list
+ * counts rows. */
 typedef struct Move {
   const int *from, *to;
-  int width, y_stride;
+  size_t width, x_stride, y_stride;
 } Move;
 
 template <typename U>
@@ -19,35 +20,33 @@ __global__ void
 move_kernel (U *y, const U *x, Move move)
 {
   int i = blockIdx.x;
-  size_t from = move.from ? move.from[i] : i, to = move.to ? move.to[i] : i;
-  x += from * move.width;
-  y += to * move.y_stride;
-  for (int j = threadIdx.x; j < move.width; j += blockDim.x)
+  x += (move.from ? move.from[i] : i) * move.x_stride;
+  y += (move.to ? move.to[i] : i) * move.y_stride;
+  for (size_t j = threadIdx.x; j < move.width; j += blockDim.x)
     y[j] = x[j];
 }
 
 template <typename U>
 static void
-launch_move (Device *dev, Act *y, const Act *x, Move move, int n)
+launch_move (Device *dev, void *y, const void *x, Move move, int n)
 {
-  int per_unit = (int) (sizeof (U) / dev->act_bytes);
-  move.width /= per_unit;
-  move.y_stride /= per_unit;
-  int threads = move.width < THREADS ? (move.width + 31) / 32 * 32 : THREADS;
-  LAUNCH (move_kernel<U>, n, threads, 0, cuda_stream (dev), (U *) y,
-      (const U *) x, move);
+  move.width /= sizeof (U);
+  move.x_stride /= sizeof (U);
+  move.y_stride /= sizeof (U);
+  LAUNCH (move_kernel<U>, n, threads_for (move.width, THREADS), 0,
+      cuda_stream (dev), (U *) y, (const U *) x, move);
 }
 
 static void
-move_rows (Device *dev, Act *y, const Act *x, Move move, int n)
+move_rows (Device *dev, void *y, const void *x, Move move, int n)
 {
-  int unit = 16 / (int) dev->act_bytes;
+  size_t all = move.width | move.x_stride | move.y_stride | (uintptr_t) x |
+               (uintptr_t) y;
   if (n == 0)
     return;
-  if (move.width % unit == 0 && move.y_stride % unit == 0 && is_aligned (x) &&
-      is_aligned (y))
+  if (all % 16 == 0)
     launch_move<uint4> (dev, y, x, move, n);
-  else if (dev->act_bytes == 4)
+  else if (all % 4 == 0)
     launch_move<uint32_t> (dev, y, x, move, n);
   else
     launch_move<uint16_t> (dev, y, x, move, n);
@@ -55,47 +54,59 @@ move_rows (Device *dev, Act *y, const Act *x, Move move, int n)
 }
 
 static void
-gather_rows (Device *dev, Act *y, const Act *x, const int *rows, int n, int d)
+gather_rows (
+    Device *dev, void *y, const void *x, const int *rows, int n, size_t bytes)
 {
-  Move move = { rows, NULL, d, d };
+  Move move = { rows, NULL, bytes, bytes, bytes };
   move_rows (dev, y, x, move, n);
 }
 
 static void
-scatter_rows (Device *dev, Act *y, const Act *x, const int *rows, int n, int d)
+scatter_rows (
+    Device *dev, void *y, const void *x, const int *rows, int n, size_t bytes)
 {
-  Move move = { NULL, rows, d, d };
+  Move move = { NULL, rows, bytes, bytes, bytes };
   move_rows (dev, y, x, move, n);
 }
 
 static void
-copy_columns (
-    Device *dev, Act *y, const Act *x, int n, int d, int stride, int at)
+fill_rows (
+    Device *dev, void *y, const void *x, const int *rows, int n, size_t bytes)
 {
-  Move move = { NULL, NULL, d, stride };
-  move_rows (dev, act_at (dev, y, at), x, move, n);
+  Move move = { NULL, rows, bytes, 0, bytes };
+  move_rows (dev, y, x, move, n);
+}
+
+static void
+copy_columns (Device *dev, void *y, const void *x, int n, size_t bytes,
+    size_t stride, size_t at)
+{
+  Move move = { NULL, NULL, bytes, bytes, stride };
+  move_rows (dev, (char *) y + at, x, move, n);
 }
 
 template <typename T>
 __global__ void
-fill_rows_kernel (T *y, const float *x, const int *rows, int d)
+narrow_rows_kernel (T *y, const Residual *x, const int *rows, int d)
 {
-  y += (size_t) rows[blockIdx.x] * d;
+  x += (size_t) (rows ? rows[blockIdx.x] : blockIdx.x) * d;
+  y += (size_t) blockIdx.x * d;
   for (int j = threadIdx.x; j < d; j += blockDim.x)
     store (&y[j], x[j]);
 }
 
 static void
-fill_rows (Device *dev, Act *y, const float *x, const int *rows, int n, int d)
+narrow_rows (
+    Device *dev, Act *y, const Residual *x, const int *rows, int n, int d)
 {
   if (n == 0)
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    LAUNCH (fill_rows_kernel<T>, n, THREADS, 0, cuda_stream (dev), (T *) y, x,
-        rows, d);
+    LAUNCH (narrow_rows_kernel<T>, n, threads_for (d, THREADS), 0,
+        cuda_stream (dev), (T *) y, x, rows, d);
   });
-  cuda_launched (dev, "fill_rows");
+  cuda_launched (dev, "narrow_rows");
 }
 
 static __device__ __forceinline__ float
@@ -147,19 +158,19 @@ swiglu (Device *dev, Act *gate, const Act *up, size_t count)
 /* A block per row of x. */
 template <typename T>
 __global__ void
-embed_patches_kernel (
-    T *x, const T *patch, const float *cls, const float *pos, int N, int d)
+embed_patches_kernel (Residual *x, const T *patch, const float *cls,
+    const float *pos, int N, int d)
 {
   int tile = blockIdx.x / (N + 1), j = blockIdx.x % (N + 1);
   x += (size_t) blockIdx.x * d;
   pos += (size_t) j * d;
   patch += ((size_t) tile * N + j - 1) * d;
   for (int i = threadIdx.x; i < d; i += blockDim.x)
-    store (&x[i], (j ? to_float (patch[i]) : cls[i]) + pos[i]);
+    x[i] = (j ? to_float (patch[i]) : cls[i]) + pos[i];
 }
 
 static void
-embed_patches (Device *dev, Act *x, const Act *patch, const float *cls,
+embed_patches (Device *dev, Residual *x, const Act *patch, const float *cls,
     const float *pos, int t, int N, int d)
 {
   if (t == 0)
@@ -167,7 +178,7 @@ embed_patches (Device *dev, Act *x, const Act *patch, const float *cls,
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
     LAUNCH (embed_patches_kernel<T>, t * (N + 1), THREADS, 0, cuda_stream (dev),
-        (T *) x, (const T *) patch, cls, pos, N, d);
+        x, (const T *) patch, cls, pos, N, d);
   });
   cuda_launched (dev, "embed_patches");
 }
@@ -179,6 +190,7 @@ cuda_init_elementwise (Ops *op)
   op->scatter_rows = scatter_rows;
   op->fill_rows = fill_rows;
   op->copy_columns = copy_columns;
+  op->narrow_rows = narrow_rows;
   op->swiglu = swiglu;
   op->embed_patches = embed_patches;
 }

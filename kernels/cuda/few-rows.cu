@@ -11,24 +11,20 @@
 #define THREADS 128
 #define ROWS_PER_BLOCK (THREADS / WARP)
 
-/* STEP numbers of W against the same of each token; STEP of the wider type
- * fill a pack. */
+/* As many numbers of W as fill a pack against the same of each token. */
 template <typename T, typename W, int N>
 static __device__ __forceinline__ void
 add_packs (float *sum, const W *w, const T *x, int cols, int lane)
 {
-  constexpr int STEP = Pack<W>::N < Pack<T>::N ? Pack<W>::N : Pack<T>::N;
-  struct __align__ (STEP * sizeof (W)) PieceW
-  {
-    W v[STEP];
-  };
-  struct __align__ (STEP * sizeof (T)) PieceX
+  constexpr int STEP = Pack<W>::N;
+  constexpr int BYTES = STEP * sizeof (T);
+  struct __align__ (BYTES < 16 ? BYTES : 16) PieceX
   {
     T v[STEP];
   };
   UNROLL (4)
   for (int j = lane * STEP; j < cols; j += WARP * STEP) {
-    PieceW piece = *(const PieceW *) (w + j);
+    Pack<W> piece = *(const Pack<W> *) (w + j);
     for (int i = 0; i < N; i++) {
       PieceX other = *(const PieceX *) (x + (size_t) i * cols + j);
       for (int k = 0; k < STEP; k++)
@@ -106,22 +102,34 @@ run (Device *dev, Y *y, const T *x, const Mat *w, int n, Epilogue epilogue)
   }
 }
 
+/* y, x and W are of T or f32, as backend.h says. */
+template <typename T>
+static void
+run_types (Device *dev, void *y, DataType out, const void *x, DataType in,
+    const Mat *w, int n, Epilogue epilogue)
+{
+  bool wide = w->type == TYPE_F32;
+  float *to = (float *) y;
+  if (in == TYPE_F32 && wide)
+    run<float, float, float> (dev, to, (const float *) x, w, n, epilogue);
+  else if (in == TYPE_F32)
+    run<float, float, T> (dev, to, (const float *) x, w, n, epilogue);
+  else if (out == TYPE_F32 && wide)
+    run<float, T, float> (dev, to, (const T *) x, w, n, epilogue);
+  else if (out == TYPE_F32)
+    run<float, T, T> (dev, to, (const T *) x, w, n, epilogue);
+  else if (wide)
+    run<T, T, float> (dev, (T *) y, (const T *) x, w, n, epilogue);
+  else
+    run<T, T, T> (dev, (T *) y, (const T *) x, w, n, epilogue);
+}
+
 void
-cuda_few_rows (Device *dev, void *y, DataType out, const Act *x, const Mat *w,
-    int n, Epilogue epilogue)
+cuda_few_rows (Device *dev, void *y, DataType out, const void *x, DataType in,
+    const Mat *w, int n, Epilogue epilogue)
 {
   with_act (dev, [&] (auto act) {
-    typedef decltype (act) T;
-    const T *from = (const T *) x;
-    bool wide = w->type != dev->act_type; /* then f32 */
-    if (wide && out == TYPE_F32)
-      run<float, T, float> (dev, (float *) y, from, w, n, epilogue);
-    else if (wide)
-      run<T, T, float> (dev, (T *) y, from, w, n, epilogue);
-    else if (out == TYPE_F32)
-      run<float, T, T> (dev, (float *) y, from, w, n, epilogue);
-    else
-      run<T, T, T> (dev, (T *) y, from, w, n, epilogue);
+    run_types<decltype (act)> (dev, y, out, x, in, w, n, epilogue);
   });
   cuda_launched (dev, "a product of few rows");
 }

@@ -108,7 +108,8 @@ widen_kernel (float *y, const T *x, size_t count)
     y[i] = to_float (x[i]);
 }
 
-/* y = epilogue (p + bias) over [n,rows]; p may be y, bias NULL. */
+/* y = epilogue (p + bias) over [n,rows], which is none of the residual stream;
+ * p may be y, bias NULL. */
 template <typename T, typename P>
 __global__ void
 finish_kernel (T *y, const P *p, const float *bias, size_t count, int rows,
@@ -118,21 +119,27 @@ finish_kernel (T *y, const P *p, const float *bias, size_t count, int rows,
   if (i >= count)
     return;
   float sum = to_float (p[i]) + (bias ? bias[i % rows] : 0);
-  float before = epilogue == EPILOGUE_ADD ? to_float (y[i]) : 0;
-  store (&y[i], apply (epilogue, before, sum));
+  store (&y[i], apply (epilogue, 0, sum));
+}
+
+static DataType
+out_type (const Device *dev, Epilogue epilogue)
+{
+  return epilogue_is_residual (epilogue) ? TYPE_F32 : dev->act_type;
 }
 
 /* Weights of the activations' type: cuBLASLt adds bias and residual; what is
  * left is done in place. */
 static void
 multiply_alike (
-    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+    Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
   size_t count = (size_t) n * w->rows;
-  const void *bias = w->type == TYPE_F32 ? w->bias : w->pack;
-  cuda_blas_matmul (dev, y, dev->act_type, x, w->data, bias, w->type, n,
-      w->rows, w->cols, epilogue == EPILOGUE_ADD);
-  if (epilogue == EPILOGUE_SET || epilogue == EPILOGUE_ADD)
+  DataType out = out_type (dev, epilogue);
+  const void *bias = out == TYPE_F32 ? w->bias : w->pack;
+  cuda_blas_matmul (dev, y, out, x, w->data, bias, w->type, n, w->rows, w->cols,
+      epilogue == EPILOGUE_ADD);
+  if (epilogue == EPILOGUE_SET || epilogue_is_residual (epilogue))
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
@@ -146,35 +153,38 @@ multiply_alike (
 /* f32 weights under narrower activations: x is widened, the sum stays f32. */
 static void
 multiply_wide (
-    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+    Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
   size_t count = (size_t) n * w->rows, n_x = (size_t) n * w->cols;
-  float *wide =
-      (float *) cuda_scratch (dev, (n_x + 4 + count) * sizeof (float));
-  float *p = wide + (n_x + 3) / 4 * 4;
+  bool direct = epilogue_is_residual (epilogue);
+  float *wide = (float *) cuda_scratch (
+      dev, (n_x + (direct ? 0 : 4 + count)) * sizeof (float));
+  float *p = direct ? (float *) y : wide + (n_x + 3) / 4 * 4;
   if (!wide)
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
     LAUNCH (widen_kernel<T>, blocks_for (n_x, THREADS), THREADS, 0,
         cuda_stream (dev), wide, (const T *) x, n_x);
-    cuda_blas_matmul (dev, p, TYPE_F32, wide, w->data, NULL, TYPE_F32, n,
-        w->rows, w->cols, false);
-    LAUNCH ((finish_kernel<T, float>), blocks_for (count, THREADS), THREADS, 0,
-        cuda_stream (dev), (T *) y, (const float *) p, (const float *) w->bias,
-        count, w->rows, epilogue);
+    cuda_blas_matmul (dev, p, TYPE_F32, wide, w->data, direct ? w->bias : NULL,
+        TYPE_F32, n, w->rows, w->cols, epilogue == EPILOGUE_ADD);
+    if (!direct)
+      LAUNCH ((finish_kernel<T, float>), blocks_for (count, THREADS), THREADS,
+          0, cuda_stream (dev), (T *) y, (const float *) p,
+          (const float *) w->bias, count, w->rows, epilogue);
   });
   cuda_launched (dev, "a product");
 }
 
 static void
 matmul (
-    Device *dev, Act *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+    Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
   if (n == 0)
     return;
   if (n <= CUDA_FEW_ROWS)
-    cuda_few_rows (dev, y, dev->act_type, x, w, n, epilogue);
+    cuda_few_rows (
+        dev, y, out_type (dev, epilogue), x, dev->act_type, w, n, epilogue);
   else if (w->type == dev->act_type)
     multiply_alike (dev, y, x, w, n, epilogue);
   else
@@ -183,41 +193,36 @@ matmul (
 
 /* More rows than few go in pieces: they are a batch's last tokens. */
 static void
-logits (Device *dev, float *y, const Act *x, const Mat *w, int n)
+logits (Device *dev, float *y, const Residual *x, const Mat *w, int n)
 {
   for (int i = 0; i < n; i += CUDA_FEW_ROWS) {
     int few = n - i < CUDA_FEW_ROWS ? n - i : CUDA_FEW_ROWS;
     cuda_few_rows (dev, y + (size_t) i * w->rows, TYPE_F32,
-        act_at (dev, x, (size_t) i * w->cols), w, few, EPILOGUE_SET);
+        x + (size_t) i * w->cols, TYPE_F32, w, few, EPILOGUE_SET);
   }
 }
 
 /* ---- embed ---- */
 
-template <typename T, typename W>
+template <typename W>
 __global__ void
-embed_kernel (T *y, const W *table, const int *ids, int d)
+embed_kernel (Residual *y, const W *table, const int *ids, int d)
 {
   const W *row = table + (size_t) ids[blockIdx.x] * d;
   y += (size_t) blockIdx.x * d;
   for (int j = threadIdx.x; j < d; j += blockDim.x)
-    store (&y[j], to_float (row[j]));
+    y[j] = to_float (row[j]);
 }
 
 static void
-embed (Device *dev, Act *y, const Mat *table, const int *ids, int n)
+embed (Device *dev, Residual *y, const Mat *table, const int *ids, int n)
 {
-  int d = table->cols;
   if (n == 0)
     return;
-  with_act (dev, [&] (auto act) {
-    typedef decltype (act) T;
-    if (table->type == TYPE_F32)
-      LAUNCH ((embed_kernel<T, float>), n, THREADS, 0, cuda_stream (dev),
-          (T *) y, (const float *) table->data, ids, d);
-    else
-      LAUNCH ((embed_kernel<T, T>), n, THREADS, 0, cuda_stream (dev), (T *) y,
-          (const T *) table->data, ids, d);
+  with_type (table->type, [&] (auto number) {
+    typedef decltype (number) W;
+    LAUNCH (embed_kernel<W>, n, THREADS, 0, cuda_stream (dev), y,
+        (const W *) table->data, ids, table->cols);
   });
   cuda_launched (dev, "embed");
 }

@@ -12,28 +12,28 @@
 /* A block per row of y. */
 template <typename T>
 __global__ void
-merge_rows_kernel (T *y, const T *x, const int *start, const int *rows,
+merge_rows_kernel (T *y, const Residual *x, const int *start, const int *rows,
     const float *weight, int d)
 {
   int i = blockIdx.x;
   for (int j = threadIdx.x; j < d; j += THREADS) {
     float sum = 0;
     for (int e = start[i]; e < start[i + 1]; e++)
-      sum += weight[e] * to_float (x[(size_t) rows[e] * d + j]);
+      sum += weight[e] * x[(size_t) rows[e] * d + j];
     store (&y[(size_t) i * d + j], sum);
   }
 }
 
 static void
-merge_rows (Device *dev, Act *y, const Act *x, const int *start,
+merge_rows (Device *dev, Act *y, const Residual *x, const int *start,
     const int *rows, const float *weight, int n, int d)
 {
   if (n == 0)
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    LAUNCH (merge_rows_kernel<T>, n, THREADS, 0, cuda_stream (dev), (T *) y,
-        (const T *) x, start, rows, weight, d);
+    LAUNCH (merge_rows_kernel<T>, n, THREADS, 0, cuda_stream (dev), (T *) y, x,
+        start, rows, weight, d);
   });
   cuda_launched (dev, "merge_rows");
 }

@@ -1,9 +1,9 @@
-/* norm.cu - layer_norm and rms_norm
+/* norm.cu - layer_norm and rms_norm: the residual stream to activations
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A block per row, of no more warps than the row fills. The row is read once
- * and kept in shared memory as f32 while it fits; bound by memory: 2 d
- * act_bytes a row.
+ * and kept in shared memory while it fits; bound by memory: d (4 + act_bytes)
+ * a row.
  */
 #include "kernels/cuda/common.cuh"
 
@@ -11,20 +11,18 @@
 #define MAX_SHARED 12288 /* floats: 48 KiB */
 
 /* x[j], from shared memory once it is there. */
-template <typename T>
 static __device__ __forceinline__ float
-value (const T *x, const float *row, int j)
+value (const Residual *x, const float *row, int j)
 {
-  return row ? row[j] : to_float (x[j]);
+  return row ? row[j] : x[j];
 }
 
-template <typename T>
 static __device__ __forceinline__ float
-read_row (float *row, const T *x, int d)
+read_row (float *row, const Residual *x, int d)
 {
   float sum = 0;
   for (int j = threadIdx.x; j < d; j += blockDim.x) {
-    float v = to_float (x[j]);
+    float v = x[j];
     if (row)
       row[j] = v; /* only this thread reads it again */
     sum += v;
@@ -32,10 +30,11 @@ read_row (float *row, const T *x, int d)
   return sum;
 }
 
+/* In both, y may be x. */
 template <typename T>
 __global__ void
-__launch_bounds__ (THREADS) layer_norm_kernel (T *y, const T *x, const float *w,
-    const float *b, int d, float eps, bool keep)
+__launch_bounds__ (THREADS) layer_norm_kernel (T *y, const Residual *x,
+    const float *w, const float *b, int d, float eps, bool keep)
 {
   DYNAMIC_SHARED (float, shared);
   float *row = keep ? shared : NULL;
@@ -54,7 +53,7 @@ __launch_bounds__ (THREADS) layer_norm_kernel (T *y, const T *x, const float *w,
 template <typename T>
 __global__ void
 __launch_bounds__ (THREADS) rms_norm_kernel (
-    T *y, const T *x, const float *w, int d, float eps, bool keep)
+    T *y, const Residual *x, const float *w, int d, float eps, bool keep)
 {
   DYNAMIC_SHARED (float, shared);
   float *row = keep ? shared : NULL;
@@ -69,47 +68,70 @@ __launch_bounds__ (THREADS) rms_norm_kernel (
     store (&y[j], value (x, row, j) * scale * w[j]);
 }
 
-static unsigned
-threads_for (int d)
-{
-  return d < THREADS ? blocks_for (d, WARP) * WARP : THREADS;
-}
-
+template <typename T>
 static void
-layer_norm (Device *dev, Act *y, const Act *x, const float *w, const float *b,
-    int n, int d, float eps)
+launch_layer_norm (Device *dev, T *y, const Residual *x, const float *w,
+    const float *b, int n, int d, float eps)
 {
   bool keep = d <= MAX_SHARED;
   if (n == 0)
     return;
-  with_act (dev, [&] (auto act) {
-    typedef decltype (act) T;
-    LAUNCH (layer_norm_kernel<T>, n, threads_for (d),
-        keep ? d * sizeof (float) : 0, cuda_stream (dev), (T *) y,
-        (const T *) x, w, b, d, eps, keep);
-  });
+  LAUNCH (layer_norm_kernel<T>, n, threads_for (d, THREADS),
+      keep ? d * sizeof (float) : 0, cuda_stream (dev), y, x, w, b, d, eps,
+      keep);
   cuda_launched (dev, "layer_norm");
 }
 
 static void
-rms_norm (
-    Device *dev, Act *y, const Act *x, const float *w, int n, int d, float eps)
+layer_norm (Device *dev, Act *y, const Residual *x, const float *w,
+    const float *b, int n, int d, float eps)
+{
+  with_act (dev, [&] (auto act) {
+    launch_layer_norm (dev, (decltype (act) *) y, x, w, b, n, d, eps);
+  });
+}
+
+static void
+layer_norm_residual (Device *dev, Residual *x, const float *w, const float *b,
+    int n, int d, float eps)
+{
+  launch_layer_norm (dev, x, x, w, b, n, d, eps);
+}
+
+template <typename T>
+static void
+launch_rms_norm (Device *dev, T *y, const Residual *x, const float *w, int n,
+    int d, float eps)
 {
   bool keep = d <= MAX_SHARED;
   if (n == 0)
     return;
-  with_act (dev, [&] (auto act) {
-    typedef decltype (act) T;
-    LAUNCH (rms_norm_kernel<T>, n, threads_for (d),
-        keep ? d * sizeof (float) : 0, cuda_stream (dev), (T *) y,
-        (const T *) x, w, d, eps, keep);
-  });
+  LAUNCH (rms_norm_kernel<T>, n, threads_for (d, THREADS),
+      keep ? d * sizeof (float) : 0, cuda_stream (dev), y, x, w, d, eps, keep);
   cuda_launched (dev, "rms_norm");
+}
+
+static void
+rms_norm (Device *dev, Act *y, const Residual *x, const float *w, int n, int d,
+    float eps)
+{
+  with_act (dev, [&] (auto act) {
+    launch_rms_norm (dev, (decltype (act) *) y, x, w, n, d, eps);
+  });
+}
+
+static void
+rms_norm_residual (
+    Device *dev, Residual *x, const float *w, int n, int d, float eps)
+{
+  launch_rms_norm (dev, x, x, w, n, d, eps);
 }
 
 void
 cuda_init_norm (Ops *op)
 {
   op->layer_norm = layer_norm;
+  op->layer_norm_residual = layer_norm_residual;
   op->rms_norm = rms_norm;
+  op->rms_norm_residual = rms_norm_residual;
 }
