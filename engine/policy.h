@@ -86,7 +86,7 @@ typedef struct {
   gboolean packed; /* nothing dropped: stock packing, newlines included */
   int *order;      /* [bound] id of the token whose place row i takes, -1 for
                     * a sum that has none. After a choice by the device only
-                    * if asked for: vlm_vision_finish */
+                    * if asked for, by vlm_vision_finish */
   int *per_tile;   /* [P] given: the plan; left: rows of each tile.
                     * hired-reference may pack fewer */
   /* Where rows are sums: row i = sum of weight[e] * token source[e] over

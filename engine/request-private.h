@@ -7,6 +7,10 @@
 
 G_BEGIN_DECLS
 
+/* Points that the device notes of the request that is in its prompt: the
+ * prompt's rows are there; the first token's logits are. */
+enum { VLM_MARK_SEEN, VLM_MARK_READ };
+
 /* job->work */
 typedef struct {
   VlmNetworks *networks;
@@ -29,7 +33,7 @@ typedef struct {
   gboolean is_tidal;
   VlmTidal tidal;
   int exact; /* cached tokens that were read with full attention */
-  gint64 begun_us, seen_us, first_us;
+  gint64 begun_us, first_us;
 } VlmWork;
 
 static inline VlmWork *

@@ -198,13 +198,33 @@ measure (VlmJob *job)
   gint64 now = g_get_monotonic_time ();
   if (work->ids->len == 1) {
     work->first_us = now;
-    result->prefill_us = now - work->seen_us;
     result->ttft_us = now - work->begun_us;
+    result->prefill_us = (gint64) device_marked_us (
+        work->networks->dev, VLM_MARK_SEEN, VLM_MARK_READ);
+    result->vision_us = result->ttft_us - result->prefill_us;
   } else if (now > work->first_us) {
     result->tokens_per_second =
         (work->ids->len - 1) * (double) G_USEC_PER_SEC / (now - work->first_us);
   }
   result->total_us = now - work->begun_us;
+}
+
+/* What has come of the picture with the first token. */
+static gboolean
+finish_picture (VlmJob *job, GError **error)
+{
+  VlmWork *work = vlm_request_work (job);
+  VlmSelection *selection = &work->selection;
+  VlmResult *result = &job->result;
+  const VlmTileGeometry *geometry = &result->geometry;
+  if (!vlm_vision_finish (work->networks->vision, selection, error))
+    return FALSE;
+  if (job->task.settings.detail) {
+    result->kept_ids = selection->order;
+    result->n_kept =
+        geometry->zoomed ? geometry->side * geometry->side : selection->n;
+  }
+  return TRUE;
 }
 
 /* One token of each row of logits, as long as the row belongs to a token that
@@ -217,8 +237,12 @@ take_tokens (VlmJob *job, float *logits)
   int before = work->sequence.length - work->n_draft, right = 0;
   g_autoptr (GError) error = NULL;
   for (int i = 0; i <= work->n_draft && !job->ended; i++) {
+    gboolean first = work->ids->len == 0;
+    if (first)
+      device_mark (work->networks->dev, VLM_MARK_READ);
     int id = vlm_sampler_next (work->sampler, logits + (gsize) i * vocab);
-    if (!vlm_device_status (work->networks->dev, &error)) {
+    if (!vlm_device_status (work->networks->dev, &error) ||
+        (first && !finish_picture (job, &error))) {
       vlm_request_fail (job, error);
       return;
     }

@@ -166,6 +166,7 @@ encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
     .policy = work->policy,
     .input = { .geometry = job->result.geometry,
         .budget = settings->token_budget },
+    .ids = settings->detail,
     .cancelled = &job->cancelled,
   };
   memcpy (
@@ -308,9 +309,6 @@ fill_detail (VlmJob *job)
   result->grid[1] = geometry->cols;
   result->tile_budgets = work->selection.per_tile;
   result->n_tiles = vlm_tile_count (geometry);
-  result->kept_ids = work->selection.order;
-  result->n_kept =
-      geometry->zoomed ? geometry->side * geometry->side : work->selection.n;
 }
 
 static void
@@ -353,15 +351,12 @@ vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
   if (!reserve (job, error))
     return FALSE;
   splice (job, features, image_rows);
-  if (!look_closer (job, features, error) ||
-      !vlm_vision_finish (
-          networks->vision, &work->selection, job->task.settings.detail, error))
+  if (!look_closer (job, features, error))
     return FALSE;
-  work->seen_us = g_get_monotonic_time ();
-  result->vision_us = work->seen_us - work->begun_us;
+  device_mark (networks->dev, VLM_MARK_SEEN);
   start_sampler (job);
   fill_result (job, image_rows);
-  return TRUE;
+  return vlm_device_status (networks->dev, error);
 }
 
 void

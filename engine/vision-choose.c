@@ -3,7 +3,7 @@
  *
  * How many rows there are of each tile, and so every shape that follows, is
  * known from the plan. Which they are stays on the device: the host learns of
- * it with what it waits for anyway.
+ * it, if at all, with what it waits for anyway.
  */
 #include "engine/policy-pick.h"
 #include "engine/vision-private.h"
@@ -59,33 +59,42 @@ vlm_vision_choose (VlmVision *v)
       v->choice, v->n_live, v->config.side, v->across);
 }
 
-static void
-fetch_order (VlmVision *v, VlmSelection *selection)
+void
+vlm_vision_fetch (VlmVision *v, gboolean ids)
 {
-  int N = v->config.n_patches, *order = selection->order;
+  int first = vlm_vision_class_rows (v);
 
-  device_download (v->dev, order, v->sequence_rows + vlm_vision_class_rows (v),
-      selection->n * sizeof *order);
+  v->fetches_ids = ids;
+  if (!v->chooses)
+    return;
+  device_fetch (v->dev, v->fetched, v->bad, v->n_live * sizeof *v->bad);
+  if (ids)
+    device_fetch (v->dev, v->fetched + v->max_tiles, v->sequence_rows + first,
+        v->selection->n * sizeof (int));
+}
+
+static void
+fill_order (const VlmVision *v, VlmSelection *selection)
+{
+  const int *rows = v->fetched + v->max_tiles;
+  int N = v->config.n_patches;
+
   for (int i = 0; i < selection->n; i++)
-    order[i] = v->live[order[i] / (N + 1)] * N + order[i] % (N + 1) - 1;
+    selection->order[i] =
+        v->live[rows[i] / (N + 1)] * N + rows[i] % (N + 1) - 1;
 }
 
 gboolean
-vlm_vision_finish (
-    VlmVision *v, VlmSelection *selection, gboolean ids, GError **error)
+vlm_vision_finish (VlmVision *v, VlmSelection *selection, GError **error)
 {
-  int bad[VLM_MAX_TILES];
-
-  if (v->chooses)
-    device_download (v->dev, bad, v->bad, v->n_live * sizeof *bad);
-  if (!vlm_device_check (v->dev, error))
+  if (!vlm_device_status (v->dev, error))
     return FALSE;
   for (int i = 0; v->chooses && i < v->n_live; i++)
-    if (bad[i] >= 0) {
-      vlm_pick_refuse (v->live[i], bad[i], v->config.side, error);
+    if (v->fetched[i] >= 0) {
+      vlm_pick_refuse (v->live[i], v->fetched[i], v->config.side, error);
       return FALSE;
     }
-  if (v->chooses && ids)
-    fetch_order (v, selection);
-  return vlm_device_status (v->dev, error);
+  if (v->chooses && v->fetches_ids)
+    fill_order (v, selection);
+  return TRUE;
 }

@@ -67,13 +67,15 @@ struct VlmVision {
 
   /* host */
   int *host_ints, *host_starts; /* where the above are made */
-  int *place;                   /* [P*(N+1)] of a row among kept_rows, or -1 */
-  int n_live;                   /* tiles that are encoded */
-  int *live;                    /* [P] their numbers, ascending */
-  int *slot;                    /* [P] place of a tile among them, or -1 */
-  int n_tiles;                  /* of the picture */
-  int n_kept;       /* rows that the selection needs, class token included */
-  int n_out;        /* rows that it makes of them */
+  int *fetched; /* of device_host_alloc: [P] bad, [P*(N+1)] sequence_rows */
+  int *place;   /* [P*(N+1)] of a row among kept_rows, or -1 */
+  int n_live;   /* tiles that are encoded */
+  int *live;    /* [P] their numbers, ascending */
+  int *slot;    /* [P] place of a tile among them, or -1 */
+  int n_tiles;  /* of the picture */
+  int n_kept;   /* rows that the selection needs, class token included */
+  int n_out;    /* rows that it makes of them */
+  gboolean fetches_ids;
   gboolean chooses; /* the device does; what it chooses of is ... */
   int across;       /* ... a canvas of so many tiles in a row */
   gboolean full;    /* every row has run through the last layer */
@@ -129,6 +131,10 @@ void vlm_vision_settle_choice (
 
 /* Chooses by v->score, and lays out the rows that are needed. */
 void vlm_vision_choose (VlmVision *v);
+
+/* Has what vlm_vision_finish reads sent here, the kept ids among it if `ids`.
+ */
+void vlm_vision_fetch (VlmVision *v, gboolean ids);
 
 /* vision-keep.c */
 

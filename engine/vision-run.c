@@ -366,6 +366,7 @@ vlm_vision_run (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
   *features = v->v;
   if (v->n_out > 0)
     *features = gather_features (v);
+  vlm_vision_fetch (v, job->ids);
   if (policy_us)
     *policy_us = spent;
   return vlm_device_status (v->dev, error);

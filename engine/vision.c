@@ -185,6 +185,9 @@ vlm_vision_new (Device *dev, const VlmModel *model, DataType type,
     return NULL;
   lay_out (v);
   allocate_host (v);
+  v->fetched = device_host_alloc (
+      dev, (max_tiles + (gsize) max_tiles * vlm_vision_tile_rows (v)) *
+               sizeof *v->fetched);
   if (!vlm_device_check (dev, error))
     return NULL;
   return g_steal_pointer (&v);
@@ -210,6 +213,7 @@ vlm_vision_free (VlmVision *v)
   device_forget (v->dev, v);
   vlm_params_free (v->params);
   device_free (v->dev, v->arena.base);
+  device_host_free (v->dev, v->fetched);
   g_free (v->host_ints);
   g_free (v->host_starts);
   g_free (v->place);

@@ -61,6 +61,7 @@ typedef struct {
   VlmTileCache *cache; /* that has looked at these tiles; or NULL */
   const VlmPolicy *policy;
   VlmPolicyInput input;  /* geometry, budget, params; the taps are filled in */
+  gboolean ids;          /* the kept ids are wanted on the host */
   const gint *cancelled; /* polled once per layer; or NULL */
   int n_recalled;        /* out: tiles whose states came from the cache */
 } VlmVisionJob;
@@ -80,12 +81,13 @@ gboolean vlm_vision_run (VlmVision *vision, VlmVisionJob *job,
     VlmSelection *selection, const Act **features, gint64 *policy_us,
     GError **error);
 
-/* Waits for the last run and everything submitted since, and reports a device's
- * failure or, with VLM_ERROR_REQUEST, a score that was not a number where the
- * device chose: the features are nothing then. Fills selection->order if `ids`;
- * the kept ids stay on the device otherwise. */
+/* What the device has to say of the last run, once something submitted behind
+ * it has been waited for: reports a failure or, with VLM_ERROR_REQUEST, a score
+ * that was not a number where the device chose; the features were nothing then.
+ * Fills selection->order where the job asked for it; otherwise the kept ids of
+ * such a choice stay on the device. */
 gboolean vlm_vision_finish (
-    VlmVision *vision, VlmSelection *selection, gboolean ids, GError **error);
+    VlmVision *vision, VlmSelection *selection, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmVision, vlm_vision_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmTileCache, vlm_tile_cache_free)

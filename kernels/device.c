@@ -46,6 +46,37 @@ device_download (Device *dev, void *dst, const void *src, size_t bytes)
   dev->op->download (dev, dst, src, bytes);
 }
 
+void *
+device_host_alloc (Device *dev, size_t bytes)
+{
+  return dev->op->host_alloc (dev, bytes);
+}
+
+void
+device_host_free (Device *dev, void *ptr)
+{
+  if (ptr)
+    dev->op->host_free (dev, ptr);
+}
+
+void
+device_fetch (Device *dev, void *dst, const void *src, size_t bytes)
+{
+  dev->op->fetch (dev, dst, src, bytes);
+}
+
+void
+device_mark (Device *dev, int mark)
+{
+  dev->op->mark (dev, mark);
+}
+
+double
+device_marked_us (Device *dev, int from, int to)
+{
+  return dev->op->marked_us (dev, from, to);
+}
+
 bool
 device_sync (Device *dev, DeviceStatus *status)
 {

@@ -40,6 +40,7 @@ typedef struct Device {
   bool has_bf16;       /* multiplies bf16 natively */
   bool records;        /* device_replay may succeed */
   unsigned n_replays;  /* how often it did */
+  unsigned n_waits;    /* how often the host has waited for the device */
   char name[64];       /* "cpu (avx512, 8 threads)", "cuda:0 (...)" */
   DeviceStatus status; /* first failure since open */
   void *backend;       /* the backend's own */
@@ -70,8 +71,27 @@ size_t device_memory_free (Device *dev);
 void device_upload (Device *dev, void *dst, const void *src, size_t bytes);
 void device_download (Device *dev, void *dst, const void *src, size_t bytes);
 
+/* Host memory, aligned like device memory, that fetches may go to. NULL if
+ * there is none, which is recorded as DEVICE_NO_MEMORY. */
+void *device_host_alloc (Device *dev, size_t bytes);
+void device_host_free (Device *dev, void *ptr);
+
+/* A download that nobody waits for: dst, in such host memory, is complete when
+ * a later download or sync has returned, and is not looked at before. */
+void device_fetch (Device *dev, void *dst, const void *src, size_t bytes);
+
 /* Waits for everything submitted; false and *status if something failed. */
 bool device_sync (Device *dev, DeviceStatus *status);
+
+#define DEVICE_MARKS 2
+
+/* Notes, under a number below DEVICE_MARKS, when all that was submitted so far
+ * is done; a mark is noted anew as often as one likes. Not while recording. */
+void device_mark (Device *dev, int mark);
+
+/* Microseconds from one mark to a later one. Something submitted behind both
+ * has been waited for. */
+double device_marked_us (Device *dev, int from, int to);
 
 /* What a recording is known by: who it belongs to (or NULL), and whatever else
  * the arguments of its ops depend on. Compared as bytes: start from zeros. */

@@ -162,6 +162,11 @@ typedef struct Ops {
   size_t (*memory_free) (Device *dev);
   void (*upload) (Device *dev, void *dst, const void *src, size_t bytes);
   void (*download) (Device *dev, void *dst, const void *src, size_t bytes);
+  void *(*host_alloc) (Device *dev, size_t bytes);
+  void (*host_free) (Device *dev, void *ptr);
+  void (*fetch) (Device *dev, void *dst, const void *src, size_t bytes);
+  void (*mark) (Device *dev, int mark);
+  double (*marked_us) (Device *dev, int from, int to);
   /* From device memory, be it of another context or GPU. */
   void (*copy) (Device *dev, void *dst, const void *src, size_t bytes);
   void (*sync) (Device *dev);

@@ -58,10 +58,11 @@ see (Frame *f, gint64 *start, GError **error)
   f->us[BENCH_PREPROCESS] = lap (f, start);
   f->job.lut = vlm_tiler_lut (bed->tiler);
   if (!vlm_vision_run (bed->vision, &f->job, &f->selection, &features,
-          &f->us[BENCH_POLICY], error) ||
-      !vlm_vision_finish (bed->vision, &f->selection, FALSE, error))
+          &f->us[BENCH_POLICY], error))
     return FALSE;
   f->us[BENCH_VISION] = lap (f, start) - f->us[BENCH_POLICY];
+  if (!vlm_vision_finish (bed->vision, &f->selection, error))
+    return FALSE;
   vlm_projector_run (bed->projector, features, &f->selection, &bed->geometry,
       bed->x, BEFORE_IMAGE);
   if (f->fine) {

@@ -152,12 +152,14 @@ golden_run_see (GoldenRun *run, const GoldenAsk *ask)
   }
   input->geometry = run->geometry;
   input->budget = ask->budget;
+  run->job.ids = TRUE;
   vlm_selection_clear (&run->selection);
   vlm_selection_init (&run->selection, policy, input);
   vlm_vision_run (
       run->vision, &run->job, &run->selection, &run->features, NULL, &error);
   g_assert_no_error (error);
-  vlm_vision_finish (run->vision, &run->selection, TRUE, &error);
+  device_sync (run->dev, NULL);
+  vlm_vision_finish (run->vision, &run->selection, &error);
   g_assert_no_error (error);
 }
 

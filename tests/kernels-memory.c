@@ -30,6 +30,49 @@ copy (Kt *kt, const int *size)
   kt_expect_same (kt, &to, x);
 }
 
+/* Two fetches, there once a download behind them is. */
+static void
+fetch (Kt *kt, const int *size)
+{
+  size_t bytes = size[0] * sizeof (float);
+  float *x = kt_uniform (kt, size[0], 1), one;
+  KtBuf from = kt_array (kt, x, bytes);
+  for (int on = 0; on < kt_n_devices (kt); on++) {
+    Device *dev = kt_device (kt, on);
+    char *host = device_host_alloc (dev, 2 * bytes);
+    if (!host || (uintptr_t) host % 64) {
+      kt_fail (kt, "%p is not aligned to 64 bytes", host);
+      continue;
+    }
+    device_fetch (dev, host, from.on[on], bytes);
+    device_fetch (dev, host + bytes, from.on[on], bytes);
+    device_download (dev, &one, from.on[on], sizeof one);
+    if (one != x[0] || memcmp (host, x, bytes) ||
+        memcmp (host + bytes, x, bytes))
+      kt_fail (kt, "what was fetched differs");
+    device_host_free (dev, host);
+  }
+}
+
+/* A device has its own clock, or runs behind the host's. */
+static void
+marks (Kt *kt, const int *size)
+{
+  float *x = kt_uniform (kt, size[0], 1), one;
+  KtBuf buf = kt_array (kt, x, size[0] * sizeof *x);
+  for (int round = 0; round < 2; round++)
+    KT_EACH (kt, dev, on)
+    {
+      device_mark (dev, 1);
+      dev->op->copy (dev, (char *) buf.on[on] + 4, buf.on[on], 4);
+      device_mark (dev, 0);
+      device_download (dev, &one, buf.on[on], sizeof one);
+      double us = device_marked_us (dev, 1, 0);
+      if (!(us >= 0 && us < 1e9))
+        kt_fail (kt, "%g microseconds between two marks", us);
+    }
+}
+
 static void
 alignment (Kt *kt, const int *size)
 {
@@ -121,6 +164,11 @@ const KtCase kt_cases_memory[] = {
   { KT_SLOT (memory_free), refusal, .sizes = { { 1 } } },
   { KT_SLOT (upload), round_trip, .sizes = { { 1 }, { 577 }, { 70000 } } },
   { KT_SLOT (download), round_trip, .sizes = { { 577 } } },
+  { KT_SLOT (host_alloc), fetch, .sizes = { { 1 }, { 577 } } },
+  { KT_SLOT (host_free), fetch, .sizes = { { 64 } } },
+  { KT_SLOT (fetch), fetch, .sizes = { { 577 }, { 70000 } } },
+  { KT_SLOT (mark), marks, .sizes = { { 2 } } },
+  { KT_SLOT (marked_us), marks, .sizes = { { 577 } } },
   { KT_SLOT (copy), copy, .sizes = { { 1 }, { 577 }, { 70000 } } },
   { KT_SLOT (sync), refusal, .sizes = { { 1 } } },
   { KT_SLOT (close), round_trip, .sizes = { { 1 } } },

@@ -154,12 +154,20 @@ count_download (Device *dev, void *dst, const void *src, size_t bytes)
   counting->old->download (dev, dst, src, bytes);
 }
 
+static void
+count_fetch (Device *dev, void *dst, const void *src, size_t bytes)
+{
+  counting->downloaded += bytes;
+  counting->old->fetch (dev, dst, src, bytes);
+}
+
 void
 bed_count_begin (BedCount *count, Device *dev)
 {
   *count = (BedCount){ .op = *dev->op, .old = dev->op };
   count->op.alloc = count_alloc;
   count->op.download = count_download;
+  count->op.fetch = count_fetch;
   counting = count;
   dev->op = &count->op;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "engine/error.h"
+#include "engine/scratch.h"
 
 /* Marks the n best of a tile, none twice, in wish.order's ids. */
 static void
@@ -50,12 +51,14 @@ choose (VisionBed *bed, const char *policy, double budget, gboolean ids,
   bed->job.policy = vlm_policy_find (policy);
   vlm_policy_defaults (bed->job.policy, input);
   input->budget = budget;
+  bed->job.ids = ids;
   vlm_selection_clear (&bed->selection);
   vlm_selection_init (&bed->selection, bed->job.policy, input);
   bed_count_begin (&count, bed->dev);
   done = vlm_vision_run (
              bed->vision, &bed->job, &bed->selection, features, NULL, error) &&
-         vlm_vision_finish (bed->vision, &bed->selection, ids, error);
+         vlm_device_check (bed->dev, error) &&
+         vlm_vision_finish (bed->vision, &bed->selection, error);
   bed_count_end (&count, bed->dev);
   *downloaded = count.downloaded;
   return done;

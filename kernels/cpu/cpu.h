@@ -10,6 +10,8 @@
 #include "kernels/cpu/pool.h"
 #include "kernels/ops.h"
 
+#include <time.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -31,6 +33,7 @@ typedef struct Cpu {
   struct Onednn *onednn; /* where it has faster products, or NULL */
   void *scratch;         /* see cpu_scratch */
   size_t scratch_bytes;
+  struct timespec marks[DEVICE_MARKS];
 } Cpu;
 
 /* Opens the processor, held down to `level` (device names "cpu:plain",

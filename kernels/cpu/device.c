@@ -126,6 +126,21 @@ copy (Device *dev, void *dst, const void *src, size_t bytes)
 }
 
 static void
+mark (Device *dev, int i)
+{
+  Cpu *cpu = dev->backend;
+  clock_gettime (CLOCK_MONOTONIC, &cpu->marks[i]);
+}
+
+static double
+marked_us (Device *dev, int from, int to)
+{
+  const Cpu *cpu = dev->backend;
+  const struct timespec *a = &cpu->marks[from], *b = &cpu->marks[to];
+  return (b->tv_sec - a->tv_sec) * 1e6 + (b->tv_nsec - a->tv_nsec) * 1e-3;
+}
+
+static void
 sync_nothing (Device *dev)
 {
 }
@@ -149,6 +164,11 @@ cpu_init_memory (Ops *op)
   op->memory_free = memory_free;
   op->upload = copy;
   op->download = copy;
+  op->host_alloc = cpu_alloc;
+  op->host_free = cpu_free;
+  op->fetch = copy;
+  op->mark = mark;
+  op->marked_us = marked_us;
   op->copy = copy;
   op->sync = sync_nothing;
   op->close = cpu_close;

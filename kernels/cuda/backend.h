@@ -4,7 +4,7 @@
  * Every family file has one init that sets its own slots. Ops go to one
  * stream, in the order of the calls; uploads go to another one, which waits
  * for the ops before and is waited for by those behind. Only sync, download
- * and free wait.
+ * and free wait, and uploads when there are more of them than stages.
  */
 #pragma once
 
@@ -13,8 +13,9 @@
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 
-#define CUDA_N_STAGES 4
-#define CUDA_STAGE_BYTES ((size_t) 1 << 20)
+/* More than the uploads of a frame, as each waits for the ops before it. */
+#define CUDA_N_STAGES 64
+#define CUDA_STAGE_BYTES ((size_t) 256 << 10)
 #define CUDA_ANSWER_BYTES ((size_t) 64 << 10) /* larger downloads go direct */
 
 /* A piece of pinned memory that uploads pass through. */
@@ -54,7 +55,8 @@ typedef struct Cuda {
   bool busy; /* something was submitted that nobody has waited for */
   CudaStage stages[CUDA_N_STAGES];
   int next_stage;
-  char *answer;  /* pinned: where small downloads arrive */
+  char *answer; /* pinned: where small downloads arrive */
+  cudaEvent_t marks[DEVICE_MARKS];
   void *scratch; /* see cuda_scratch */
   size_t scratch_bytes;
   cublasLtHandle_t blas;

@@ -27,6 +27,7 @@ cuda_wait (Device *dev, const char *what)
 {
   bool done = cuda_check (dev, cudaStreamSynchronize (cuda_stream (dev)), what);
   cuda_of (dev)->busy = false;
+  dev->n_waits++;
   return done;
 }
 
@@ -101,7 +102,11 @@ take_stage (Device *dev)
   Cuda *cuda = cuda_of (dev);
   CudaStage *stage = &cuda->stages[cuda->next_stage];
   cuda->next_stage = (cuda->next_stage + 1) % CUDA_N_STAGES;
+  if (cudaEventQuery (stage->done) == cudaSuccess)
+    return stage;
+  cudaGetLastError (); /* not ready is no failure */
   cuda_check (dev, cudaEventSynchronize (stage->done), "an upload");
+  dev->n_waits++;
   return stage;
 }
 
@@ -168,6 +173,51 @@ download (Device *dev, void *dst, const void *src, size_t bytes)
     memcpy (dst, answer, bytes);
 }
 
+static void *
+host_alloc (Device *dev, size_t bytes)
+{
+  void *ptr = NULL;
+  cuda_stream (dev);
+  cuda_check (dev,
+      cudaHostAlloc (&ptr, bytes ? bytes : 1, cudaHostAllocDefault),
+      "allocating pinned memory");
+  return ptr;
+}
+
+static void
+host_free (Device *dev, void *ptr)
+{
+  cuda_wait (dev, "a step");
+  cuda_check (dev, cudaFreeHost (ptr), "freeing pinned memory");
+}
+
+static void
+fetch (Device *dev, void *dst, const void *src, size_t bytes)
+{
+  if (bytes)
+    cuda_check (dev,
+        cudaMemcpyAsync (
+            dst, src, bytes, cudaMemcpyDeviceToHost, cuda_stream (dev)),
+        "a download");
+}
+
+static void
+mark (Device *dev, int i)
+{
+  cuda_check (dev, cudaEventRecord (cuda_of (dev)->marks[i], cuda_stream (dev)),
+      "a mark");
+}
+
+static double
+marked_us (Device *dev, int from, int to)
+{
+  const Cuda *cuda = cuda_of (dev);
+  float ms = 0;
+  cuda_check (dev,
+      cudaEventElapsedTime (&ms, cuda->marks[from], cuda->marks[to]), "a mark");
+  return ms * 1e3;
+}
+
 /* Addresses are unified: the driver knows whose src is. */
 static void
 copy (Device *dev, void *dst, const void *src, size_t bytes)
@@ -190,6 +240,9 @@ close_streams (const Cuda *cuda)
     cudaEventDestroy (cuda->computed);
   if (cuda->uploaded)
     cudaEventDestroy (cuda->uploaded);
+  for (int i = 0; i < DEVICE_MARKS; i++)
+    if (cuda->marks[i])
+      cudaEventDestroy (cuda->marks[i]);
   if (cuda->uploads)
     cudaStreamDestroy (cuda->uploads);
   if (cuda->stream)
@@ -224,6 +277,11 @@ cuda_init_memory (Ops *op)
   op->memory_free = memory_free;
   op->upload = upload;
   op->download = download;
+  op->host_alloc = host_alloc;
+  op->host_free = host_free;
+  op->fetch = fetch;
+  op->mark = mark;
+  op->marked_us = marked_us;
   op->copy = copy;
   op->sync = sync;
   op->close = close_device;
@@ -322,6 +380,11 @@ make_streams (Device *dev)
 {
   Cuda *cuda = cuda_of (dev);
   unsigned quick = cudaEventDisableTiming;
+  for (int i = 0; i < DEVICE_MARKS; i++)
+    if (!cuda_check (dev,
+            cudaEventCreateWithFlags (&cuda->marks[i], cudaEventDefault),
+            "making an event"))
+      return false;
   return cuda_check (dev,
              cudaStreamCreateWithFlags (&cuda->stream, cudaStreamNonBlocking),
              "making a stream") &&

@@ -80,6 +80,11 @@ cudaError_t emu_allocate_in (
 /* Lets a copy touch the memory around ptr if it is of such a context. */
 void emu_open_foreign (const void *ptr, bool open);
 
+/* One copy more (1) or less (-1) on its way into pinned memory around ptr,
+ * which nobody can touch before it is there; a copy opens it for itself. */
+void emu_pend (const void *ptr, int change);
+void emu_open_pinned (const void *ptr, bool open);
+
 /* Whether ptr points into memory of the kind, alive or freed. */
 bool emu_is_device (const void *ptr);
 bool emu_is_pinned (const void *ptr);
@@ -128,7 +133,9 @@ struct CUstream_st {
 };
 
 struct CUevent_st {
+  bool timed;
   unsigned long recorded, completed; /* counts of records */
+  double completed_ms;               /* of the clock, when it last was */
   EmuCapture *capture;
   std::vector<size_t> last;
 };

@@ -4,7 +4,8 @@
  * An allocation ends at a guard page, up to the 255 bytes that alignment
  * costs; those hold a pattern, or are poisoned for AddressSanitizer. New memory
  * is NaN whatever it is read as. Device memory can be touched only while a
- * kernel or a copy runs. What is freed stays unmapped for long, so that an old
+ * kernel or a copy runs, pinned memory not while a copy into it is on its way.
+ * What is freed stays unmapped for long, so that an old
  * pointer never finds a new allocation.
  */
 #include "tests/emu/emu.h"
@@ -36,6 +37,7 @@ struct Region {
   char *user;
   size_t bytes;
   bool pinned, alive;
+  int n_pending; /* copies into it */
   int device;
   const void *context; /* NULL: the primary one */
 };
@@ -116,6 +118,24 @@ emu_open_foreign (const void *ptr, bool open)
     protect (*region, open);
 }
 
+void
+emu_open_pinned (const void *ptr, bool open)
+{
+  Region *region = find (ptr);
+  if (region && region->alive && region->pinned && region->n_pending)
+    protect (*region, open);
+}
+
+void
+emu_pend (const void *ptr, int change)
+{
+  Region *region = find (ptr);
+  if (!region || !region->alive)
+    return;
+  region->n_pending += change;
+  protect (*region, region->n_pending == 0);
+}
+
 /* Private copies of a file of poison, which exist once written: opening and
  * closing memory takes time by the page. */
 static bool
@@ -147,7 +167,7 @@ allocate (
   if (start == MAP_FAILED || !map_poison (start + PAGE, inside))
     return emu_fail (cudaErrorMemoryAllocation);
   Region region = { start, inside + 2 * PAGE, start + PAGE + inside - rounded,
-    bytes, pinned, true, device, context };
+    bytes, pinned, true, 0, device, context };
 #ifdef EMU_PATTERN
   memset (region.user + bytes, SLACK, rounded - bytes);
 #endif

@@ -300,6 +300,31 @@ staging_race ()
   end (host[0] == 1);
 }
 
+/* Pinned memory read before the copy into it is known to be done: nobody has
+ * waited, or for what came before. */
+static void
+early_read (bool waits)
+{
+  LAUNCH (copy_kernel, 1, N, 0, stream, y, x, 0);
+  cudaEventRecord (event, stream);
+  cudaMemcpyAsync (host, y, N * sizeof *y, cudaMemcpyDeviceToHost, stream);
+  if (waits)
+    cudaEventSynchronize (event);
+  end (host[5] == 5);
+}
+
+static void
+unawaited_fetch ()
+{
+  early_read (false);
+}
+
+static void
+half_awaited_fetch ()
+{
+  early_read (true);
+}
+
 /* A graph of one copy, run twice; between, its source may be freed. */
 static void
 graph (bool frees)
@@ -369,6 +394,8 @@ static const struct {
   { "host-touches-device", host_touches_device },
   { "device-touches-host", device_touches_host },
   { "stream-race", stream_race }, { "staging-race", staging_race },
+  { "unawaited-fetch", unawaited_fetch },
+  { "half-awaited-fetch", half_awaited_fetch },
   { "graph-of-freed", graph_of_freed }, { "wait-in-capture", wait_in_capture },
   { "too-many-threads", too_many_threads },
   { "too-much-shared", too_much_shared } };

@@ -7,6 +7,7 @@
  */
 #include "tests/emu/emu.h"
 
+#include <chrono>
 #include <map>
 
 #define STATIC_SHARED (48 * 1024) /* what a kernel may use without asking */
@@ -130,8 +131,18 @@ check_copy (const void *ptr, size_t bytes, bool device)
     emu_die ("cudaMemcpyAsync: %p is device memory", ptr);
 }
 
+/* What kernels or the host cannot touch now, a copy can. */
+static void
+open_copy (const void *dst, const void *src, bool open)
+{
+  emu_open_foreign (src, open);
+  emu_open_pinned (src, open);
+  emu_open_pinned (dst, open);
+}
+
 /* What is read from pageable memory is read at once, what is written to it is
- * there when the call returns; pinned memory is touched when its turn comes. */
+ * there when the call returns; pinned memory is touched when its turn comes,
+ * and not before by the host if it is written to. */
 cudaError_t
 cudaMemcpyAsync (void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
     cudaStream_t stream)
@@ -153,12 +164,17 @@ cudaMemcpyAsync (void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
                           } });
     return emu_status ();
   }
+  bool fetches = from_device && emu_is_pinned (dst) && !stream->capture;
+  if (fetches)
+    emu_pend (dst, 1);
   emu_enqueue (stream, { "copy", [=] {
                           check_copy (dst, bytes, to_device);
                           check_copy (src, bytes, from_device);
-                          emu_open_foreign (src, true);
+                          open_copy (dst, src, true);
                           memcpy (dst, src, bytes);
-                          emu_open_foreign (src, false);
+                          open_copy (dst, src, false);
+                          if (fetches)
+                            emu_pend (dst, -1);
                         } });
   if (from_device && !to_device && !emu_is_pinned (dst))
     return cudaStreamSynchronize (stream);
@@ -223,10 +239,19 @@ cudaDeviceSynchronize ()
 
 /* ---- events ---- */
 
+static double
+now_ms ()
+{
+  return std::chrono::duration<double, std::milli> (
+      std::chrono::steady_clock::now ().time_since_epoch ())
+      .count ();
+}
+
 cudaError_t
-cudaEventCreateWithFlags (cudaEvent_t *event, unsigned)
+cudaEventCreateWithFlags (cudaEvent_t *event, unsigned flags)
 {
   *event = new CUevent_st{};
+  (*event)->timed = flags != cudaEventDisableTiming;
   return cudaSuccess;
 }
 
@@ -250,8 +275,10 @@ cudaEventRecord (cudaEvent_t event, cudaStream_t stream)
     return cudaSuccess;
   }
   unsigned long count = ++event->recorded;
-  emu_enqueue (
-      stream, { "event", [event, count] { event->completed = count; } });
+  emu_enqueue (stream, { "event", [event, count] {
+                          event->completed = count;
+                          event->completed_ms = now_ms ();
+                        } });
   return emu_status ();
 }
 
@@ -291,4 +318,18 @@ cudaEventQuery (cudaEvent_t event)
   emu_drain ([&] { return steps-- == 0 || runnable ().empty (); });
   bool done = event->completed >= event->recorded || emu_status ();
   return done ? emu_status () : cudaErrorNotReady;
+}
+
+cudaError_t
+cudaEventElapsedTime (float *ms, cudaEvent_t start, cudaEvent_t end)
+{
+  EmuLock lock;
+  if (!start->timed || !end->timed || !start->recorded || !end->recorded)
+    return emu_fail (cudaErrorInvalidResourceHandle);
+  if (emu_status ())
+    return emu_status ();
+  if (start->completed < start->recorded || end->completed < end->recorded)
+    return cudaErrorNotReady;
+  *ms = (float) (end->completed_ms - start->completed_ms);
+  return cudaSuccess;
 }

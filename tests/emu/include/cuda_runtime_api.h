@@ -44,7 +44,7 @@ enum cudaStreamCaptureMode {
 };
 
 enum { cudaStreamNonBlocking = 1 };
-enum { cudaEventDisableTiming = 2 };
+enum { cudaEventDefault = 0, cudaEventDisableTiming = 2 };
 enum { cudaHostAllocDefault = 0 };
 
 typedef struct CUstream_st *cudaStream_t;
@@ -92,6 +92,8 @@ cudaError_t cudaEventDestroy (cudaEvent_t event);
 cudaError_t cudaEventRecord (cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize (cudaEvent_t event);
 cudaError_t cudaEventQuery (cudaEvent_t event);
+cudaError_t cudaEventElapsedTime (
+    float *ms, cudaEvent_t start, cudaEvent_t end);
 
 cudaError_t cudaStreamBeginCapture (
     cudaStream_t stream, cudaStreamCaptureMode mode);
