@@ -1,0 +1,109 @@
+/* waits.c - how often a frame makes the host wait for a GPU
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Once for what its policy's plan reads, once for each token; nothing else,
+ * whatever is asked for besides.
+ */
+#include "engine/engine.h"
+#include "engine/runner.h"
+#include "tests/folder.h"
+#include "tests/tiny-model.h"
+
+#define SIDE 100
+
+static VlmRunner *runner;
+static guint8 pixels[SIDE * SIDE * 3];
+
+static void
+no_read (VlmJob *job)
+{
+}
+
+static gboolean
+go_on (int percent, gpointer user_data)
+{
+  return TRUE;
+}
+
+/* Waits up to the first token, and for each that follows. */
+static void
+count_waits (
+    const char *policy, gboolean detail, unsigned *to_first, unsigned *after)
+{
+  Device *dev = vlm_runner_device (runner);
+  VlmJob job = { .read = no_read, .stream = 1 }, *jobs = &job;
+  VlmSettings *settings = &job.task.settings;
+  g_autoptr (GError) error = NULL;
+  unsigned begun = dev->n_waits, first;
+
+  vlm_settings_init (settings);
+  vlm_settings_set_policy (settings, vlm_policy_find (policy));
+  settings->reuse = 0;
+  settings->detail = detail;
+  settings->max_tokens = 4;
+  settings->prompt = g_strdup ("What is this?");
+  job.task.picture = (VlmPicture){ pixels, SIDE, SIDE, SIDE * 3, 1, 1 };
+  vlm_runner_begin (runner, &job, &error);
+  g_assert_no_error (error);
+  g_assert_null (job.result.kept_ids);
+  while (job.result.tokens == 0)
+    vlm_runner_step (runner, &jobs, 1);
+  first = dev->n_waits;
+  g_assert_true (detail == (job.result.kept_ids != NULL));
+  while (!job.ended)
+    vlm_runner_step (runner, &jobs, 1);
+  g_assert_no_error (job.error);
+  g_assert_cmpint (job.result.tokens, >, 1);
+  *to_first = first - begun;
+  *after = (dev->n_waits - first) / (job.result.tokens - 1);
+  g_assert_cmpuint (*after * (job.result.tokens - 1), ==, dev->n_waits - first);
+  vlm_runner_end (runner, &job);
+  vlm_settings_clear (settings);
+}
+
+static void
+test_waits (void)
+{
+  static const struct {
+    const char *policy;
+    unsigned to_first; /* the token's among them */
+  } wanted[] = { { "hired", 2 }, { "fastervlm", 1 }, { "all", 1 } };
+  unsigned to_first, after;
+
+  count_waits ("hired", FALSE, &to_first, &after); /* sizes what only grows */
+  for (gsize i = 0; i < G_N_ELEMENTS (wanted); i++)
+    for (int detail = 0; detail < 2; detail++) {
+      count_waits (wanted[i].policy, detail, &to_first, &after);
+      count_waits (wanted[i].policy, detail, &to_first, &after);
+      g_test_message ("%s: %u", wanted[i].policy, to_first);
+      g_assert_cmpuint (to_first, ==, wanted[i].to_first);
+      g_assert_cmpuint (after, ==, 1);
+    }
+}
+
+int
+main (int argc, char **argv)
+{
+  VlmOpenOptions options = { .device = "cuda" };
+  g_autoptr (GError) error = NULL;
+  char *folder = folder_new ();
+  int status;
+
+  g_test_init (&argc, &argv, NULL);
+  for (gsize i = 0; i < sizeof pixels; i++)
+    pixels[i] = i * 2654435761u >> 24;
+  tiny_model_write (folder, NULL);
+  options.path = folder;
+  runner = vlm_runner_open (&options, &error);
+  g_assert_no_error (error);
+  vlm_runner_plan (runner, &error);
+  g_assert_no_error (error);
+  vlm_runner_load (runner, go_on, NULL, &error);
+  g_assert_no_error (error);
+  g_test_add_func ("/waits/frame", test_waits);
+  status = g_test_run ();
+  vlm_runner_unload (runner);
+  vlm_runner_free (runner);
+  folder_remove (folder);
+  return status;
+}
