@@ -59,6 +59,7 @@ step tidal "$test/test-tidal" -p /tidal/all-listed/cuda:f32 \
   -p /tidal/batch/cuda:f32
 step engine "$test/test-engine" -p /engine/cancel -p /engine/length \
   -p /engine/load -p /engine/sampling -p /engine/sharing
+step waits "$test/test-waits"
 step accuracy "$test/test-accuracy" -m slow
 step element-device "$test/test-element-device"
 [ ! -x "$test/test-element-cuda-memory" ] ||
