@@ -350,7 +350,7 @@ chat_function_run (ChatRun *run, ChatFunction function, const ChatArgs *args)
   case CHAT_RAISE_EXCEPTION:
     words = args->n ? chat_to_text (run, &args->values[0]) : NULL;
     chat_fail (run, VLM_ERROR_REQUEST, "%s",
-        words ? words->bytes : "the template gives up.");
+        words ? words->bytes : vlm_text ("the template gives up."));
   }
   return chat_undefined (NULL);
 }

@@ -3,6 +3,7 @@
  */
 #include "engine/chat-parts.h"
 
+#include <glib/gi18n-lib.h>
 #include <string.h>
 
 #include "engine/error.h"
@@ -79,11 +80,13 @@ chat_unexpected (ChatParser *parser, const char *expected)
   parser->run->line = token->line;
   if (token->text->length)
     chat_fail (parser->run, VLM_ERROR_DATA,
-        "%s was expected, but \"%.80s\" was found.", expected,
+        "%s was expected, but \"%.80s\" was found.", vlm_text (expected),
         token->text->bytes);
   else
-    chat_fail (parser->run, VLM_ERROR_DATA, "%s was expected, but the %s ends.",
-        expected, token->kind == CHAT_END ? "template" : "tag");
+    chat_fail (parser->run, VLM_ERROR_DATA,
+        token->kind == CHAT_END ? N_ ("%s was expected, but the template ends.")
+                                : N_ ("%s was expected, but the tag ends."),
+        vlm_text (expected));
 }
 
 void
@@ -337,7 +340,7 @@ parse_body (ChatParser *parser, const char *const *ends)
   while (!parser->run->failed && !reached (parser, ends)) {
     if (parser->at->kind == CHAT_END) {
       if (ends)
-        chat_unexpected (parser, ends[1] ? "the end of a tag" : *ends);
+        chat_unexpected (parser, ends[1] ? N_ ("the end of a tag") : *ends);
       break;
     }
     if (parser->at->kind == CHAT_DATA)

@@ -24,9 +24,9 @@ chat_run_clear (ChatRun *run)
 static void
 fail_valist (ChatRun *run, int code, const char *format, va_list args)
 {
-  g_autofree char *message = g_strdup_vprintf (format, args);
+  g_autofree char *message = g_strdup_vprintf (vlm_text (format), args);
   if (!run->failed)
-    vlm_fail (&run->error, code, &(VlmErrorDetails){ .file = run->file },
+    vlm_fail (&run->error, code, VLM_ABOUT (.file = run->file),
         "%s: line %d: %s", run->file, run->line, message);
   run->failed = TRUE;
 }
@@ -44,10 +44,11 @@ void
 chat_refuse (ChatRun *run, const char *format, ...)
 {
   va_list args;
-  g_autofree char *longer = g_strconcat (format, " is not implemented.", NULL);
+  g_autofree char *what = NULL;
   va_start (args, format);
-  fail_valist (run, VLM_ERROR_WRONG_TYPE, longer, args);
+  what = g_strdup_vprintf (vlm_text (format), args);
   va_end (args);
+  chat_fail (run, VLM_ERROR_WRONG_TYPE, "%s is not implemented.", what);
 }
 
 gpointer

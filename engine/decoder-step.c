@@ -140,7 +140,7 @@ check_cancelled (const VlmStepInput *inputs, int n_inputs, GError **error)
 {
   for (int s = 0; s < n_inputs; s++)
     if (inputs[s].cancelled && g_atomic_int_get (inputs[s].cancelled)) {
-      g_set_error (error, VLM_ERROR, VLM_ERROR_CANCELLED,
+      vlm_fail (error, VLM_ERROR_CANCELLED, NULL,
           "The step was given up: a sequence in it was cancelled.");
       return FALSE;
     }

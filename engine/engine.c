@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "engine/engine.h"
+#include "engine/error.h"
 #include "engine/registry.h"
 
 /* The folder itself or the model `tiny` in it; owned. */
@@ -43,8 +44,7 @@ vlm_engine_open (const VlmOpenOptions *options, GError **error)
     resolved.path = folder = vlm_engine_default_model ();
     if (!folder) {
       vlm_fail (error, VLM_ERROR_SETTINGS,
-          &(VlmErrorDetails){
-              .file = default_folder (), .setting = "model-path" },
+          VLM_ABOUT (.file = default_folder (), .setting = "model-path"),
           "No model folder was given, and the shipped model is not in %s.",
           default_folder ());
       return NULL;

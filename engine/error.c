@@ -3,6 +3,8 @@
  */
 #include "engine/error.h"
 
+#include <glib/gi18n-lib.h>
+
 /* What GLib keeps with each error of the domain; the strings are owned. */
 typedef struct {
   VlmErrorDetails about;
@@ -41,6 +43,13 @@ vlm_error_private_clear (VlmErrorPrivate *own)
 
 G_DEFINE_EXTENDED_ERROR (VlmError, vlm_error)
 
+const char *
+vlm_text (const char *text)
+{
+  /* The translation of nothing is the catalog's head. */
+  return text && *text ? g_dgettext (GETTEXT_PACKAGE, text) : text;
+}
+
 gboolean
 vlm_fail (GError **error, VlmError code, const VlmErrorDetails *about,
     const char *format, ...)
@@ -49,7 +58,7 @@ vlm_fail (GError **error, VlmError code, const VlmErrorDetails *about,
   va_list args;
 
   va_start (args, format);
-  made = g_error_new_valist (VLM_ERROR, code, format, args);
+  made = g_error_new_valist (VLM_ERROR, code, vlm_text (format), args);
   va_end (args);
   if (about)
     vlm_error_private_copy (
@@ -63,8 +72,9 @@ vlm_fail_expected (GError **error, VlmError code, const char *file,
     const char *expected, const char *found)
 {
   return vlm_fail (error, code,
-      &(VlmErrorDetails){ .file = file, .expected = expected, .found = found },
-      "%s: %s was expected, but %s.", file, expected, found);
+      VLM_ABOUT (.file = file, .expected = expected, .found = found),
+      "%s: %s was expected, but %s.", file, vlm_text (expected),
+      vlm_text (found));
 }
 
 const VlmErrorDetails *

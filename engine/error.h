@@ -4,6 +4,10 @@
  * Messages are whole sentences that name the file, tensor or setting, what
  * was expected and what was found. What they name goes with the error for
  * programs to read, through g_error_copy() and g_prefix_error() too.
+ *
+ * Sentences are in the language of the process's locale where the catalog of
+ * GETTEXT_PACKAGE, which the plugin and the tools bind, has them; what they
+ * name stays in English.
  */
 #pragma once
 
@@ -40,13 +44,21 @@ typedef struct {
   guint64 free_bytes;   /* of memory; counts if any are needed */
 } VlmErrorDetails;
 
+/* The details of a call, field by field: VLM_ABOUT (.file = path). With
+ * parentheses xgettext still finds the sentence after them. */
+#define VLM_ABOUT(...) (&(VlmErrorDetails){ __VA_ARGS__ })
+
+/* The translation of a sentence or phrase; itself where there is none. */
+const char *vlm_text (const char *text) G_GNUC_FORMAT (1);
+
 /* Sets an error, with a copy of what it is about (NULL: nothing). Returns
- * FALSE, as the caller is likely to. */
+ * FALSE, as the caller is likely to. Looks the format up; of its arguments
+ * those that are phrases take vlm_text(). */
 gboolean vlm_fail (GError **error, VlmError code, const VlmErrorDetails *about,
     const char *format, ...) G_GNUC_PRINTF (4, 5);
 
 /* Sets "FILE: EXPECTED was expected, but FOUND." and its details; returns
- * FALSE. */
+ * FALSE. Looks the phrases up. */
 gboolean vlm_fail_expected (GError **error, VlmError code, const char *file,
     const char *expected, const char *found);
 

@@ -74,7 +74,7 @@ anyres_geometry (
   const int *best = best_pinpoint (config, g->img_w, g->img_h);
 
   if (!best) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+    vlm_fail (error, VLM_ERROR_REQUEST, NULL,
         "None of the %d grid sizes of the model takes a picture of %dx%d.",
         config->n_pinpoints, g->img_w, g->img_h);
     return FALSE;
@@ -83,7 +83,7 @@ anyres_geometry (
   g->cols = best[1] / g->tile_px;
   if (g->rows < 1 || g->cols < 1 || g->rows > VLM_MAX_TILES ||
       g->cols > VLM_MAX_TILES || vlm_tile_count (g) > VLM_MAX_TILES) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+    vlm_fail (error, VLM_ERROR_REQUEST, NULL,
         "The grid size %dx%d of the model makes %d x %d tiles of %d pixels, "
         "expected 1 to %d with the whole picture.",
         best[0], best[1], g->rows, g->cols, g->tile_px, VLM_MAX_TILES);
@@ -116,8 +116,9 @@ fail_size (int width, int height, int limit, GError **error)
   g_autofree char *found = g_strdup_printf ("%dx%d pixels", width, height);
 
   return vlm_fail (error, VLM_ERROR_REQUEST,
-      &(VlmErrorDetails){ .expected = expected, .found = found },
-      "The picture is %s, expected %s.", found, expected);
+      VLM_ABOUT (.expected = expected, .found = found),
+      "The picture is %dx%d pixels, expected sides of 1 to %d.", width, height,
+      limit);
 }
 
 gboolean
@@ -163,7 +164,7 @@ vlm_picture_square_size (
   gint64 square_width;
 
   if (n < 1 || d < 1 || picture->width < 1 || picture->height < 1) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+    vlm_fail (error, VLM_ERROR_REQUEST, NULL,
         "The picture is %dx%d pixels of aspect %d/%d, expected positive "
         "numbers.",
         picture->width, picture->height, picture->pixel_aspect_n,

@@ -18,10 +18,9 @@ vlm_image_allocate (Device *dev, gsize size, const char *what, GError **error)
 
   if (!data)
     vlm_fail (error, VLM_ERROR_NO_MEMORY,
-        &(VlmErrorDetails){ .needed_bytes = size, .free_bytes = available },
-        "The %s of a picture needs %" G_GSIZE_FORMAT
-        " bytes, but only %" G_GSIZE_FORMAT " are free on %s.",
-        what, size, available, dev->name);
+        VLM_ABOUT (.needed_bytes = size, .free_bytes = available),
+        "The %s of a picture needs %zu bytes, but only %zu are free on %s.",
+        vlm_text (what), size, available, dev->name);
   return data;
 }
 
@@ -119,9 +118,9 @@ check_picture (const VlmPicture *picture, const Pixels *pixels,
       picture->height <= most && pixels->width == picture->width &&
       pixels->height == picture->height && measure (pixels, extent))
     return TRUE;
-  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
-      "The picture is %dx%d pixels with %" G_GSIZE_FORMAT
-      " bytes a row, expected sides of 1 to %d and rows that hold them.",
+  vlm_fail (error, VLM_ERROR_REQUEST, NULL,
+      "The picture is %dx%d pixels with %zu bytes a row, expected sides of 1 "
+      "to %d and rows that hold them.",
       picture->width, picture->height, pixels->stride[0], most);
   return FALSE;
 }

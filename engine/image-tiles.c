@@ -91,7 +91,7 @@ find_window (VlmTiler *tiler, int n_in, int n_out, int from, GError **error)
 
   if (!vlm_axis_init (
           &host, tiler->resampling, n_in, n_out, from, tiler->tile_px)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
+    vlm_fail (error, VLM_ERROR_NO_MEMORY, NULL,
         "The table to resize %d pixels to %d does not fit into memory.", n_in,
         n_out);
     return NULL;

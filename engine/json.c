@@ -3,7 +3,9 @@
  */
 #include "engine/json.h"
 
+#include <glib/gi18n-lib.h>
 #include <glib/gstdio.h>
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -19,20 +21,22 @@ vlm_read_text (
 
   if (g_stat (path, &info) != 0 || !S_ISREG (info.st_mode))
     return vlm_fail_expected (
-        error, VLM_ERROR_NOT_FOUND, path, "a file", "there is none");
+        error, VLM_ERROR_NOT_FOUND, path, "a file", N_ ("there is none"));
   if ((guint64) info.st_size > limit) {
-    expected = g_strdup_printf ("at most %" G_GSIZE_FORMAT " bytes", limit);
-    found = g_strdup_printf ("%" G_GUINT64_FORMAT, (guint64) info.st_size);
+    expected = g_strdup_printf ("at most %zu bytes", limit);
+    found = g_strdup_printf ("%" PRIu64, (guint64) info.st_size);
     return vlm_fail (error, VLM_ERROR_DATA,
-        &(VlmErrorDetails){
-            .file = path, .expected = expected, .found = found },
-        "%s: %s were expected, but the file has %s.", path, expected, found);
+        VLM_ABOUT (.file = path, .expected = expected, .found = found),
+        "%s: at most %zu bytes were expected, but the file has %" PRIu64 ".",
+        path, limit, (guint64) info.st_size);
   }
   if (g_file_get_contents (path, text, length, &reason))
     return TRUE;
   found = g_strdup_printf ("reading it failed (%s)", reason->message);
-  return vlm_fail_expected (
-      error, VLM_ERROR_OPEN, path, "a readable file", found);
+  return vlm_fail (error, VLM_ERROR_OPEN,
+      VLM_ABOUT (.file = path, .expected = "a readable file", .found = found),
+      "%s: a readable file was expected, but reading it failed (%s).", path,
+      reason->message);
 }
 
 /* The index after the string that opens at text[i], or length. */
@@ -60,7 +64,7 @@ find_oddity (const char *text, gsize length)
     if (strchr (" \t\r\n", c) && c)
       continue;
     if (closed)
-      return "something follows the end of the value";
+      return N_ ("something follows the end of the value");
     if (c == '"')
       i = skip_string (text, length, i - 1);
     else if (c == '{' || c == '[')
@@ -68,11 +72,11 @@ find_oddity (const char *text, gsize length)
     else if (c == '}' || c == ']')
       closed = --depth <= 0;
     else if (!c || !strchr ("+-.0123456789eEtrufalsn:,", c))
-      return "a character stands where none may";
+      return N_ ("a character stands where none may");
     if (depth > VLM_JSON_MAX_DEPTH)
-      return "it is nested too deeply";
+      return N_ ("it is nested too deeply");
   }
-  return closed ? NULL : "it ends too early";
+  return closed ? NULL : N_ ("it ends too early");
 }
 
 typedef struct {
@@ -100,7 +104,7 @@ load (JsonParser *parser, const char *text, gsize length, const char *file,
 
   if (!g_utf8_validate (text, length, NULL))
     return vlm_fail_expected (error, VLM_ERROR_DATA, file, "JSON in UTF-8",
-        "bytes that are not UTF-8 were found");
+        N_ ("bytes that are not UTF-8 were found"));
   odd = find_oddity (text, length);
   if (odd)
     return vlm_fail_expected (
@@ -108,8 +112,10 @@ load (JsonParser *parser, const char *text, gsize length, const char *file,
   if (json_parser_load_from_data (parser, text, length, &reason))
     return TRUE;
   broken = g_strdup_printf ("the text is broken (%s)", reason->message);
-  return vlm_fail_expected (
-      error, VLM_ERROR_DATA, file, "a JSON object", broken);
+  return vlm_fail (error, VLM_ERROR_DATA,
+      VLM_ABOUT (.file = file, .expected = "a JSON object", .found = broken),
+      "%s: a JSON object was expected, but the text is broken (%s).", file,
+      reason->message);
 }
 
 JsonNode *
@@ -131,15 +137,14 @@ vlm_json_parse (const char *text, gsize length, const char *file,
   if (!loaded)
     return NULL;
   if (twice) {
-    vlm_fail (error, VLM_ERROR_DATA,
-        &(VlmErrorDetails){ .file = file, .key = twice },
+    vlm_fail (error, VLM_ERROR_DATA, VLM_ABOUT (.file = file, .key = twice),
         "%s: each name was expected once, but \"%s\" occurs twice.", file,
         twice);
     return NULL;
   }
   if (!JSON_NODE_HOLDS_OBJECT (json_parser_get_root (parser))) {
     vlm_fail_expected (error, VLM_ERROR_DATA, file, "a JSON object",
-        "a list or a single value was found");
+        N_ ("a list or a single value was found"));
     return NULL;
   }
   return json_parser_steal_root (parser);
@@ -188,21 +193,43 @@ describe (JsonNode *node)
   return g_strdup_printf ("%.*s...", (int) (cut - text), text);
 }
 
+/* Expected: for programs and, as shown, for people. */
+static gboolean
+fail (const VlmJson *json, const char *key, int code, const char *expected,
+    const char *shown, GError **error)
+{
+  JsonNode *node = vlm_json_member (json, key);
+  g_autofree char *found = node ? describe (node) : g_strdup (N_ ("missing"));
+  g_autofree char *path = g_strconcat (json->path, key, NULL);
+
+  return vlm_fail (error, code,
+      VLM_ABOUT (.file = json->file, .tensor = json->tensor, .key = path,
+          .expected = expected, .found = found),
+      "%s: %s is %s, but %s was expected.", json->file, path, vlm_text (found),
+      shown);
+}
+
 gboolean
 vlm_json_fail (const VlmJson *json, const char *key, int code,
     const char *expected, GError **error)
 {
-  JsonNode *node = vlm_json_member (json, key);
-  g_autofree char *found = node ? describe (node) : g_strdup ("missing");
-  g_autofree char *path = g_strconcat (json->path, key, NULL);
+  return fail (json, key, code, expected, vlm_text (expected), error);
+}
 
-  return vlm_fail (error, code,
-      &(VlmErrorDetails){ .file = json->file,
-          .tensor = json->tensor,
-          .key = path,
-          .expected = expected,
-          .found = found },
-      "%s: %s is %s, but %s was expected.", json->file, path, found, expected);
+gboolean
+vlm_json_fail_format (const VlmJson *json, const char *key, int code,
+    GError **error, const char *format, ...)
+{
+  g_autofree char *expected = NULL, *shown = NULL;
+  va_list args;
+
+  va_start (args, format);
+  expected = g_strdup_vprintf (format, args);
+  va_end (args);
+  va_start (args, format);
+  shown = g_strdup_vprintf (vlm_text (format), args);
+  va_end (args);
+  return fail (json, key, code, expected, shown, error);
 }
 
 gboolean
@@ -243,7 +270,6 @@ gboolean
 vlm_json_get_int (const VlmJson *json, const char *key, int minimum,
     int maximum, int *value, GError **error)
 {
-  g_autofree char *expected = NULL;
   int number;
 
   if (!vlm_json_has (json, key))
@@ -253,15 +279,14 @@ vlm_json_get_int (const VlmJson *json, const char *key, int minimum,
     *value = number;
     return TRUE;
   }
-  expected = g_strdup_printf ("a whole number from %d to %d", minimum, maximum);
-  return vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
+  return vlm_json_fail_format (json, key, VLM_ERROR_DATA, error,
+      "a whole number from %d to %d", minimum, maximum);
 }
 
 gboolean
 vlm_json_get_double (const VlmJson *json, const char *key, double minimum,
     double maximum, double *value, GError **error)
 {
-  g_autofree char *expected = NULL;
   JsonNode *node = vlm_json_member (json, key);
   GType type;
 
@@ -278,8 +303,8 @@ vlm_json_get_double (const VlmJson *json, const char *key, double minimum,
       return TRUE;
     }
   }
-  expected = g_strdup_printf ("a number from %g to %g", minimum, maximum);
-  return vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
+  return vlm_json_fail_format (json, key, VLM_ERROR_DATA, error,
+      "a number from %g to %g", minimum, maximum);
 }
 
 static gboolean
@@ -335,9 +360,6 @@ gboolean
 vlm_json_get_ints (const VlmJson *json, const char *key, int minimum,
     int maximum, int *values, int room, int *n, GError **error)
 {
-  g_autofree char *expected = g_strdup_printf (
-      "a whole number from %d to %d or a list of at most %d of them", minimum,
-      maximum, room);
   JsonNode *node = vlm_json_member (json, key);
   JsonArray *array;
   int count;
@@ -347,13 +369,17 @@ vlm_json_get_ints (const VlmJson *json, const char *key, int minimum,
   array = JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
   count = array ? (int) json_array_get_length (array) : 1;
   if (count > room)
-    return vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
+    return vlm_json_fail_format (json, key, VLM_ERROR_DATA, error,
+        "a whole number from %d to %d or a list of at most %d of them", minimum,
+        maximum, room);
   for (int i = 0; i < count; i++) {
     JsonNode *item = array ? json_array_get_element (array, i) : node;
 
     if (!vlm_json_node_int (item, &values[i]) || values[i] < minimum ||
         values[i] > maximum)
-      return vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
+      return vlm_json_fail_format (json, key, VLM_ERROR_DATA, error,
+          "a whole number from %d to %d or a list of at most %d of them",
+          minimum, maximum, room);
   }
   *n = count;
   return TRUE;

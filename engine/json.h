@@ -79,4 +79,8 @@ gboolean vlm_json_node_int64 (JsonNode *node, gint64 *value);
 gboolean vlm_json_fail (const VlmJson *json, const char *key, int code,
     const char *expected, GError **error);
 
+/* The same for what is expected with numbers in it. */
+gboolean vlm_json_fail_format (const VlmJson *json, const char *key, int code,
+    GError **error, const char *format, ...) G_GNUC_PRINTF (5, 6);
+
 G_END_DECLS

@@ -33,15 +33,14 @@ get_number (const VlmJson *json, const char *key, int minimum, int maximum,
   JsonNode *node = vlm_json_member (json, key);
   const char *text = NULL;
   gint64 number;
-  g_autofree char *expected =
-      g_strdup_printf ("a number of %d to %d", minimum, maximum);
 
   if (!node || !JSON_NODE_HOLDS_VALUE (node) ||
       json_node_get_value_type (node) != G_TYPE_STRING)
     return vlm_json_get_int (json, key, minimum, maximum, value, error);
   text = json_node_get_string (node);
   if (!g_ascii_string_to_signed (text, 10, minimum, maximum, &number, NULL))
-    return vlm_json_fail (json, key, VLM_ERROR_WRONG_TYPE, expected, error);
+    return vlm_json_fail_format (json, key, VLM_ERROR_WRONG_TYPE, error,
+        "a number of %d to %d", minimum, maximum);
   *value = (int) number;
   return TRUE;
 }
@@ -50,11 +49,9 @@ static gboolean
 check_size (const VlmJson *extra, const char *key, int side, int expected_side,
     GError **error)
 {
-  g_autofree char *expected = g_strdup_printf (
-      "%d, by the side of the vision tower's pictures", expected_side);
-
   return side == expected_side ||
-         vlm_json_fail (extra, key, VLM_ERROR_DATA, expected, error);
+         vlm_json_fail_format (extra, key, VLM_ERROR_DATA, error,
+             "%d, by the side of the vision tower's pictures", expected_side);
 }
 
 static gboolean

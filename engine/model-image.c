@@ -6,6 +6,7 @@
  */
 #include "engine/model-parse.h"
 
+#include <glib/gi18n-lib.h>
 #include <string.h>
 
 #include "engine/error.h"
@@ -69,8 +70,6 @@ check_size (const VlmConfig *config, const VlmJson *json, const char *key,
     gboolean shortest, gboolean square, GError **error)
 {
   int side = config->vision.image_size;
-  g_autofree char *expected = g_strdup_printf (
-      "a size that gives tiles of vision_config.image_size %d", side);
   VlmJson size;
   gboolean fits = FALSE;
 
@@ -89,7 +88,9 @@ check_size (const VlmConfig *config, const VlmJson *json, const char *key,
              has_length (&size, "height", side) &&
              has_length (&size, "width", side);
   }
-  return fits || vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
+  return fits ||
+         vlm_json_fail_format (json, key, VLM_ERROR_DATA, error,
+             "a size that gives tiles of vision_config.image_size %d", side);
 }
 
 static gboolean
@@ -146,8 +147,8 @@ get_channels (const VlmJson *json, const char *key, gboolean positive,
       node = NULL;
   }
   return node || vlm_json_fail (json, key, VLM_ERROR_DATA,
-                     positive ? "a list of three positive numbers"
-                              : "a list of three numbers",
+                     positive ? N_ ("a list of three positive numbers")
+                              : N_ ("a list of three numbers"),
                      error);
 }
 
@@ -198,10 +199,6 @@ get_pinpoints (
 {
   const char *key = "image_grid_pinpoints";
   JsonNode *node = vlm_json_member (json, key);
-  g_autofree char *expected =
-      g_strdup_printf ("a list of 1 to %d pairs [height, width], multiples of "
-                       "vision_config.image_size %d and of at most %d tiles,",
-          VLM_MAX_PINPOINTS, side, VLM_MAX_TILES - 1);
   gboolean right = TRUE;
 
   *n = G_N_ELEMENTS (default_pinpoint);
@@ -216,7 +213,10 @@ get_pinpoints (
   }
   for (int i = 0; right && i < *n; i++)
     right = is_grid (pinpoint[i], side);
-  return right || vlm_json_fail (json, key, VLM_ERROR_DATA, expected, error);
+  return right || vlm_json_fail_format (json, key, VLM_ERROR_DATA, error,
+                      "a list of 1 to %d pairs [height, width], multiples of "
+                      "vision_config.image_size %d and of at most %d tiles,",
+                      VLM_MAX_PINPOINTS, side, VLM_MAX_TILES - 1);
 }
 
 /* transformers cuts tiles by the processor's list and packs features by the

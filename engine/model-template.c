@@ -6,6 +6,8 @@
  */
 #include "engine/model-parse.h"
 
+#include <glib/gi18n-lib.h>
+
 #include "engine/error.h"
 
 #define MAX_BYTES (16 << 20)
@@ -84,7 +86,7 @@ read_jinja (const char *folder, char **chat_template, GError **error)
     return FALSE;
   if (!g_utf8_validate (text, (gssize) length, NULL))
     return vlm_fail_expected (error, VLM_ERROR_DATA, path,
-        "a template in UTF-8", "bytes that are not UTF-8 were found");
+        "a template in UTF-8", N_ ("bytes that are not UTF-8 were found"));
   *chat_template = g_steal_pointer (&text);
   return TRUE;
 }

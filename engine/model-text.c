@@ -79,8 +79,6 @@ static gboolean
 parse_heads (
     VlmTextConfig *text, const VlmJson *json, const Kind *kind, GError **error)
 {
-  g_autofree char *expected = NULL;
-
   text->kv_heads = kind->kv_heads ? kind->kv_heads : text->heads;
   if (vlm_json_is_null (json, "num_key_value_heads"))
     text->kv_heads = text->heads;
@@ -89,20 +87,15 @@ parse_heads (
           json, "num_key_value_heads", 1, 4096, &text->kv_heads, error) ||
       !vlm_json_get_int (json, "head_dim", 2, 1024, &text->head_width, error))
     return FALSE;
-  if (!vlm_json_has (json, "head_dim") && text->width % text->heads) {
-    expected = g_strdup_printf ("a divisor of hidden_size %d", text->width);
-    return vlm_json_fail (
-        json, "num_attention_heads", VLM_ERROR_DATA, expected, error);
-  }
+  if (!vlm_json_has (json, "head_dim") && text->width % text->heads)
+    return vlm_json_fail_format (json, "num_attention_heads", VLM_ERROR_DATA,
+        error, "a divisor of hidden_size %d", text->width);
   if (text->head_width < 2 || text->head_width % 2)
     return vlm_json_fail (
         json, "head_dim", VLM_ERROR_DATA, "an even head width", error);
-  if (text->heads % text->kv_heads) {
-    expected =
-        g_strdup_printf ("a divisor of num_attention_heads %d", text->heads);
-    return vlm_json_fail (
-        json, "num_key_value_heads", VLM_ERROR_DATA, expected, error);
-  }
+  if (text->heads % text->kv_heads)
+    return vlm_json_fail_format (json, "num_key_value_heads", VLM_ERROR_DATA,
+        error, "a divisor of num_attention_heads %d", text->heads);
   return TRUE;
 }
 

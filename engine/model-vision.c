@@ -46,20 +46,14 @@ check_kind (const VlmJson *json, GError **error)
 static gboolean
 check_sizes (VlmVisionConfig *vision, const VlmJson *json, GError **error)
 {
-  g_autofree char *expected = NULL;
-
-  if (vision->width % vision->heads) {
-    expected = g_strdup_printf ("a divisor of hidden_size %d", vision->width);
-    return vlm_json_fail (
-        json, "num_attention_heads", VLM_ERROR_DATA, expected, error);
-  }
+  if (vision->width % vision->heads)
+    return vlm_json_fail_format (json, "num_attention_heads", VLM_ERROR_DATA,
+        error, "a divisor of hidden_size %d", vision->width);
   if (vision->image_size % vision->patch ||
-      vision->image_size / vision->patch > MAX_SIDE) {
-    expected = g_strdup_printf ("a divisor of image_size %d that makes at "
-                                "most %d patches a side",
+      vision->image_size / vision->patch > MAX_SIDE)
+    return vlm_json_fail_format (json, "patch_size", VLM_ERROR_DATA, error,
+        "a divisor of image_size %d that makes at most %d patches a side",
         vision->image_size, MAX_SIDE);
-    return vlm_json_fail (json, "patch_size", VLM_ERROR_DATA, expected, error);
-  }
   vision->side = vision->image_size / vision->patch;
   vision->n_patches = vision->side * vision->side;
   return TRUE;

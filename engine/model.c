@@ -3,6 +3,7 @@
  */
 #include "engine/model-parse.h"
 
+#include <glib/gi18n-lib.h>
 #include <stdlib.h>
 
 #include "engine/error.h"
@@ -208,7 +209,7 @@ read_tokenizer_file (VlmModel *model, GError **error)
       return FALSE;
   if (!model->tokenizer)
     vlm_fail_expected (error, VLM_ERROR_NOT_FOUND, model->folder,
-        "tokenizer.json or tokenizer.model", "neither is there");
+        "tokenizer.json or tokenizer.model", N_ ("neither is there"));
   return model->tokenizer != NULL;
 }
 
@@ -251,8 +252,8 @@ find_folder (VlmModel *model, const char *folder, GError **error)
 
   if (!g_file_test (folder, G_FILE_TEST_IS_DIR) ||
       !(path = realpath (folder, NULL)))
-    return vlm_fail_expected (
-        error, VLM_ERROR_NOT_FOUND, folder, "a model folder", "there is none");
+    return vlm_fail_expected (error, VLM_ERROR_NOT_FOUND, folder,
+        "a model folder", N_ ("there is none"));
   model->folder = g_strdup (path);
   free (path);
   model->name = g_path_get_basename (model->folder);
@@ -283,9 +284,8 @@ open_weights (VlmModel *model, const char *tower, GError **error)
   if (model->config.original &&
       !vlm_weights_has (model->weights, "vision.embeddings.class_embedding"))
     return vlm_fail (error, VLM_ERROR_NOT_FOUND,
-        &(VlmErrorDetails){ .file = model->folder,
-            .setting = "vision-tower-path",
-            .expected = "a vision tower" },
+        VLM_ABOUT (.file = model->folder, .setting = "vision-tower-path",
+            .expected = "a vision tower"),
         "%s: a vision tower was expected, but no weight file holds one; a "
         "folder that has it can be named beside this one (vision-tower-path).",
         model->folder);

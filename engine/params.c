@@ -94,7 +94,7 @@ load_mat (VlmParams *params, Mat *w, const VlmTensor *tensor, int rows,
       tensor->type, rows, cols, values);
   if (w->rows == 0 && vlm_device_check (params->dev, &params->error))
     vlm_fail (&params->error, VLM_ERROR_NO_MEMORY,
-        &(VlmErrorDetails){ .file = tensor->file, .tensor = tensor->stored },
+        VLM_ABOUT (.file = tensor->file, .tensor = tensor->stored),
         "%s: tensor %s could not be loaded.", tensor->file, tensor->stored);
   g_ptr_array_add (params->mats, w);
 }

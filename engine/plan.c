@@ -2,6 +2,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "engine/plan.h"
+
+#include <inttypes.h>
+
 #include "engine/decoder.h"
 #include "engine/error.h"
 #include "engine/image.h"
@@ -127,11 +130,9 @@ vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
       break;
   }
   return vlm_fail (error, VLM_ERROR_NO_MEMORY,
-      &(VlmErrorDetails){ .file = model->folder,
-          .needed_bytes = total (plan),
-          .free_bytes = free_bytes },
-      "%s does not fit on %s: %" G_GUINT64_FORMAT
-      " bytes are needed for one sequence of %d tokens, %" G_GUINT64_FORMAT
-      " are free.",
+      VLM_ABOUT (.file = model->folder, .needed_bytes = total (plan),
+          .free_bytes = free_bytes),
+      "%s does not fit on %s: %" PRIu64
+      " bytes are needed for one sequence of %d tokens, %" PRIu64 " are free.",
       model->name, dev->name, total (plan), context, free_bytes);
 }

@@ -13,6 +13,7 @@
  * (policy-greedy.h). What was tried besides, and did not help, is in
  * docs/policies.md.
  */
+#include <glib/gi18n-lib.h>
 #include <math.h>
 
 #include "engine/error.h"
@@ -55,10 +56,10 @@ check_map (
     *sum += *sum == 0;
     return TRUE;
   }
-  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+  vlm_fail (error, VLM_ERROR_REQUEST, NULL,
       "The %s layer's attention to the whole picture sums to %g, expected 0 "
       "or more.",
-      layer, *sum);
+      vlm_text (layer), *sum);
   return FALSE;
 }
 
@@ -83,11 +84,11 @@ weigh_tiles (const VlmPolicyInput *input, float *weight, GError **error)
   int S = g->side, N = S * S;
   double first, last, sum[VLM_MAX_TILES] = { 0 };
 
-  if (!check_map (input->cls_last, N, "last", &last, error))
+  if (!check_map (input->cls_last, N, N_ ("last"), &last, error))
     return FALSE;
   if (!g->rows)
     return TRUE;
-  if (!check_map (input->cls_first, N, "first", &first, error))
+  if (!check_map (input->cls_first, N, N_ ("first"), &first, error))
     return FALSE;
   for (int j = 0; j < N; j++)
     sum[vlm_hired_area (g, j / S, j % S)] +=

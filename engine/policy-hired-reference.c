@@ -55,7 +55,7 @@ share_by_bands (
 
   if (!vlm_pick_init (&top, input->cls_first, g->side, &whole,
           init_topk (input, N), error)) {
-    g_prefix_error (error, "Tile 0, first layer: ");
+    g_prefix_error (error, vlm_text ("Tile 0, first layer: "));
     return FALSE;
   }
   sum = count_bands (input, &top, n, count);

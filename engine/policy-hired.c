@@ -45,7 +45,7 @@ content_scores (const VlmPolicyInput *input, gint64 *weight, GError **error)
 
   for (int i = 0; i < g->rows * g->cols; i++) {
     if (!(score[i] >= 0 && score[i] <= MAX_SCORE)) {
-      g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+      vlm_fail (error, VLM_ERROR_REQUEST, NULL,
           "The first layer's attention to the area of tile %d sums to %g, "
           "expected 0 to %d.",
           i + 1, score[i], MAX_SCORE);

@@ -3,6 +3,7 @@
  */
 #include "engine/policy-pick.h"
 
+#include <glib/gi18n-lib.h>
 #include <math.h>
 
 #include "engine/error.h"
@@ -11,7 +12,7 @@
 static void
 refuse (int y, int x, GError **error)
 {
-  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+  vlm_fail (error, VLM_ERROR_REQUEST, NULL,
       "The attention score of patch %d of row %d is not a number.", x, y);
 }
 
@@ -53,7 +54,7 @@ vlm_pick_check (const VlmPolicyInput *input, int t, const VlmPatchRect *rect,
 
   if (all_numbers (input->cls_last + t * S * S, S, rect, error))
     return TRUE;
-  g_prefix_error (error, "Tile %d, last layer: ", t);
+  g_prefix_error (error, vlm_text ("Tile %d, last layer: "), t);
   return FALSE;
 }
 
@@ -65,7 +66,7 @@ vlm_pick_tile (VlmPick *pick, const VlmPolicyInput *input, int t,
 
   if (vlm_pick_init (pick, input->cls_last + t * S * S, S, rect, n, error))
     return TRUE;
-  g_prefix_error (error, "Tile %d, last layer: ", t);
+  g_prefix_error (error, vlm_text ("Tile %d, last layer: "), t);
   return FALSE;
 }
 
@@ -241,7 +242,7 @@ void
 vlm_pick_refuse (int tile, int patch, int side, GError **error)
 {
   refuse (patch / side, patch % side, error);
-  g_prefix_error (error, "Tile %d, last layer: ", tile);
+  g_prefix_error (error, vlm_text ("Tile %d, last layer: "), tile);
 }
 
 gboolean
@@ -269,13 +270,14 @@ vlm_budget_tokens (const VlmPolicyInput *input, double slack, int limit,
   double all = vlm_policy_tokens (&input->geometry);
 
   if (!(budget >= 0)) {
-    const char *expected = "a share from 0 to 1 or a number of tokens above 1";
+    const char *expected =
+        N_ ("a share from 0 to 1 or a number of tokens above 1");
     g_autofree char *found = g_strdup_printf ("%g", budget);
 
     return vlm_fail (error, VLM_ERROR_SETTINGS,
-        &(VlmErrorDetails){
-            .setting = "token-budget", .expected = expected, .found = found },
-        "The token budget is %s, expected %s.", found, expected);
+        VLM_ABOUT (.setting = "token-budget", .expected = expected,
+            .found = found),
+        "The token budget is %s, expected %s.", found, vlm_text (expected));
   }
   *tokens = (int) MIN ((budget <= 1 ? all * budget : budget) + slack, limit);
   return TRUE;

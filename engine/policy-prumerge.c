@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "engine/error.h"
 #include "engine/policy-merge.h"
 #include "engine/policy-rank.h"
 #include "engine/policy-share.h"
@@ -115,7 +116,8 @@ add_kept (const VlmPolicyInput *input, VlmPrumergeTile *tile,
   /* One more than wanted, for the token is its own neighbour. */
   if (!vlm_rank_best (
           cosine, tile->list, tile->n, wanted + 1, nearest, error)) {
-    g_prefix_error (error, "Cosines with the key of token %d: ", first + j);
+    g_prefix_error (
+        error, vlm_text ("Cosines with the key of token %d: "), first + j);
     return FALSE;
   }
   vlm_merge_token (selection, first + j);
@@ -152,7 +154,7 @@ merge_tile (const VlmPolicyInput *input, VlmSelection *selection, int t,
 
   memset (tile.is_kept, 0, N * sizeof (int));
   if (!vlm_rank_best (tile.a, tile.list, tile.n, tile.n, tile.ranked, error)) {
-    g_prefix_error (error, "Tile %d, class attention: ", t);
+    g_prefix_error (error, vlm_text ("Tile %d, class attention: "), t);
     return FALSE;
   }
   choose (input, &tile,

@@ -86,7 +86,7 @@ vlm_rank_best (const float *score, const int *candidate, int n, int k,
 
   for (int i = 0; i < n; i++)
     if (isnan (score[candidate[i]])) {
-      g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+      vlm_fail (error, VLM_ERROR_REQUEST, NULL,
           "The score of patch %d is not a number.", candidate[i]);
       return FALSE;
     }

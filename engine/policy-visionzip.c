@@ -125,7 +125,7 @@ split_tile (const VlmPolicyInput *input, VlmSelection *selection, int t,
   s->n_dominant = rows - 1 - s->n_targets;
   if (!vlm_rank_best (input->cls_last + t * N, list, length, s->n_dominant,
           s->dominant, error)) {
-    g_prefix_error (error, "Tile %d, last layer: ", t);
+    g_prefix_error (error, vlm_text ("Tile %d, last layer: "), t);
     return FALSE;
   }
   part (s, list, length, s->nearest);
@@ -173,7 +173,7 @@ find_nearest (const VlmPolicyInput *input, Split *s, GError **error)
       float cosine = length > 0 ? (float) (along / length) : 0;
 
       if (isnan (along)) {
-        g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+        vlm_fail (error, VLM_ERROR_REQUEST, NULL,
             "Tile %d, last layer: a key of patch %d or %d is not a number.",
             s->tile, s->rest[at], s->rest[i * s->step]);
         return FALSE;

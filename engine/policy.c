@@ -107,10 +107,10 @@ fail_range (const VlmPolicyParam *p, const VlmPolicy *policy, double value,
   g_autofree char *found = g_strdup_printf ("%g", value);
 
   return vlm_fail (error, VLM_ERROR_SETTINGS,
-      &(VlmErrorDetails){
-          .setting = "policy-params", .expected = expected, .found = found },
-      "The parameter %s of policy %s is %s, expected %s.", p->name,
-      policy->name, found, expected);
+      VLM_ABOUT (.setting = "policy-params", .expected = expected,
+          .found = found),
+      "The parameter %s of policy %s is %s, expected %g to %g.", p->name,
+      policy->name, found, p->minimum, p->maximum);
 }
 
 gboolean
@@ -129,6 +129,6 @@ vlm_policy_set_param (const VlmPolicy *policy, VlmPolicyInput *input,
     return fail_range (p, policy, value, error);
   }
   return vlm_fail (error, VLM_ERROR_SETTINGS,
-      &(VlmErrorDetails){ .setting = "policy-params", .found = name },
+      VLM_ABOUT (.setting = "policy-params", .found = name),
       "The policy %s has no parameter %s.", policy->name, name);
 }

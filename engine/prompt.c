@@ -2,6 +2,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 #include "engine/prompt.h"
+
+#include <glib/gi18n-lib.h>
+
 #include "engine/chat-template.h"
 #include "engine/error.h"
 
@@ -36,7 +39,7 @@ vlm_prompt_image_id (int *id, const VlmModel *model,
     g_autofree char *file =
         g_build_filename (model->folder, model->tokenizer_file, NULL);
     return vlm_fail_expected (
-        error, VLM_ERROR_DATA, file, "a token " IMAGE_MARKER, "there is none");
+        error, VLM_ERROR_DATA, file, "a token <image>", N_ ("there is none"));
   }
   if (model->config.image_token >= 0 && *id != model->config.image_token)
     g_warning ("%s: the tokenizer's id of %s is %d, config.json says %d; the "
@@ -60,9 +63,8 @@ render (const VlmModel *model, const char *question, const char *system,
   };
   if (!model->chat_template) {
     vlm_fail (error, VLM_ERROR_REQUEST,
-        &(VlmErrorDetails){ .file = model->folder,
-            .setting = "raw-prompt",
-            .expected = "a chat template" },
+        VLM_ABOUT (.file = model->folder, .setting = "raw-prompt",
+            .expected = "a chat template"),
         "%s: a chat template was expected, but the folder has none; give the "
         "whole text as a raw prompt.",
         model->folder);
@@ -84,7 +86,7 @@ find_image (VlmPrompt *prompt, int image_id, GError **error)
     }
   if (n_images == 1)
     return TRUE;
-  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+  vlm_fail (error, VLM_ERROR_REQUEST, NULL,
       "The prompt has %d %s markers, but one was expected: a description is "
       "of one picture.",
       n_images, IMAGE_MARKER);
@@ -98,8 +100,7 @@ vlm_prompt_build (VlmPrompt *prompt, const VlmModel *model,
 {
   *prompt = (VlmPrompt){ 0 };
   if (!question && raw)
-    return vlm_fail (error, VLM_ERROR_SETTINGS,
-        &(VlmErrorDetails){ .setting = "prompt" },
+    return vlm_fail (error, VLM_ERROR_SETTINGS, VLM_ABOUT (.setting = "prompt"),
         "A raw prompt was asked for, but no prompt is set.");
   if (!question)
     question = VLM_DEFAULT_PROMPT;

@@ -64,7 +64,7 @@ check_cancelled (VlmJob *job, GError **error)
 {
   if (!g_atomic_int_get (&job->cancelled))
     return TRUE;
-  g_set_error (error, VLM_ERROR, VLM_ERROR_CANCELLED,
+  vlm_fail (error, VLM_ERROR_CANCELLED, NULL,
       "The description was cancelled while its picture was read.");
   return FALSE;
 }
@@ -92,8 +92,8 @@ settle_policy (VlmJob *job, GError **error)
   if (!model->config.family->zooms || work->policy == own)
     return TRUE;
   return vlm_fail (error, VLM_ERROR_SETTINGS,
-      &(VlmErrorDetails){
-          .setting = "policy", .expected = own->name, .found = asked->name },
+      VLM_ABOUT (.setting = "policy", .expected = own->name,
+          .found = asked->name),
       "%s is a FlexAttention model, whose layers look closer instead of "
       "seeing less: the policy \"%s\" was expected, not \"%s\".",
       model->name, own->name, asked->name);
@@ -108,9 +108,8 @@ settle_attention (VlmJob *job, GError **error)
   work->is_tidal = settings->decode_attention == VLM_DECODE_TIDAL;
   if (work->is_tidal && model->config.family->zooms)
     return vlm_fail (error, VLM_ERROR_SETTINGS,
-        &(VlmErrorDetails){ .setting = "decode-attention",
-            .expected = "full",
-            .found = "tidal" },
+        VLM_ABOUT (.setting = "decode-attention", .expected = "full",
+            .found = "tidal"),
         "%s is a FlexAttention model, whose layers choose what they look at "
         "themselves: full decode attention was expected.",
         model->name);
@@ -191,7 +190,7 @@ check_context (VlmJob *job, int image_rows, GError **error)
   work->n_prompt = work->prompt.n - 1 + image_rows;
   if (work->n_prompt < context)
     return TRUE;
-  g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+  vlm_fail (error, VLM_ERROR_REQUEST, NULL,
       "The prompt has %d tokens, %d of them the picture's, but the context "
       "has room for %d: ask for a smaller token budget or a shorter prompt.",
       work->n_prompt, image_rows, context);
@@ -255,7 +254,7 @@ look_closer (VlmJob *job, const Act *features, GError **error)
     return TRUE;
   work->fine = vlm_fine_take (net->fine);
   if (!work->fine) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
+    vlm_fail (error, VLM_ERROR_NO_MEMORY, NULL,
         "All %d places for finer pictures are taken.", net->plan.batch);
     return FALSE;
   }
@@ -278,7 +277,7 @@ reserve (VlmJob *job, GError **error)
   vlm_recall_free_pages (work->networks->recalls, work->networks->plan.batch);
   if (vlm_sequence_reserve (&work->sequence, length))
     return TRUE;
-  g_set_error (error, VLM_ERROR, VLM_ERROR_NO_MEMORY,
+  vlm_fail (error, VLM_ERROR_NO_MEMORY, NULL,
       "The key/value cache has no room for %d tokens: %d pages are free.",
       length, vlm_kv_pool_free_pages (work->networks->pool));
   return FALSE;

@@ -30,7 +30,7 @@ open_device (const VlmOpenOptions *options, GError **error)
     vlm_fail (error,
         status.code == DEVICE_NO_MEMORY ? VLM_ERROR_NO_MEMORY
                                         : VLM_ERROR_DEVICE,
-        &(VlmErrorDetails){ .setting = "device", .found = name },
+        VLM_ABOUT (.setting = "device", .found = name),
         "Device %s cannot be used: %s", name, status.message);
   return dev;
 }

@@ -1,6 +1,7 @@
 /* scheduler.c - the worker thread of an engine and its streams
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+#include "engine/error.h"
 #include "engine/registry.h"
 
 static VlmRequest *
@@ -44,7 +45,9 @@ finish (VlmEngine *engine, VlmRequest *request, const GError *error)
 static void
 finish_cancelled (VlmEngine *engine, VlmRequest *request)
 {
-  g_autoptr (GError) error = g_error_new (VLM_ERROR, VLM_ERROR_CANCELLED,
+  g_autoptr (GError) error = NULL;
+
+  vlm_fail (&error, VLM_ERROR_CANCELLED, NULL,
       "The description was cancelled before it had any text.");
   finish (engine, request, error);
 }
@@ -125,7 +128,7 @@ fetch (VlmRequest *request, GError **error)
   vlm_settings_init (&task->settings);
   request->fetched = request->funcs.fetch (task, request->user_data, error);
   if (!request->fetched && error && !*error)
-    g_set_error_literal (error, VLM_ERROR, VLM_ERROR_CANCELLED,
+    vlm_fail (error, VLM_ERROR_CANCELLED, NULL,
         "The description was withdrawn when its turn came.");
   return request->fetched;
 }

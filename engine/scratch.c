@@ -29,10 +29,10 @@ vlm_arena_allocate (
     return TRUE;
   available = device_memory_free (dev);
   return vlm_fail (error, VLM_ERROR_NO_MEMORY,
-      &(VlmErrorDetails){ .needed_bytes = bytes, .free_bytes = available },
-      "The working memory of the %s does not fit on %s: %" G_GSIZE_FORMAT
-      " bytes are needed and %" G_GSIZE_FORMAT " are free.",
-      what, dev->name, bytes, available);
+      VLM_ABOUT (.needed_bytes = bytes, .free_bytes = available),
+      "The working memory of the %s does not fit on %s: %zu bytes are needed "
+      "and %zu are free.",
+      vlm_text (what), dev->name, bytes, available);
 }
 
 static VlmError
@@ -56,8 +56,8 @@ vlm_device_status (const Device *dev, GError **error)
   if (status->code == DEVICE_OK)
     return TRUE;
   return vlm_fail (error, error_of_code (status->code),
-      &(VlmErrorDetails){ .needed_bytes = status->needed_bytes,
-          .free_bytes = status->free_bytes },
+      VLM_ABOUT (.needed_bytes = status->needed_bytes,
+          .free_bytes = status->free_bytes),
       "%s", status->message);
 }
 

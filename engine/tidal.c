@@ -3,6 +3,8 @@
  */
 #include "engine/tidal.h"
 
+#include <glib/gi18n-lib.h>
+
 #include "engine/error.h"
 
 #define SHORT_DECODER 8 /* layers: fewer have no room for a second choice */
@@ -27,9 +29,9 @@ static gboolean
 refuse (GError **error, const char *setting, const char *name, const char *what,
     int found, const char *expected)
 {
-  return vlm_fail (error, VLM_ERROR_REQUEST,
-      &(VlmErrorDetails){ .setting = setting },
-      "decode-attention=tidal: %s %s is %d, %s.", name, what, found, expected);
+  return vlm_fail (error, VLM_ERROR_REQUEST, VLM_ABOUT (.setting = setting),
+      "decode-attention=tidal: %s %s is %d, %s.", name, vlm_text (what), found,
+      vlm_text (expected));
 }
 
 static gboolean
@@ -41,12 +43,13 @@ check_layer (const VlmTidal *tidal, const VlmTextConfig *text, const char *name,
   if (layer == 0 || (layer > VLM_TIDAL_SELECT_LAYER && layer < text->layers))
     return TRUE;
   return vlm_fail (error, VLM_ERROR_REQUEST,
-      &(VlmErrorDetails){ .setting = "tidal-reselect-layer" },
-      layer < 0 ? "decode-attention=tidal: no re-selection layer is known for "
-                  "%s; set tidal-reselect-layer to one of %d to %d, or to 0 "
-                  "for none."
-                : "decode-attention=tidal: the re-selection layer of %s must "
-                  "be one of %d to %d, or 0 for none.",
+      VLM_ABOUT (.setting = "tidal-reselect-layer"),
+      layer < 0
+          ? N_ ("decode-attention=tidal: no re-selection layer is known for "
+                "%s; set tidal-reselect-layer to one of %d to %d, or to 0 "
+                "for none.")
+          : N_ ("decode-attention=tidal: the re-selection layer of %s must "
+                "be one of %d to %d, or 0 for none."),
       name, VLM_TIDAL_SELECT_LAYER + 1, text->layers - 1);
 }
 
@@ -59,10 +62,11 @@ vlm_tidal_init (VlmTidal *tidal, const VlmTidalSettings *settings,
     .reselect_layer = settings->reselect_layer };
   if (settings->tokens < VLM_TIDAL_MIN_TOKENS)
     return refuse (error, "tidal-tokens", name, "tidal-tokens",
-        settings->tokens, "but a choice is of 2 tokens at least");
+        settings->tokens, N_ ("but a choice is of 2 tokens at least"));
   if (text->layers <= VLM_TIDAL_SELECT_LAYER + 1)
-    return refuse (error, "decode-attention", name, "number of decoder layers",
-        text->layers, "but sparse layers begin with the fourth");
+    return refuse (error, "decode-attention", name,
+        N_ ("number of decoder layers"), text->layers,
+        N_ ("but sparse layers begin with the fourth"));
   if (tidal->reselect_layer == VLM_TIDAL_KNOWN_LAYER)
     tidal->reselect_layer = known_layer (text);
   return check_layer (tidal, text, name, error);

@@ -111,7 +111,7 @@ refuse (const VlmJson *json, const VlmAddedToken *token, const char *there,
                                : g_strdup_printf ("its own is %d", id);
 
   return vlm_fail (error, VLM_ERROR_DATA,
-      &(VlmErrorDetails){ .file = json->file, .key = token->content },
+      VLM_ABOUT (.file = json->file, .key = token->content),
       "%s: %.80s has the id %u, but %s.", json->file, token->content, token->id,
       own);
 }

@@ -3,6 +3,7 @@
  */
 #include "engine/tokenizer-read.h"
 
+#include <glib/gi18n-lib.h>
 #include <string.h>
 
 #include "engine/error.h"
@@ -73,24 +74,22 @@ read_merges (VlmBpe *bpe, const VlmJson *model, GError **error)
     return vlm_json_fail (model, "merges", VLM_ERROR_DATA, "a list", error);
   JsonArray *merges = json_node_get_array (node);
   for (guint i = 0; i < json_array_get_length (merges); i++) {
-    const char *left, *right, *expected = "two pieces";
+    const char *left, *right, *expected = N_ ("two pieces");
     gsize n_left, n_right;
     if (split_merge (json_array_get_element (merges, i), &left, &n_left, &right,
             &n_right)) {
       if (vlm_bpe_add_merge (bpe, left, n_left, right, n_right))
         continue;
-      expected = "two pieces of the vocabulary whose union is one too";
+      expected = N_ ("two pieces of the vocabulary whose union is one too");
     }
     g_autofree char *found =
         json_to_string (json_array_get_element (merges, i), FALSE);
     g_autofree char *key = g_strdup_printf ("%smerges[%u]", model->path, i);
     return vlm_fail (error, VLM_ERROR_DATA,
-        &(VlmErrorDetails){ .file = model->file,
-            .key = key,
-            .expected = expected,
-            .found = found },
+        VLM_ABOUT (.file = model->file, .key = key, .expected = expected,
+            .found = found),
         "%s: %s is %.80s, but %s was expected.", model->file, key, found,
-        expected);
+        vlm_text (expected));
   }
   return TRUE;
 }

@@ -9,6 +9,7 @@
  */
 #include "engine/tokenizer-parts.h"
 
+#include <glib/gi18n-lib.h>
 #include <string.h>
 
 #include "engine/error.h"
@@ -199,10 +200,10 @@ fail (const char *file, GError **error, const char *format, ...)
   g_autofree char *what = NULL;
   va_list args;
   va_start (args, format);
-  what = g_strdup_vprintf (format, args);
+  what = g_strdup_vprintf (vlm_text (format), args);
   va_end (args);
-  return vlm_fail (error, VLM_ERROR_WRONG_TYPE,
-      &(VlmErrorDetails){ .file = file }, "%s: %s", file, what);
+  return vlm_fail (error, VLM_ERROR_WRONG_TYPE, VLM_ABOUT (.file = file),
+      "%s: %s", file, what);
 }
 
 /* What the LLaVA checkpoints' models are, and what would change every id. */
@@ -215,8 +216,8 @@ check_model (const Model *model, const char *file, GError **error)
         model->model_type);
   if (model->n_rules)
     return fail (file, error,
-        "normalizer_spec.precompiled_charsmap has %" G_GSIZE_FORMAT
-        " bytes, but none were expected (identity).",
+        "normalizer_spec.precompiled_charsmap has %zu bytes, but none were "
+        "expected (identity).",
         model->n_rules);
   if (model->shrink || !model->escape)
     return fail (file, error,
@@ -358,7 +359,7 @@ vlm_tokenizer_new_sentencepiece (const char *bytes, gsize length,
   g_autoptr (VlmTokenizer) t = vlm_tokenizer_alloc ();
   if (!read_model (&model, (Reader){ begin, begin + length })) {
     vlm_fail_expected (error, VLM_ERROR_DATA, file, "a SentencePiece model",
-        "the bytes are none");
+        N_ ("the bytes are none"));
     return NULL;
   }
   if (!fill (t, &model, file, error))

@@ -23,8 +23,8 @@ vlm_tokenizer_refuse (const VlmJson *json, const char *what, GError **error)
   if (*key)
     key[strlen (key) - 1] = '\0'; /* the dot */
   return vlm_fail (error, VLM_ERROR_WRONG_TYPE,
-      &(VlmErrorDetails){ .file = json->file, .key = key, .found = what },
-      "%s: %s: %s is not implemented.", json->file, key, what);
+      VLM_ABOUT (.file = json->file, .key = key, .found = what),
+      "%s: %s: %s is not implemented.", json->file, key, vlm_text (what));
 }
 
 static gboolean

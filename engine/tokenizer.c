@@ -59,7 +59,7 @@ set_mark (const VlmTokenizer *tokenizer, GArray *marks, int wanted,
   gint32 id = vlm_tokenizer_id (tokenizer, token);
   if (id < 0)
     return vlm_fail (error, VLM_ERROR_DATA,
-        &(VlmErrorDetails){ .file = file, .key = key, .found = token },
+        VLM_ABOUT (.file = file, .key = key, .found = token),
         "%s: %s asks for the token \"%s\", which is not in the vocabulary",
         file, key, token);
   g_array_append_val (marks, id);

@@ -135,8 +135,7 @@ check_cancelled (const VlmVisionJob *job, GError **error)
 {
   if (!job->cancelled || !g_atomic_int_get (job->cancelled))
     return TRUE;
-  g_set_error (
-      error, VLM_ERROR, VLM_ERROR_CANCELLED, "The description was cancelled.");
+  vlm_fail (error, VLM_ERROR_CANCELLED, NULL, "The description was cancelled.");
   return FALSE;
 }
 

@@ -7,6 +7,7 @@
  */
 #include "engine/weights.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "engine/error.h"
@@ -119,7 +120,7 @@ check_size (
     VlmTensor *tensor, const VlmJson *entry, guint64 bytes, GError **error)
 {
   const Element *element = find_element (tensor->dtype);
-  g_autofree char *kept = NULL, *expected = NULL;
+  g_autofree char *kept = NULL;
 
   if (!element) {
     kept = vlm_weights_canonical_name (tensor->name);
@@ -130,10 +131,9 @@ check_size (
   tensor->type = tensor->readable ? (DataType) element->type : TYPE_F32;
   if (needed_bytes (tensor, element) == bytes)
     return TRUE;
-  expected = g_strdup_printf ("a range of %" G_GUINT64_FORMAT
-                              " bytes, as shape and dtype say,",
+  return vlm_json_fail_format (entry, "data_offsets", VLM_ERROR_DATA, error,
+      "a range of %" PRIu64 " bytes, as shape and dtype say,",
       needed_bytes (tensor, element));
-  return vlm_json_fail (entry, "data_offsets", VLM_ERROR_DATA, expected, error);
 }
 
 static void
@@ -141,18 +141,17 @@ fail_truncated (
     const VlmJson *entry, guint64 end, guint64 data_bytes, GError **error)
 {
   g_autofree char *expected =
-      g_strdup_printf ("%" G_GUINT64_FORMAT " bytes of data", end);
+      g_strdup_printf ("%" PRIu64 " bytes of data", end);
   g_autofree char *found =
-      g_strdup_printf ("%" G_GUINT64_FORMAT " bytes of data", data_bytes);
+      g_strdup_printf ("%" PRIu64 " bytes of data", data_bytes);
 
   vlm_fail (error, VLM_ERROR_DATA,
-      &(VlmErrorDetails){ .file = entry->file,
-          .tensor = entry->tensor,
-          .expected = expected,
-          .found = found },
-      "%s: tensor %s ends at byte %" G_GUINT64_FORMAT
-      " of the data, but the file holds %s (a truncated file?).",
-      entry->file, entry->tensor, end, found);
+      VLM_ABOUT (.file = entry->file, .tensor = entry->tensor,
+          .expected = expected, .found = found),
+      "%s: tensor %s ends at byte %" PRIu64
+      " of the data, but the file holds %" PRIu64
+      " bytes of data (a truncated file?).",
+      entry->file, entry->tensor, end, data_bytes);
 }
 
 static VlmTensor *
@@ -199,9 +198,9 @@ static gboolean
 fail_gap (const char *file, const guint8 *data, const guint8 *from,
     const guint8 *to, GError **error)
 {
-  return vlm_fail (error, VLM_ERROR_DATA, &(VlmErrorDetails){ .file = file },
-      "%s: tensors were expected to fill the data, but bytes %" G_GSIZE_FORMAT
-      " to %" G_GSIZE_FORMAT " belong to none.",
+  return vlm_fail (error, VLM_ERROR_DATA, VLM_ABOUT (.file = file),
+      "%s: tensors were expected to fill the data, but bytes %zu to %zu belong "
+      "to none.",
       file, (gsize) (from - data), (gsize) (to - data));
 }
 
@@ -220,7 +219,7 @@ check_places (GPtrArray *tensors, const guint8 *data, gsize data_bytes,
       const VlmTensor *before = tensors->pdata[i - 1];
 
       return vlm_fail (error, VLM_ERROR_DATA,
-          &(VlmErrorDetails){ .file = file, .tensor = tensor->name },
+          VLM_ABOUT (.file = file, .tensor = tensor->name),
           "%s: tensors were expected to lie apart, but %s and %s overlap.",
           file, before->name, tensor->name);
     }
@@ -242,9 +241,14 @@ header_length (const guint8 *bytes, gsize length, const char *file,
   gsize most;
 
   if (length < 8) {
-    found = g_strdup_printf ("it has %" G_GSIZE_FORMAT, length);
-    return vlm_fail_expected (error, VLM_ERROR_DATA, file,
-        "a safetensors file of at least 8 bytes", found);
+    found = g_strdup_printf ("it has %zu", length);
+    return vlm_fail (error, VLM_ERROR_DATA,
+        VLM_ABOUT (.file = file,
+            .expected = "a safetensors file of at least 8 bytes",
+            .found = found),
+        "%s: a safetensors file of at least 8 bytes was expected, but it has "
+        "%zu.",
+        file, length);
   }
   memcpy (&announced, bytes, 8);
   announced = GUINT64_FROM_LE (announced);
@@ -253,12 +257,15 @@ header_length (const guint8 *bytes, gsize length, const char *file,
     *header_bytes = (gsize) announced;
     return TRUE;
   }
-  expected =
-      g_strdup_printf ("a header of at most %" G_GSIZE_FORMAT " bytes", most);
-  found = g_strdup_printf ("the file announces %" G_GUINT64_FORMAT
+  expected = g_strdup_printf ("a header of at most %zu bytes", most);
+  found = g_strdup_printf ("the file announces %" PRIu64
                            " (truncated, or not safetensors?)",
       announced);
-  return vlm_fail_expected (error, VLM_ERROR_DATA, file, expected, found);
+  return vlm_fail (error, VLM_ERROR_DATA,
+      VLM_ABOUT (.file = file, .expected = expected, .found = found),
+      "%s: a header of at most %zu bytes was expected, but the file announces "
+      "%" PRIu64 " (truncated, or not safetensors?).",
+      file, most, announced);
 }
 
 /* The header's root, owned, and its length; NULL with an error. */

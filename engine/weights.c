@@ -3,6 +3,7 @@
  */
 #include "engine/weights.h"
 
+#include <glib/gi18n-lib.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -77,7 +78,7 @@ add_tensors (VlmWeights *weights, GPtrArray *list, GError **error)
     weights->original |= vlm_weights_is_original (tensor->name);
     if (other)
       return vlm_fail (error, VLM_ERROR_DATA,
-          &(VlmErrorDetails){ .file = tensor->file, .tensor = tensor->name },
+          VLM_ABOUT (.file = tensor->file, .tensor = tensor->name),
           "%s: each tensor was expected once, but %s, as %s, is also in %s.",
           tensor->file, tensor->name, canonical, other->file);
     tensor->stored = tensor->name;
@@ -99,7 +100,7 @@ map_file (VlmWeights *weights, const char *name, GError **error)
 
   if (!is_file (path)) {
     vlm_fail_expected (
-        error, VLM_ERROR_NOT_FOUND, path, "a file", "there is none");
+        error, VLM_ERROR_NOT_FOUND, path, "a file", N_ ("there is none"));
     return NULL;
   }
   file = g_mapped_file_new (path, FALSE, &reason);
@@ -107,7 +108,10 @@ map_file (VlmWeights *weights, const char *name, GError **error)
     g_autofree char *found =
         g_strdup_printf ("opening it failed (%s)", reason->message);
 
-    vlm_fail_expected (error, VLM_ERROR_OPEN, path, "a readable file", found);
+    vlm_fail (error, VLM_ERROR_OPEN,
+        VLM_ABOUT (.file = path, .expected = "a readable file", .found = found),
+        "%s: a readable file was expected, but opening it failed (%s).", path,
+        reason->message);
     return NULL;
   }
   g_ptr_array_add (weights->files, file);
@@ -200,9 +204,9 @@ add_shard (
       continue;
     path = g_build_filename (weights->folder, file, NULL);
     return vlm_fail (error, VLM_ERROR_DATA,
-        &(VlmErrorDetails){ .file = path, .tensor = name },
-        "%s: tensor %s was expected, as " INDEX " says, but it is not there.",
-        path, name);
+        VLM_ABOUT (.file = path, .tensor = name),
+        "%s: tensor %s was expected, as %s says, but it is not there.", path,
+        name, INDEX);
   }
   return add_tensors (weights, list, error);
 }
@@ -255,15 +259,16 @@ add_folder (VlmWeights *weights, GError **error)
     if (!is_file (path))
       continue;
     return vlm_fail (error, VLM_ERROR_WRONG_TYPE,
-        &(VlmErrorDetails){
-            .file = weights->folder, .expected = SINGLE, .found = pickled[i] },
-        "%s: " SINGLE " was expected, but the weights are in %s, pickled "
+        VLM_ABOUT (.file = weights->folder, .expected = SINGLE,
+            .found = pickled[i]),
+        "%s: %s was expected, but the weights are in %s, pickled "
         "Python objects, which are not read; models/bin-to-safetensors.py "
         "converts them.",
-        weights->folder, pickled[i]);
+        weights->folder, SINGLE, pickled[i]);
   }
   return vlm_fail_expected (error, VLM_ERROR_NOT_FOUND, weights->folder,
-      SINGLE " or " INDEX, "neither is there");
+      "model.safetensors or model.safetensors.index.json",
+      N_ ("neither is there"));
 }
 
 VlmWeights *
@@ -376,10 +381,8 @@ check_shape (
   expected = shape_text (shape, n_dims);
   found = shape_text (tensor->shape, tensor->n_dims);
   return vlm_fail (error, VLM_ERROR_DATA,
-      &(VlmErrorDetails){ .file = tensor->file,
-          .tensor = tensor->stored,
-          .expected = expected,
-          .found = found },
+      VLM_ABOUT (.file = tensor->file, .tensor = tensor->stored,
+          .expected = expected, .found = found),
       "%s: tensor %s has shape %s, but %s was expected.", tensor->file,
       tensor->stored, found, expected);
 }
@@ -437,8 +440,8 @@ vlm_weights_require (const VlmWeights *weights, GError **error,
     g_autofree char *stored = missing_name (weights, name);
 
     vlm_fail (error, VLM_ERROR_DATA,
-        &(VlmErrorDetails){
-            .file = weights->folder, .tensor = stored, .expected = expected },
+        VLM_ABOUT (.file = weights->folder, .tensor = stored,
+            .expected = expected),
         "%s: tensor %s of shape %s was expected, but no weight file holds "
         "it.",
         weights->folder, stored, expected);
@@ -446,10 +449,8 @@ vlm_weights_require (const VlmWeights *weights, GError **error,
   }
   if (!tensor->readable) {
     vlm_fail (error, VLM_ERROR_WRONG_TYPE,
-        &(VlmErrorDetails){ .file = tensor->file,
-            .tensor = tensor->stored,
-            .expected = "F32, BF16 or F16",
-            .found = tensor->dtype },
+        VLM_ABOUT (.file = tensor->file, .tensor = tensor->stored,
+            .expected = "F32, BF16 or F16", .found = tensor->dtype),
         "%s: tensor %s is %s, but F32, BF16 or F16 was expected.", tensor->file,
         tensor->stored, tensor->dtype);
     return NULL;
@@ -457,7 +458,7 @@ vlm_weights_require (const VlmWeights *weights, GError **error,
   if (!check_shape (tensor, shape, n_dims, error))
     return NULL;
   if (weights->watch && !weights->watch (tensor, weights->watch_data)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_CANCELLED,
+    vlm_fail (error, VLM_ERROR_CANCELLED, NULL,
         "%s: loading was cancelled at tensor %s.", weights->folder, name);
     return NULL;
   }

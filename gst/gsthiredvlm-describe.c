@@ -6,6 +6,8 @@
  */
 #include "gst/gsthiredvlm-private.h"
 
+#include <glib/gi18n-lib.h>
+
 static void
 count_skip (GstHiredVlm *self, SkipReason reason)
 {
@@ -218,7 +220,7 @@ give_up (GstHiredVlm *self, GstHiredVlmFrame *frame)
   gst_hired_vlm_text_fill (&self->text, frame->id, NULL, 0);
   gst_hired_vlm_wish_answer (
       frame->wish, gst_hired_vlm_error_new (
-                       "cancelled", "The stream was flushed or stopped."));
+                       "cancelled", _ ("The stream was flushed or stopped.")));
   gst_hired_vlm_frame_free (frame);
 }
 

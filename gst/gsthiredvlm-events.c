@@ -3,12 +3,13 @@
  */
 #include "gst/gsthiredvlm-private.h"
 
+#include <glib/gi18n-lib.h>
 #include <string.h>
 
 static void
 refuse_caps (GstHiredVlm *self, const GstCaps *caps)
 {
-  const gchar *message = "The video format cannot be understood.";
+  const gchar *message = _ ("The video format cannot be understood.");
   GstStructure *details = gst_hired_vlm_error_new ("caps", message);
   g_autofree gchar *found = gst_caps_to_string (caps);
 

@@ -166,7 +166,7 @@ gst_hired_vlm_pixels_take (GstHiredVlmPixels *pixels, GstHiredVlmFrame *frame,
                          : pixels_convert (pixels, frame);
   gst_clear_buffer (&frame->buffer);
   if (!pixels->mapped) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_REQUEST,
+    vlm_fail (error, VLM_ERROR_REQUEST, NULL,
         "A %s frame of %dx%d could not be read or converted to RGB.",
         frame->info.finfo->name, frame->info.width, frame->info.height);
     return FALSE;

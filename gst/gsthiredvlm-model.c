@@ -3,6 +3,8 @@
  */
 #include "gst/gsthiredvlm-private.h"
 
+#include <glib/gi18n-lib.h>
+
 /* A wrong policy parameter shows before anything runs. */
 static gboolean
 check_settings (GstHiredVlm *self, GError **error)
@@ -148,20 +150,20 @@ on_load (
 
   if (error && g_error_matches (error, VLM_ERROR, VLM_ERROR_CANCELLED)) {
     if (end_loading (self))
-      progress (
-          self, GST_PROGRESS_TYPE_CANCELED, "Loading the model was cancelled.");
+      progress (self, GST_PROGRESS_TYPE_CANCELED,
+          _ ("Loading the model was cancelled."));
   } else if (error) {
     if (end_loading (self))
-      progress (self, GST_PROGRESS_TYPE_ERROR, "Loading the model failed.");
+      progress (self, GST_PROGRESS_TYPE_ERROR, _ ("Loading the model failed."));
     gst_hired_vlm_fail (self, error);
   } else if (percent < 100) {
     g_autofree gchar *text =
-        g_strdup_printf ("Loading the model: %d %%", percent);
+        g_strdup_printf (_ ("Loading the model: %d %%"), percent);
 
     progress (self, GST_PROGRESS_TYPE_CONTINUE, text);
   } else if (end_loading (self)) {
     log_facts (self, engine);
-    progress (self, GST_PROGRESS_TYPE_COMPLETE, "The model is loaded.");
+    progress (self, GST_PROGRESS_TYPE_COMPLETE, _ ("The model is loaded."));
   }
 }
 
@@ -191,7 +193,7 @@ gst_hired_vlm_model_start (GstHiredVlm *self)
   self->error_posted = self->failed = FALSE;
   self->failures_in_row = 0;
   g_mutex_unlock (&self->lock);
-  progress (self, GST_PROGRESS_TYPE_START, "Loading the model.");
+  progress (self, GST_PROGRESS_TYPE_START, _ ("Loading the model."));
   self->load_id = vlm_engine_load (self->engine, on_load, self);
   return TRUE;
 }
@@ -208,8 +210,8 @@ gst_hired_vlm_model_stop (GstHiredVlm *self)
     return;
   vlm_engine_load_leave (self->engine, self->load_id);
   if (end_loading (self))
-    progress (
-        self, GST_PROGRESS_TYPE_CANCELED, "Loading the model was cancelled.");
+    progress (self, GST_PROGRESS_TYPE_CANCELED,
+        _ ("Loading the model was cancelled."));
   vlm_stream_free (stream);
   gst_hired_vlm_pixels_clear (&self->pixels);
 }

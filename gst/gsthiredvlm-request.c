@@ -6,6 +6,8 @@
  */
 #include "gst/gsthiredvlm-private.h"
 
+#include <glib/gi18n-lib.h>
+
 #define MAX_FAILURES 5
 #define PARTIAL_US (G_USEC_PER_SEC / 10)
 /* How long a caption nobody limits is shown. */
@@ -93,8 +95,9 @@ static void
 dropped (GstHiredVlm *self, GstHiredVlmFrame *job)
 {
   gst_hired_vlm_text_fill (&self->text, job->id, NULL, 0);
-  gst_hired_vlm_wish_answer (job->wish,
-      gst_hired_vlm_error_new ("cancelled", "The description was cancelled."));
+  gst_hired_vlm_wish_answer (
+      job->wish, gst_hired_vlm_error_new (
+                     "cancelled", _ ("The description was cancelled.")));
   g_mutex_lock (&self->lock);
   self->stats.cancelled++;
   g_mutex_unlock (&self->lock);

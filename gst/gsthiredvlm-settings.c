@@ -3,6 +3,8 @@
  */
 #include "gst/gsthiredvlm-settings.h"
 
+#include "engine/error.h"
+
 void
 gst_hired_vlm_settings_init (GstHiredVlmSettings *settings)
 {
@@ -60,9 +62,8 @@ set_param (GQuark field, const GValue *value, gpointer user_data)
     g_value_set_double (&number, g_value_get_boolean (value) ? 1 : 0);
   else if (!g_value_transform (value, &number))
     return vlm_fail (set->error, VLM_ERROR_REQUEST,
-        &(VlmErrorDetails){ .setting = "policy-params",
-            .expected = "a number",
-            .found = G_VALUE_TYPE_NAME (value) },
+        VLM_ABOUT (.setting = "policy-params", .expected = "a number",
+            .found = G_VALUE_TYPE_NAME (value)),
         "policy-params: \"%s\" of policy \"%s\" must be a number, found %s.",
         g_quark_to_string (field), set->policy->name,
         G_VALUE_TYPE_NAME (value));

@@ -9,6 +9,8 @@
  */
 #include "gst/gsthiredvlm-private.h"
 
+#include <glib/gi18n-lib.h>
+
 /* Frames further apart than this are worth holding. */
 #define RARE (200 * GST_MSECOND)
 
@@ -63,7 +65,7 @@ gst_hired_vlm_wish (GstHiredVlm *self, GstHiredVlmWish *wish)
   late = self->ended && self->held == NULL;
   g_mutex_unlock (&self->lock);
   if (late)
-    gst_hired_vlm_refuse_wishes (self, "The stream has ended.");
+    gst_hired_vlm_refuse_wishes (self, _ ("The stream has ended."));
 }
 
 static gboolean
@@ -129,7 +131,7 @@ gst_hired_vlm_end_wishes (GstHiredVlm *self)
   held = self->held != NULL;
   g_mutex_unlock (&self->lock);
   if (!held)
-    gst_hired_vlm_refuse_wishes (self, "The stream has ended.");
+    gst_hired_vlm_refuse_wishes (self, _ ("The stream has ended."));
 }
 
 void

@@ -51,6 +51,8 @@
  */
 #include "gst/gsthiredvlm-private.h"
 
+#include <glib/gi18n-lib.h>
+
 GST_DEBUG_CATEGORY (gst_hired_vlm_debug);
 
 guint gst_hired_vlm_signal_caption;
@@ -94,7 +96,7 @@ gst_hired_vlm_note_lag (GstHiredVlm *self, guint64 lag)
   if (exceeded)
     gst_element_message_full_with_details (GST_ELEMENT (self),
         GST_MESSAGE_WARNING, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED,
-        g_strdup ("Captions are later than the latency promised."),
+        g_strdup (_ ("Captions are later than the latency promised.")),
         g_strdup_printf ("lag %" GST_TIME_FORMAT ", latency %" GST_TIME_FORMAT,
             GST_TIME_ARGS (lag), GST_TIME_ARGS (latency)),
         __FILE__, GST_FUNCTION, __LINE__,
@@ -345,7 +347,7 @@ change_state (GstElement *element, GstStateChange transition)
           ret == GST_STATE_CHANGE_FAILURE)) {
     gst_hired_vlm_model_stop (self);
     gst_hired_vlm_cancel (self); /* frames that were under way meanwhile */
-    gst_hired_vlm_refuse_wishes (self, "The element was stopped.");
+    gst_hired_vlm_refuse_wishes (self, _ ("The element was stopped."));
   }
   if (transition == GST_STATE_CHANGE_READY_TO_NULL)
     gst_hired_vlm_model_close (self);
@@ -359,7 +361,7 @@ finalize (GObject *object)
 {
   GstHiredVlm *self = GST_HIRED_VLM (object);
 
-  gst_hired_vlm_refuse_wishes (self, "The element was stopped.");
+  gst_hired_vlm_refuse_wishes (self, _ ("The element was stopped."));
   reset_stream (self);
   gst_hired_vlm_text_clear (&self->text);
   gst_flow_combiner_free (self->combiner);

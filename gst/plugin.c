@@ -3,11 +3,15 @@
  *
  * Touches no device and reads no model: scanning must work anywhere.
  */
+#include <glib/gi18n-lib.h>
+
 #include "gst/gsthiredvlm.h"
 
 static gboolean
 plugin_init (GstPlugin *plugin)
 {
+  bindtextdomain (GETTEXT_PACKAGE, HIREDVLM_LOCALEDIR);
+  bind_textdomain_codeset (GETTEXT_PACKAGE, "UTF-8");
   return GST_ELEMENT_REGISTER (hiredvlm, plugin);
 }
 

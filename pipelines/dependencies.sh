@@ -11,7 +11,7 @@ build_packages="meson ninja-build gcc g++ pkg-config libglib2.0-dev
 run_packages="gstreamer1.0-tools gstreamer1.0-plugins-base
  gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
  fonts-dejavu-core"
-test_packages="libgstreamer-plugins-bad1.0-dev libgstrtspserver-1.0-dev
+test_packages="gettext libgstreamer-plugins-bad1.0-dev libgstrtspserver-1.0-dev
  gstreamer1.0-rtsp gstreamer1.0-nice gstreamer1.0-x xvfb python3-gi
  gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0"
 

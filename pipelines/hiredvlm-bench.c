@@ -3,6 +3,8 @@
  *
  *   hiredvlm-bench --shape llava-v1.6-vicuna-7b --layers 4 --token-budget 0.2
  */
+#include <glib/gi18n-lib.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,8 +16,7 @@
 static gboolean
 fail_setting (GError **error, const char *format, const char *value)
 {
-  g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS, format, value);
-  return FALSE;
+  return vlm_fail (error, VLM_ERROR_SETTINGS, NULL, format, value);
 }
 
 static gboolean
@@ -247,8 +248,14 @@ main (int argc, char **argv)
     .tokens = 32, .token_budget = 0.2, .tidal_tokens = 256, .fine_threshold = -1
   };
   BenchBed bed = { 0 };
-  gboolean done = parse_options (&options, &argc, &argv, &error) &&
-                  measure (&bed, &options, &error);
+  gboolean done;
+
+  setlocale (LC_CTYPE, "");
+  setlocale (LC_MESSAGES, "");
+  bindtextdomain (GETTEXT_PACKAGE, HIREDVLM_LOCALEDIR);
+  bind_textdomain_codeset (GETTEXT_PACKAGE, "UTF-8");
+  done = parse_options (&options, &argc, &argv, &error) &&
+         measure (&bed, &options, &error);
 
   if (!done)
     fprintf (stderr, "hiredvlm-bench: %s\n", error->message);
