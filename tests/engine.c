@@ -309,31 +309,42 @@ static void
 check_policy (VlmEngine *engine, const VlmPolicy *policy, double budget,
     const char *full_text)
 {
-  Ask ask, again;
+  Ask ask;
   ask_init (&ask, 11);
   vlm_settings_set_policy (&ask.settings, policy);
   ask.settings.token_budget = budget;
-  ask_init (&again, 11);
-  again.settings = ask.settings;
   run (engine, &ask);
-  run (engine, &again);
   g_assert_no_error (ask.error);
-  g_assert_cmpstr (ask.text, ==, again.text);
   g_assert_cmpstr (ask.result.policy, ==, policy->name);
   if (budget == 1)
     g_assert_cmpstr (ask.text, ==, full_text);
   else
     g_assert_cmpint (ask.result.image_tokens_kept, ==,
         expected_tokens (&ask.result.geometry, budget));
-  ask_clear (&again);
   ask_clear (&ask);
+}
+
+static void
+check_twice (VlmEngine *engine, const VlmPolicy *policy)
+{
+  Ask ask[2];
+  for (int i = 0; i < 2; i++) {
+    ask_init (&ask[i], 11);
+    vlm_settings_set_policy (&ask[i].settings, policy);
+    ask[i].settings.token_budget = 0.2;
+    run (engine, &ask[i]);
+    g_assert_no_error (ask[i].error);
+  }
+  g_assert_cmpstr (ask[0].text, ==, ask[1].text);
+  for (int i = 0; i < 2; i++)
+    ask_clear (&ask[i]);
 }
 
 /* The shipped model sees with every policy. */
 static void
 test_policies (void)
 {
-  static const double budgets[] = { 0.03, 0.2, 0.6, 1, 9, 100 };
+  static const double budgets[] = { 0.03, 0.6, 1, 100 };
   static const char *const apart[] = { "hired-reference", "all", NULL };
   g_autofree char *tiny =
       g_test_build_filename (G_TEST_DIST, "..", "models", "tiny", NULL);
@@ -343,10 +354,12 @@ test_policies (void)
   vlm_settings_set_policy (&all.settings, vlm_policy_find ("all"));
   run (engine, &all);
   g_assert_no_error (all.error);
-  for (int p = 0; vlm_policies[p]; p++)
+  for (int p = 0; vlm_policies[p]; p++) {
+    check_twice (engine, vlm_policies[p]);
     for (guint i = 0; i < G_N_ELEMENTS (budgets); i++)
       if (!g_strv_contains (apart, vlm_policies[p]->name))
         check_policy (engine, vlm_policies[p], budgets[i], all.text);
+  }
   ask_clear (&all);
 }
 
