@@ -15,7 +15,7 @@
 
 #include <math.h>
 
-_Static_assert (PANEL == KEY_PANEL, "keys of the cache lie in panels");
+_Static_assert(PANEL == KEY_PANEL, "keys of the cache lie in panels");
 
 #define ATTEND_ROWS 48 /* queries that share a page while it is cached */
 
