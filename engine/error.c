@@ -11,12 +11,12 @@ typedef struct {
 } VlmErrorPrivate;
 
 static void
-vlm_error_private_init (VlmErrorPrivate *own)
+vlm_error_domain_private_init (VlmErrorPrivate *own)
 {
 }
 
 static void
-vlm_error_private_copy (const VlmErrorPrivate *from, VlmErrorPrivate *to)
+vlm_error_domain_private_copy (const VlmErrorPrivate *from, VlmErrorPrivate *to)
 {
   to->about = (VlmErrorDetails){
     .file = g_strdup (from->about.file),
@@ -31,7 +31,7 @@ vlm_error_private_copy (const VlmErrorPrivate *from, VlmErrorPrivate *to)
 }
 
 static void
-vlm_error_private_clear (VlmErrorPrivate *own)
+vlm_error_domain_private_clear (VlmErrorPrivate *own)
 {
   g_free ((char *) own->about.file);
   g_free ((char *) own->about.tensor);
@@ -41,7 +41,19 @@ vlm_error_private_clear (VlmErrorPrivate *own)
   g_free ((char *) own->about.found);
 }
 
-G_DEFINE_EXTENDED_ERROR (VlmError, vlm_error)
+/* The macro's own function registers twice if two threads come first. */
+GQuark vlm_error_domain_quark (void);
+G_DEFINE_EXTENDED_ERROR (VlmError, vlm_error_domain)
+
+GQuark
+vlm_error_quark (void)
+{
+  static gsize quark;
+
+  if (g_once_init_enter (&quark))
+    g_once_init_leave (&quark, vlm_error_domain_quark ());
+  return (GQuark) quark;
+}
 
 const char *
 vlm_text (const char *text)
@@ -61,8 +73,8 @@ vlm_fail (GError **error, VlmError code, const VlmErrorDetails *about,
   made = g_error_new_valist (VLM_ERROR, code, vlm_text (format), args);
   va_end (args);
   if (about)
-    vlm_error_private_copy (
-        &(VlmErrorPrivate){ *about }, vlm_error_get_private (made));
+    vlm_error_domain_private_copy (
+        &(VlmErrorPrivate){ *about }, vlm_error_domain_get_private (made));
   g_propagate_error (error, made);
   return FALSE;
 }
@@ -80,6 +92,7 @@ vlm_fail_expected (GError **error, VlmError code, const char *file,
 const VlmErrorDetails *
 vlm_error_details (const GError *error)
 {
-  return error->domain == VLM_ERROR ? &vlm_error_get_private (error)->about
-                                    : NULL;
+  return error->domain == VLM_ERROR
+             ? &vlm_error_domain_get_private (error)->about
+             : NULL;
 }
