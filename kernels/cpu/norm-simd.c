@@ -71,13 +71,6 @@ layer_norm (Device *dev, Act *y, const Residual *x, const float *w,
 }
 
 static void
-layer_norm_residual (Device *dev, Residual *x, const float *w, const float *b,
-    int n, int d, float eps)
-{
-  layer_norm (dev, x, x, w, b, n, d, eps);
-}
-
-static void
 rms_norm_rows (void *data, int from, int to, int thread)
 {
   const Norm *norm = data;
@@ -98,18 +91,9 @@ rms_norm (Device *dev, Act *y, const Residual *x, const float *w, int n, int d,
   cpu_run (dev, (size_t) n * d * CPU_VALUE, n, 0, rms_norm_rows, &norm);
 }
 
-static void
-rms_norm_residual (
-    Device *dev, Residual *x, const float *w, int n, int d, float eps)
-{
-  rms_norm (dev, x, x, w, n, d, eps);
-}
-
 void
 SIMD_NAME (cpu_init_norm) (Ops *op)
 {
   op->layer_norm = layer_norm;
-  op->layer_norm_residual = layer_norm_residual;
   op->rms_norm = rms_norm;
-  op->rms_norm_residual = rms_norm_residual;
 }

@@ -41,11 +41,12 @@ layer_norm (Device *dev, Act *y, const Residual *x, const float *w,
   cpu_run (dev, (size_t) n * d * CPU_VALUE, n, 0, layer_norm_rows, &norm);
 }
 
+/* At whatever level the norm is: here y may be x. */
 static void
 layer_norm_residual (Device *dev, Residual *x, const float *w, const float *b,
     int n, int d, float eps)
 {
-  layer_norm (dev, x, x, w, b, n, d, eps);
+  dev->op->layer_norm (dev, x, x, w, b, n, d, eps);
 }
 
 static void
@@ -77,7 +78,7 @@ static void
 rms_norm_residual (
     Device *dev, Residual *x, const float *w, int n, int d, float eps)
 {
-  rms_norm (dev, x, x, w, n, d, eps);
+  dev->op->rms_norm (dev, x, x, w, n, d, eps);
 }
 
 void
