@@ -81,7 +81,8 @@ struct VlmDecoder {
   Act *xb;                /* [n,D] its norms */
   Act *q, *attn;          /* [n,h*c] */
   Act *k, *v;             /* [n,k*c] */
-  Act *gate, *up;         /* [n,I] */
+  float *gate, *up;       /* [n,I] */
+  Act *hidden;            /* [n,I] */
   Residual *out_x;        /* [n_out,D] rows that go on after the last keys */
   Act *out_xb;            /* [n_out,D] */
   float *rope, *out_rope; /* [n,c] and [n_out,c] */

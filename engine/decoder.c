@@ -89,8 +89,9 @@ lay_out (VlmDecoder *d)
   d->attn = vlm_arena_take (a, n * q, act);
   d->k = vlm_arena_take (a, n * kv, act);
   d->v = vlm_arena_take (a, n * kv, act);
-  d->gate = vlm_arena_take (a, n * t->hidden, act);
-  d->up = vlm_arena_take (a, n * t->hidden, act);
+  d->gate = vlm_arena_take (a, n * t->hidden, sizeof (float));
+  d->up = vlm_arena_take (a, n * t->hidden, sizeof (float));
+  d->hidden = vlm_arena_take (a, n * t->hidden, act);
   d->out_x =
       vlm_arena_take (a, (gsize) d->max_logits * t->width, sizeof (Residual));
   d->out_xb = vlm_arena_take (a, (gsize) d->max_logits * t->width, act);

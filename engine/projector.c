@@ -192,7 +192,7 @@ run_packed (
   for (int i = 0; i < n; i += BLOCK) {
     int count = MIN (BLOCK, n - i);
 
-    project (p, p->out, features, i, count, EPILOGUE_ENTER);
+    project (p, p->out, features, i, count, EPILOGUE_WIDE);
     op->scatter_rows (p->dev, x, p->out, p->dev_rows + i, count, bytes);
   }
   op->fill_rows (p->dev, x, p->newline, p->dev_newlines, n_newlines, bytes);
@@ -212,7 +212,7 @@ vlm_projector_run (VlmProjector *p, const Act *features,
   }
   for (int i = 0; i < n; i += BLOCK)
     project (p, x + (gsize) (first + i) * p->width, features, i,
-        MIN (BLOCK, n - i), EPILOGUE_ENTER);
+        MIN (BLOCK, n - i), EPILOGUE_WIDE);
 }
 
 void

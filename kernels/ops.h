@@ -37,15 +37,15 @@ typedef enum Epilogue {
   EPILOGUE_SET,        /* y = p */
   EPILOGUE_GELU,       /* y = p Phi(p), erf form */
   EPILOGUE_QUICK_GELU, /* y = p sigmoid(1.702 p) */
-  /* Where y is the residual stream: */
-  EPILOGUE_ENTER, /* y = p */
-  EPILOGUE_ADD,   /* y += p */
+  /* Where y is f32, the residual stream or what swiglu reads: */
+  EPILOGUE_WIDE, /* y = p */
+  EPILOGUE_ADD,  /* y += p */
 } Epilogue;
 
 static inline bool
-epilogue_is_residual (Epilogue epilogue)
+epilogue_is_wide (Epilogue epilogue)
 {
-  return epilogue >= EPILOGUE_ENTER;
+  return epilogue >= EPILOGUE_WIDE;
 }
 
 /* Keys and values a page holds. */
@@ -191,7 +191,7 @@ typedef struct Ops {
   size_t (*mat_bytes) (
       Device *dev, DataType want, DataType src_type, int rows, int cols);
 
-  /* y[n,rows] from x[n,cols]. y is Act, or Residual if the epilogue says so. */
+  /* y[n,rows] from x[n,cols]. y is Act, or f32 if the epilogue says so. */
   void (*matmul) (Device *dev, void *y, const Act *x, const Mat *w, int n,
       Epilogue epilogue);
 
@@ -246,8 +246,10 @@ typedef struct Ops {
   void (*narrow_rows) (
       Device *dev, Act *y, const Residual *x, const int *rows, int n, int d);
 
-  /* gate[i] = silu(gate[i]) * up[i] over count values, in place. */
-  void (*swiglu) (Device *dev, Act *gate, const Act *up, size_t count);
+  /* y[i] = silu(gate[i]) * up[i] over count values: the sums of two products,
+   * rounded once. */
+  void (*swiglu) (
+      Device *dev, Act *y, const float *gate, const float *up, size_t count);
 
   /* x[t,N+1,d]: row 0 = cls + pos[0], row 1+j = patch[t,j] + pos[1+j].
    * cls[d] and pos[N+1,d] are f32. */

@@ -124,7 +124,8 @@ test_lost (void)
 {
   DeviceStatus status;
   Device *dev;
-  Act *x;
+  Act *y;
+  float *x;
 
   if (!g_test_subprocess ()) {
     g_setenv ("HIREDVLM_EMU_LOSE_AFTER", "2", TRUE);
@@ -133,12 +134,14 @@ test_lost (void)
     return;
   }
   dev = device_open ("cuda", 1, &status);
-  x = device_alloc (dev, ROWS * WIDTH * dev->act_bytes);
+  x = device_alloc (dev, ROWS * WIDTH * sizeof *x);
+  y = device_alloc (dev, ROWS * WIDTH * dev->act_bytes);
   for (int i = 0; i < 4; i++)
-    dev->op->swiglu (dev, x, x, ROWS * WIDTH);
+    dev->op->swiglu (dev, y, x, x, ROWS * WIDTH);
   g_assert_false (device_sync (dev, &status));
   g_assert_cmpint (status.code, ==, DEVICE_LOST);
   device_free (dev, x);
+  device_free (dev, y);
   device_close (dev);
 }
 

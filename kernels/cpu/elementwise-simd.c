@@ -9,24 +9,24 @@
 #define RUN 4096 /* values a thread takes at a time */
 
 static void
-swiglu_run (float *gate, const float *up, size_t count)
+swiglu_run (float *y, const float *gate, const float *up, size_t count)
 {
   size_t i = 0;
   for (; i + SIMD_LANES <= count; i += SIMD_LANES) {
     vf g = vf_load (gate + i);
-    vf_store (gate + i, vf_mul (vf_mul (g, vf_sigmoid (g)), vf_load (up + i)));
+    vf_store (y + i, vf_mul (vf_mul (g, vf_sigmoid (g)), vf_load (up + i)));
   }
   int n = (int) (count - i);
   if (n > 0) {
     vf g = vf_load_n (gate + i, n);
-    vf_store_n (gate + i, n,
-        vf_mul (vf_mul (g, vf_sigmoid (g)), vf_load_n (up + i, n)));
+    vf_store_n (
+        y + i, n, vf_mul (vf_mul (g, vf_sigmoid (g)), vf_load_n (up + i, n)));
   }
 }
 
 typedef struct Swiglu {
-  float *gate;
-  const float *up;
+  float *y;
+  const float *gate, *up;
   size_t count;
 } Swiglu;
 
@@ -36,15 +36,15 @@ swiglu_runs (void *data, int from, int to, int thread)
   const Swiglu *s = data;
   for (int run = from; run < to; run++) {
     size_t i = (size_t) run * RUN;
-    swiglu_run (
-        s->gate + i, s->up + i, s->count - i < RUN ? s->count - i : RUN);
+    swiglu_run (s->y + i, s->gate + i, s->up + i,
+        s->count - i < RUN ? s->count - i : RUN);
   }
 }
 
 static void
-swiglu (Device *dev, Act *gate, const Act *up, size_t count)
+swiglu (Device *dev, Act *y, const float *gate, const float *up, size_t count)
 {
-  Swiglu s = { gate, up, count };
+  Swiglu s = { y, gate, up, count };
   cpu_run (dev, count * CPU_VALUE, (int) ((count + RUN - 1) / RUN), 0,
       swiglu_runs, &s);
 }

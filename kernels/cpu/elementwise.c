@@ -51,8 +51,8 @@ narrow_rows (
 #define RUN 4096 /* values a thread takes at a time */
 
 typedef struct Swiglu {
-  float *gate;
-  const float *up;
+  float *y;
+  const float *gate, *up;
   size_t count;
 } Swiglu;
 
@@ -60,16 +60,16 @@ static void
 swiglu_runs (void *data, int from, int to, int thread)
 {
   const Swiglu *s = data;
-  float *g = s->gate;
+  const float *g = s->gate;
   size_t end = (size_t) to * RUN < s->count ? (size_t) to * RUN : s->count;
   for (size_t i = (size_t) from * RUN; i < end; i++)
-    g[i] = g[i] / (1.0f + expf (-g[i])) * s->up[i];
+    s->y[i] = g[i] / (1.0f + expf (-g[i])) * s->up[i];
 }
 
 static void
-swiglu (Device *dev, Act *gate, const Act *up, size_t count)
+swiglu (Device *dev, Act *y, const float *gate, const float *up, size_t count)
 {
-  Swiglu s = { gate, up, count };
+  Swiglu s = { y, gate, up, count };
   cpu_run (dev, count * CPU_VALUE, (int) ((count + RUN - 1) / RUN), 0,
       swiglu_runs, &s);
 }

@@ -108,8 +108,8 @@ widen_kernel (float *y, const T *x, size_t count)
     y[i] = to_float (x[i]);
 }
 
-/* y = epilogue (p + bias) over [n,rows], which is none of the residual stream;
- * p may be y, bias NULL. */
+/* y = epilogue (p + bias) over [n,rows], y being activations; p may be y, bias
+ * NULL. */
 template <typename T, typename P>
 __global__ void
 finish_kernel (T *y, const P *p, const float *bias, size_t count, int rows,
@@ -125,7 +125,7 @@ finish_kernel (T *y, const P *p, const float *bias, size_t count, int rows,
 static DataType
 out_type (const Device *dev, Epilogue epilogue)
 {
-  return epilogue_is_residual (epilogue) ? TYPE_F32 : dev->act_type;
+  return epilogue_is_wide (epilogue) ? TYPE_F32 : dev->act_type;
 }
 
 /* Weights of the activations' type: cuBLASLt adds bias and residual; what is
@@ -139,7 +139,7 @@ multiply_alike (
   const void *bias = out == TYPE_F32 ? w->bias : w->pack;
   cuda_blas_matmul (dev, y, out, x, w->data, bias, w->type, n, w->rows, w->cols,
       epilogue == EPILOGUE_ADD);
-  if (epilogue == EPILOGUE_SET || epilogue_is_residual (epilogue))
+  if (epilogue == EPILOGUE_SET || epilogue_is_wide (epilogue))
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
@@ -156,7 +156,7 @@ multiply_wide (
     Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
   size_t count = (size_t) n * w->rows, n_x = (size_t) n * w->cols;
-  bool direct = epilogue_is_residual (epilogue);
+  bool direct = epilogue_is_wide (epilogue);
   float *wide = (float *) cuda_scratch (
       dev, (n_x + (direct ? 0 : 4 + count)) * sizeof (float));
   float *p = direct ? (float *) y : wide + (n_x + 3) / 4 * 4;
