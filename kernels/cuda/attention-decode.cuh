@@ -24,6 +24,8 @@ part_floats (int c)
   return 2 + c;
 }
 
+/* Loops over heads have DECODE_GROUP rounds and leave at n_heads: unrolled, so
+ * that these arrays are registers. */
 template <int PER> struct DecodeState {
   float largest[DECODE_GROUP], sum[DECODE_GROUP], y[DECODE_GROUP][PER];
 };
@@ -48,7 +50,10 @@ add_keys (DecodeState<PER> &state, const float (*q)[PER], const Keys &keys,
       v[j][i] = there ? to_float (value[lane + i * WARP]) : 0;
     }
   }
-  for (int head = 0; head < n_heads; head++) {
+  UNROLL (8)
+  for (int head = 0; head < DECODE_GROUP; head++) {
+    if (head >= n_heads)
+      continue;
     float score[DECODE_STEP], largest = state.largest[head];
     for (int j = 0; j < DECODE_STEP; j++) {
       float sum = 0;
@@ -102,7 +107,10 @@ static __device__ void
 leave_parts (float *parts, const DecodeState<PER> &state, int n_heads, int c)
 {
   int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  for (int head = 0; head < n_heads; head++) {
+  UNROLL (8)
+  for (int head = 0; head < DECODE_GROUP; head++) {
+    if (head >= n_heads)
+      continue;
     float *part = parts + (head * DECODE_WARPS + warp) * part_floats (c);
     if (lane == 0) {
       part[0] = state.largest[head];
