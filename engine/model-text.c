@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/error.h"
+#include "kernels/ops.h"
 
 typedef struct {
   const char *model_type;
@@ -90,9 +91,10 @@ parse_heads (
   if (!vlm_json_has (json, "head_dim") && text->width % text->heads)
     return vlm_json_fail_format (json, "num_attention_heads", VLM_ERROR_DATA,
         error, "a divisor of hidden_size %d", text->width);
-  if (text->head_width < 2 || text->head_width % 2)
-    return vlm_json_fail (
-        json, "head_dim", VLM_ERROR_DATA, "an even head width", error);
+  if (text->head_width < 2 || text->head_width % 2 ||
+      text->head_width > MAX_HEAD_WIDTH)
+    return vlm_json_fail_format (json, "head_dim", VLM_ERROR_DATA, error,
+        "an even head width of at most %d", MAX_HEAD_WIDTH);
   if (text->heads % text->kv_heads)
     return vlm_json_fail_format (json, "num_key_value_heads", VLM_ERROR_DATA,
         error, "a divisor of num_attention_heads %d", text->heads);

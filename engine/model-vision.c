@@ -7,6 +7,7 @@
 #include "engine/model-parse.h"
 
 #include "engine/error.h"
+#include "kernels/ops.h"
 
 #define MAX_SIDE 256 /* patches along a tile */
 
@@ -49,6 +50,10 @@ check_sizes (VlmVisionConfig *vision, const VlmJson *json, GError **error)
   if (vision->width % vision->heads)
     return vlm_json_fail_format (json, "num_attention_heads", VLM_ERROR_DATA,
         error, "a divisor of hidden_size %d", vision->width);
+  if (vision->width / vision->heads > MAX_HEAD_WIDTH)
+    return vlm_json_fail_format (json, "num_attention_heads", VLM_ERROR_DATA,
+        error, "heads of at most %d of hidden_size %d", MAX_HEAD_WIDTH,
+        vision->width);
   if (vision->image_size % vision->patch ||
       vision->image_size / vision->patch > MAX_SIDE)
     return vlm_json_fail_format (json, "patch_size", VLM_ERROR_DATA, error,

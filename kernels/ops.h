@@ -48,6 +48,9 @@ epilogue_is_wide (Epilogue epilogue)
   return epilogue >= EPILOGUE_WIDE;
 }
 
+/* Widest head that every backend attends with: c is at most that. */
+#define MAX_HEAD_WIDTH 256
+
 /* Keys and values a page holds. */
 #define KV_PAGE_TOKENS 64
 

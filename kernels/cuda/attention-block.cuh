@@ -36,7 +36,7 @@ template <typename T> struct AttQueries {
 };
 
 /* Calls f with the channels of a lane as a constant's type. */
-#define ATT_MAX_PER 8 /* heads up to 256 wide */
+#define ATT_MAX_PER (MAX_HEAD_WIDTH / WARP)
 
 template <int N> struct Constant {
   static constexpr int value = N;
