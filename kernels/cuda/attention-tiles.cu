@@ -123,8 +123,10 @@ cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    LAUNCH (cls_attention_kernel<T>, t, CLS_THREADS, (N + 1) * sizeof (float),
-        cuda_stream (dev), score, (const T *) q, (const T *) k, N, h, c, scale);
+    size_t shared = (N + 1) * sizeof (float);
+    allow_shared (cls_attention_kernel<T>, shared);
+    LAUNCH (cls_attention_kernel<T>, t, CLS_THREADS, shared, cuda_stream (dev),
+        score, (const T *) q, (const T *) k, N, h, c, scale);
   });
   cuda_launched (dev, "cls_attention");
 }

@@ -39,6 +39,7 @@ typedef struct CudaPlan {
   DataType type, out;
   uint32_t x_alignment, y_alignment; /* bytes, 256 at most */
   bool has_bias, adds;
+  bool impossible; /* there is no algorithm */
   cublasLtMatmulDesc_t desc;
   cublasLtMatrixLayout_t w, x, y;
   cublasLtMatmulAlgo_t algo;
@@ -97,16 +98,17 @@ void cuda_launched (Device *dev, const char *what);
 void *cuda_scratch (Device *dev, size_t bytes);
 
 /* Products of more rows than the matrix-vector kernels take: y = x W^T + bias,
- * or added to y. x, W and bias are of `type`, y of `out`. */
-void cuda_blas_matmul (Device *dev, void *y, DataType out, const void *x,
+ * or added to y. x and W are of `type`, y and bias of `out`. False, and nothing
+ * is done, if cuBLASLt has no algorithm for the shape. */
+bool cuda_blas_matmul (Device *dev, void *y, DataType out, const void *x,
     const void *w, const void *bias, DataType type, int n, int rows, int cols,
     bool adds);
 bool cuda_blas_open (Device *dev);
 void cuda_blas_close (Device *dev);
 
-/* Up to CUDA_FEW_ROWS rows of x, each in the same arithmetic whatever n is.
- * x is `in`: of the activations' type, or f32 if `out`, y's type, is too; W is
- * of W's type. */
+/* Rows of x, CUDA_FEW_ROWS at a time, each in the same arithmetic whatever n
+ * is. x is `in`: of the activations' type, or f32 if `out`, y's type, is too; W
+ * is of W's type. */
 #define CUDA_FEW_ROWS 8
 void cuda_few_rows (Device *dev, void *y, DataType out, const void *x,
     DataType in, const Mat *w, int n, Epilogue epilogue);

@@ -131,10 +131,12 @@ choose (Device *dev, CudaPlan *plan)
       cublasLtMatmulAlgoGetHeuristic (cuda_of (dev)->blas, plan->desc, plan->w,
           plan->x, plan->y, plan->y, preference, 1, &result, &n_results);
   cublasLtMatmulPreferenceDestroy (preference);
-  if (status == CUBLAS_STATUS_SUCCESS && n_results < 1)
-    status = CUBLAS_STATUS_NOT_SUPPORTED;
+  plan->impossible =
+      status == CUBLAS_STATUS_NOT_SUPPORTED ||
+      (status == CUBLAS_STATUS_SUCCESS &&
+          (n_results < 1 || result.state != CUBLAS_STATUS_SUCCESS));
   plan->algo = result.algo;
-  return check (dev, status, "choosing an algorithm");
+  return plan->impossible || check (dev, status, "choosing an algorithm");
 }
 
 static bool
@@ -184,7 +186,7 @@ alignment_of (const void *ptr)
   return low ? low : 256;
 }
 
-void
+bool
 cuda_blas_matmul (Device *dev, void *y, DataType out, const void *x,
     const void *w, const void *bias, DataType type, int n, int rows, int cols,
     bool adds)
@@ -204,7 +206,9 @@ cuda_blas_matmul (Device *dev, void *y, DataType out, const void *x,
   CudaPlan *plan = find_plan (dev, &wanted);
   float one = 1, beta = adds ? 1 : 0;
   if (!plan)
-    return;
+    return true;
+  if (plan->impossible)
+    return false;
   if (bias)
     cublasLtMatmulDescSetAttribute (
         plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
@@ -213,4 +217,5 @@ cuda_blas_matmul (Device *dev, void *y, DataType out, const void *x,
           &beta, y, plan->y, y, plan->y, &plan->algo, cuda->workspace,
           WORKSPACE_BYTES, stream),
       "a product");
+  return true;
 }

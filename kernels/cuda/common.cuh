@@ -110,6 +110,15 @@ threads_for (size_t width, unsigned most)
   return width < most ? blocks_for (width, WARP) * WARP : most;
 }
 
+/* Before a launch with more than 47 KiB of dynamic shared memory. */
+template <typename F>
+static inline void
+allow_shared (F *kernel, size_t bytes)
+{
+  cudaFuncSetAttribute (
+      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) bytes);
+}
+
 static inline bool
 is_aligned (const void *ptr)
 {

@@ -130,17 +130,18 @@ out_type (const Device *dev, Epilogue epilogue)
 
 /* Weights of the activations' type: cuBLASLt adds bias and residual; what is
  * left is done in place. */
-static void
+static bool
 multiply_alike (
     Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
   size_t count = (size_t) n * w->rows;
   DataType out = out_type (dev, epilogue);
   const void *bias = out == TYPE_F32 ? w->bias : w->pack;
-  cuda_blas_matmul (dev, y, out, x, w->data, bias, w->type, n, w->rows, w->cols,
-      epilogue == EPILOGUE_ADD);
+  if (!cuda_blas_matmul (dev, y, out, x, w->data, bias, w->type, n, w->rows,
+          w->cols, epilogue == EPILOGUE_ADD))
+    return false;
   if (epilogue == EPILOGUE_SET || epilogue_is_wide (epilogue))
-    return;
+    return true;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
     LAUNCH ((finish_kernel<T, T>), blocks_for (count, THREADS), THREADS, 0,
@@ -148,10 +149,11 @@ multiply_alike (
         w->rows, epilogue);
   });
   cuda_launched (dev, "a product's epilogue");
+  return true;
 }
 
 /* f32 weights under narrower activations: x is widened, the sum stays f32. */
-static void
+static bool
 multiply_wide (
     Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
@@ -160,46 +162,43 @@ multiply_wide (
   float *wide = (float *) cuda_scratch (
       dev, (n_x + (direct ? 0 : 4 + count)) * sizeof (float));
   float *p = direct ? (float *) y : wide + (n_x + 3) / 4 * 4;
+  bool done = true;
   if (!wide)
-    return;
+    return true;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
     LAUNCH (widen_kernel<T>, blocks_for (n_x, THREADS), THREADS, 0,
         cuda_stream (dev), wide, (const T *) x, n_x);
-    cuda_blas_matmul (dev, p, TYPE_F32, wide, w->data, direct ? w->bias : NULL,
-        TYPE_F32, n, w->rows, w->cols, epilogue == EPILOGUE_ADD);
-    if (!direct)
+    done = cuda_blas_matmul (dev, p, TYPE_F32, wide, w->data,
+        direct ? w->bias : NULL, TYPE_F32, n, w->rows, w->cols,
+        epilogue == EPILOGUE_ADD);
+    if (done && !direct)
       LAUNCH ((finish_kernel<T, float>), blocks_for (count, THREADS), THREADS,
           0, cuda_stream (dev), (T *) y, (const float *) p,
           (const float *) w->bias, count, w->rows, epilogue);
   });
   cuda_launched (dev, "a product");
+  return done;
 }
 
 static void
 matmul (
     Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
-  if (n == 0)
-    return;
-  if (n <= CUDA_FEW_ROWS)
+  bool alike = w->type == dev->act_type, done = n == 0;
+  if (n > CUDA_FEW_ROWS)
+    done = alike ? multiply_alike (dev, y, x, w, n, epilogue)
+                 : multiply_wide (dev, y, x, w, n, epilogue);
+  if (!done)
     cuda_few_rows (
         dev, y, out_type (dev, epilogue), x, dev->act_type, w, n, epilogue);
-  else if (w->type == dev->act_type)
-    multiply_alike (dev, y, x, w, n, epilogue);
-  else
-    multiply_wide (dev, y, x, w, n, epilogue);
 }
 
 /* More rows than few go in pieces: they are a batch's last tokens. */
 static void
 logits (Device *dev, float *y, const Residual *x, const Mat *w, int n)
 {
-  for (int i = 0; i < n; i += CUDA_FEW_ROWS) {
-    int few = n - i < CUDA_FEW_ROWS ? n - i : CUDA_FEW_ROWS;
-    cuda_few_rows (dev, y + (size_t) i * w->rows, TYPE_F32,
-        x + (size_t) i * w->cols, TYPE_F32, w, few, EPILOGUE_SET);
-  }
+  cuda_few_rows (dev, y, TYPE_F32, x, TYPE_F32, w, n, EPILOGUE_SET);
 }
 
 /* ---- embed ---- */

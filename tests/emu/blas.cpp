@@ -34,7 +34,8 @@ struct cublasLtMatmulPreferenceOpaque_t {
   uint32_t alignment[4]; /* of A, B, C, D */
 };
 
-#define ALIGNMENT 256 /* what cuBLASLt takes for granted if not told */
+#define ALIGNMENT 256     /* what cuBLASLt takes for granted if not told */
+#define BIAS_ALIGNMENT 16 /* of what vectors are read by */
 
 typedef cublasLtMatrixLayoutOpaque_t Layout;
 
@@ -140,6 +141,15 @@ run_product (const Product &p)
     run_batch (p, batch);
 }
 
+/* A leading dimension is no shorter than what it leads over. Of 16 bits, odd
+ * ones have no algorithm here: cuBLASLt need not have one for every shape. */
+static bool
+reaches (const Layout &l)
+{
+  uint64_t least = l.order == CUBLASLT_ORDER_COL ? l.rows : l.cols;
+  return l.ld >= (int64_t) least && (l.type == CUDA_R_32F || l.ld % 2 == 0);
+}
+
 /* Both factors of one type; D of that type or f32; C as D; a bias of D's type,
  * or f32 on narrower ones. */
 static bool
@@ -152,7 +162,8 @@ is_supported (const Product &p)
                (p.ld.type == p.la.type || p.ld.type == CUDA_R_32F);
   bool bias = p.desc.epilogue == CUBLASLT_EPILOGUE_DEFAULT ||
               p.desc.bias_type == p.ld.type;
-  return types && bias && m == p.ld.rows && n == p.ld.cols &&
+  bool leading = reaches (p.la) && reaches (p.lb) && reaches (p.ld);
+  return types && bias && leading && m == p.ld.rows && n == p.ld.cols &&
          k == (p.desc.trans_b ? p.lb.cols : p.lb.rows);
 }
 
@@ -311,6 +322,11 @@ cublasLtMatmul (cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
     return CUBLAS_STATUS_NOT_SUPPORTED;
   if (p.desc.epilogue == CUBLASLT_EPILOGUE_BIAS && !p.desc.bias)
     return CUBLAS_STATUS_INVALID_VALUE;
+  if (p.desc.epilogue == CUBLASLT_EPILOGUE_BIAS &&
+      (uintptr_t) p.desc.bias % BIAS_ALIGNMENT)
+    emu_die ("cublasLtMatmul: the bias at %p is not aligned", p.desc.bias);
+  if ((uintptr_t) workspace % ALIGNMENT)
+    emu_die ("cublasLtMatmul: the workspace at %p is not aligned", workspace);
   if (handle->device != stream->device)
     emu_die ("cublasLtMatmul: the stream is another device's");
   const void *operands[] = { a, b, c, d };

@@ -365,6 +365,24 @@ wait_in_capture ()
   end (cudaStreamSynchronize (stream) == cudaSuccess);
 }
 
+/* Memory of the host that is not pinned, in a graph. */
+static void
+pageable_in_capture ()
+{
+  int local[N] = {};
+  cudaStreamBeginCapture (stream, cudaStreamCaptureModeThreadLocal);
+  end (cudaMemcpyAsync (y, local, sizeof local, cudaMemcpyHostToDevice,
+           stream) == cudaSuccess);
+}
+
+/* The kernel's static arrays would have to lie in the same 48 KiB. */
+static void
+all_shared ()
+{
+  LAUNCH (shared_kernel, 1, N, 48 << 10, stream, y, 0);
+  end (cudaGetLastError () == cudaSuccess);
+}
+
 static void
 too_many_threads ()
 {
@@ -397,6 +415,7 @@ static const struct {
   { "unawaited-fetch", unawaited_fetch },
   { "half-awaited-fetch", half_awaited_fetch },
   { "graph-of-freed", graph_of_freed }, { "wait-in-capture", wait_in_capture },
+  { "pageable-in-capture", pageable_in_capture }, { "all-shared", all_shared },
   { "too-many-threads", too_many_threads },
   { "too-much-shared", too_much_shared } };
 

@@ -10,7 +10,9 @@
 #include <chrono>
 #include <map>
 
-#define STATIC_SHARED (48 * 1024) /* what a kernel may use without asking */
+/* Dynamic shared memory that a kernel may use without asking: 48 KiB are for
+ * that and its static arrays, whose size is not known here. */
+#define UNASKED_SHARED (47 * 1024)
 #define MAX_THREADS 1024
 #define MAX_GRID_YZ 65535
 
@@ -74,7 +76,8 @@ fits (const EmuLaunch &launch)
 {
   const dim3 &g = launch.grid, &b = launch.block;
   auto limit = shared_limits.find (launch.kernel);
-  size_t shared = limit == shared_limits.end () ? STATIC_SHARED : limit->second;
+  size_t shared =
+      limit == shared_limits.end () ? UNASKED_SHARED : limit->second;
   return g.x && g.y && g.z && b.x && b.y && b.z && g.y <= MAX_GRID_YZ &&
          g.z <= MAX_GRID_YZ && (size_t) b.x * b.y * b.z <= MAX_THREADS &&
          launch.shared <= shared;
@@ -156,6 +159,11 @@ cudaMemcpyAsync (void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
                      (kind == cudaMemcpyDefault && emu_is_device (src));
   check_copy (dst, bytes, to_device);
   check_copy (src, bytes, from_device);
+  bool pageable = (!from_device && !emu_is_pinned (src)) ||
+                  (!to_device && !emu_is_pinned (dst));
+  if (pageable && stream->capture)
+    if (cudaError_t error = emu_refuse_in_capture ())
+      return error;
   if (!from_device && !emu_is_pinned (src)) {
     std::string copy ((const char *) src, bytes);
     emu_enqueue (stream, { "copy", [dst, copy] {
