@@ -170,14 +170,25 @@ add_vision_layer (Tensors *t, int layer)
   }
 }
 
+/* The first two weights of the newest table of n values. */
 static void
-add_vision (Tensors *t)
+make_overflow (Tensors *t, gsize n)
+{
+  float *values = &g_array_index (t->values, float, t->values->len - n);
+  values[0] = 3e38f;
+  values[1] = -3e38f;
+}
+
+static void
+add_vision (Tensors *t, gboolean overflows)
 {
 #define VISION "vision_tower.vision_model."
   add_vector (t, VISION "embeddings.class_embedding", C, 0);
   tensor_file_add_shape (&t->file, VISION "embeddings.patch_embedding.weight",
       "F32", "[32,3,7,7]", 4 * C * 3 * PATCH * PATCH);
   add_values (t, C * 3 * PATCH * PATCH, 0, 0.1);
+  if (overflows)
+    make_overflow (t, C * 3 * PATCH * PATCH);
   add_table (t, VISION "embeddings.position_embedding.weight", N + 1, C, 0.5);
   add_norm (t, VISION "pre_layrnorm", C, TRUE);
   for (int i = 0; i < VISION_L; i++)
@@ -213,12 +224,12 @@ add_text_layer (Tensors *t, int layer)
 }
 
 static void
-write_tensors (const char *folder, guint32 seed)
+write_tensors (const char *folder, guint32 seed, gboolean overflows)
 {
   Tensors t = { .values = g_array_new (FALSE, FALSE, sizeof (float)),
     .rand = g_rand_new_with_seed (seed) };
   tensor_file_init (&t.file);
-  add_vision (&t);
+  add_vision (&t, overflows);
   add_linear (&t, "multi_modal_projector.linear_1", D, C, TRUE);
   add_linear (&t, "multi_modal_projector.linear_2", D, D, TRUE);
   add_vector (&t, "image_newline", D, 0);
@@ -248,5 +259,5 @@ tiny_model_write (const char *folder, const TinyModel *model)
   folder_write (folder, "tokenizer_config.json",
       "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}", -1);
   write_tokenizer (folder);
-  write_tensors (folder, model ? model->seed : 1);
+  write_tensors (folder, model ? model->seed : 1, model && model->overflows);
 }

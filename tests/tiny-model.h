@@ -15,6 +15,8 @@ G_BEGIN_DECLS
 typedef struct {
   int max_position; /* 0: 2048 */
   guint32 seed;
+  gboolean overflows; /* the encoder gives no numbers where the first pixel of
+                         a patch is much brighter than the second */
 } TinyModel;
 
 /* Writes it into an existing folder; NULL: the defaults. */
