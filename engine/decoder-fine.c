@@ -164,13 +164,14 @@ fill_cells (VlmDecoder *d, VlmFine *fine, int layer, const KvLayer *kv,
   }
   PagedBatch batch = { .n = count, .slots = store->slots };
   device_upload (d->dev, store->slots, store->host_slots, count * sizeof (int));
-  op->matmul (d->dev, d->k, d->xb, &l->fine_k, count, EPILOGUE_SET);
+  op->matmul (d->dev, d->wide, d->xb, &l->fine_k, count, EPILOGUE_WIDE);
   op->matmul (d->dev, d->v, d->xb, &l->fine_v, count, EPILOGUE_SET);
   for (int i = 0, at = 0; i < n; at += store->cells[cells[i++]].n) {
     VlmFineCell cell = store->cells[cells[i]];
 
     op->rope (d->dev, act_at (d->dev, d->k, (gsize) at * key),
-        fine->rope + (gsize) cell.first * c, cell.n, t->kv_heads, c);
+        d->wide + (gsize) at * key, fine->rope + (gsize) cell.first * c, cell.n,
+        t->kv_heads, c);
   }
   op->kv_write (d->dev, kv, d->k, d->v, &batch, t->kv_heads, c);
 }

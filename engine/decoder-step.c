@@ -105,9 +105,9 @@ run_keys (VlmDecoder *d, const DecoderLayer *l, const KvLayer *kv)
   int n = d->batch.view[DECODER_ALL].n;
 
   op->rms_norm (d->dev, d->xb, d->x, l->attn_norm, n, t->width, t->eps);
-  op->matmul (d->dev, d->k, d->xb, &l->k, n, EPILOGUE_SET);
+  op->matmul (d->dev, d->wide, d->xb, &l->k, n, EPILOGUE_WIDE);
   op->matmul (d->dev, d->v, d->xb, &l->v, n, EPILOGUE_SET);
-  op->rope (d->dev, d->k, d->rope, n, t->kv_heads, t->head_width);
+  op->rope (d->dev, d->k, d->wide, d->rope, n, t->kv_heads, t->head_width);
   op->kv_write (d->dev, kv, d->k, d->v, &d->batch.view[DECODER_ALL],
       t->kv_heads, t->head_width);
 }
@@ -123,8 +123,8 @@ run_rows (VlmDecoder *d, const VlmKvPool *pool, int layer, DecoderRows rows,
   const DecoderLayer *l = &d->layers[layer];
   int n = d->batch.view[rows].n, D = t->width;
 
-  op->matmul (d->dev, d->q, xb, &l->q, n, EPILOGUE_SET);
-  op->rope (d->dev, d->q, rope, n, t->heads, t->head_width);
+  op->matmul (d->dev, d->wide, xb, &l->q, n, EPILOGUE_WIDE);
+  op->rope (d->dev, d->q, d->wide, rope, n, t->heads, t->head_width);
   vlm_decoder_attend (d, pool, layer, rows);
   op->matmul (d->dev, x, d->attn, &l->o, n, EPILOGUE_ADD);
 

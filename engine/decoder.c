@@ -79,7 +79,7 @@ lay_out (VlmDecoder *d)
   gsize n = d->max_tokens, act = d->dev->act_bytes;
   gsize q = (gsize) t->heads * t->head_width;
   gsize kv = (gsize) t->kv_heads * t->head_width;
-  gsize c = t->head_width;
+  gsize c = t->head_width, hidden = t->hidden;
   gsize n_freq = rope_varies (t) ? n : 1;
 
   vlm_decoder_batch_layout (&d->batch, a, d->max_tokens);
@@ -89,9 +89,10 @@ lay_out (VlmDecoder *d)
   d->attn = vlm_arena_take (a, n * q, act);
   d->k = vlm_arena_take (a, n * kv, act);
   d->v = vlm_arena_take (a, n * kv, act);
-  d->gate = vlm_arena_take (a, n * t->hidden, sizeof (float));
-  d->up = vlm_arena_take (a, n * t->hidden, sizeof (float));
-  d->hidden = vlm_arena_take (a, n * t->hidden, act);
+  d->wide = vlm_arena_take (a, n * MAX (hidden, q), sizeof (float));
+  d->gate = d->wide;
+  d->up = vlm_arena_take (a, n * hidden, sizeof (float));
+  d->hidden = vlm_arena_take (a, n * hidden, act);
   d->out_x =
       vlm_arena_take (a, (gsize) d->max_logits * t->width, sizeof (Residual));
   d->out_xb = vlm_arena_take (a, (gsize) d->max_logits * t->width, act);

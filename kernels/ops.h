@@ -37,7 +37,7 @@ typedef enum Epilogue {
   EPILOGUE_SET,        /* y = p */
   EPILOGUE_GELU,       /* y = p Phi(p), erf form */
   EPILOGUE_QUICK_GELU, /* y = p sigmoid(1.702 p) */
-  /* Where y is f32, the residual stream or what swiglu reads: */
+  /* Where y is f32, the residual stream or what swiglu and rope read: */
   EPILOGUE_WIDE, /* y = p */
   EPILOGUE_ADD,  /* y += p */
 } Epilogue;
@@ -377,8 +377,10 @@ typedef struct Ops {
   void (*rope_table) (Device *dev, float *table, const int *pos,
       const float *inv_freq, int n, int c, float scale);
 
-  /* Rotates x[n,h*c] in place, halves paired: (i, i + c/2). (Su 2021) */
-  void (*rope) (Device *dev, Act *x, const float *table, int n, int h, int c);
+  /* y[n,h*c] = x[n,h*c], the sums of a product, rotated and rounded once;
+   * halves paired: (i, i + c/2). (Su 2021) */
+  void (*rope) (Device *dev, Act *y, const float *x, const float *table, int n,
+      int h, int c);
 
   /* ---- sample ---- */
 

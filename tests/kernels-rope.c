@@ -53,12 +53,13 @@ rope (Kt *kt, const int *size)
       want[i * c + j] = a * cosine[j] - b * sine[j];
       want[i * c + c / 2 + j] = b * cosine[j] + a * sine[j];
     }
-  KtBuf X = kt_acts (kt, x, (size_t) n * d),
+  KtBuf X = kt_residual (kt, x, (size_t) n * d),
+        Y = kt_acts (kt, NULL, (size_t) n * d),
         T = kt_array (kt, table, sizeof (float) * n * c);
   kt_work (kt, 8.0 * n * d, 6.0 * n * d / 2);
   KT_EACH (kt, dev, on)
-  dev->op->rope (dev, X.on[on], T.on[on], n, h, c);
-  kt_expect (kt, &X, want, n, d, 1e-6); /* two roundings */
+  dev->op->rope (dev, Y.on[on], X.on[on], T.on[on], n, h, c);
+  kt_expect (kt, &Y, want, n, d, 1e-6); /* two roundings */
 }
 
 const KtCase kt_cases_rope[] = {

@@ -50,17 +50,17 @@ swiglu (Device *dev, Act *y, const float *gate, const float *up, size_t count)
 }
 
 SIMD_INLINE void
-rotate (float *a, float *b, const float *cosine, const float *sine, int n)
+rotate (float *y, const float *x, const float *cosine, int half, int n)
 {
-  vf x = vf_load_n (a, n), y = vf_load_n (b, n);
-  vf c = vf_load_n (cosine, n), s = vf_load_n (sine, n);
-  vf_store_n (a, n, vf_fnma (y, s, vf_mul (x, c)));
-  vf_store_n (b, n, vf_fma (x, s, vf_mul (y, c)));
+  vf a = vf_load_n (x, n), b = vf_load_n (x + half, n);
+  vf c = vf_load_n (cosine, n), s = vf_load_n (cosine + half, n);
+  vf_store_n (y, n, vf_fnma (b, s, vf_mul (a, c)));
+  vf_store_n (y + half, n, vf_fma (a, s, vf_mul (b, c)));
 }
 
 typedef struct Rope {
-  float *x;
-  const float *table;
+  float *y;
+  const float *x, *table;
   int h, c;
 } Rope;
 
@@ -70,19 +70,20 @@ rope_rows (void *data, int from, int to, int thread)
   const Rope *r = data;
   int h = r->h, c = r->c, half = c / 2;
   for (int i = from; i < to; i++) {
-    const float *cosine = r->table + (size_t) i * c, *sine = cosine + half;
+    const float *cosine = r->table + (size_t) i * c;
     for (int head = 0; head < h; head++) {
-      float *a = r->x + ((size_t) i * h + head) * c;
+      size_t at = ((size_t) i * h + head) * c;
       for (int j = 0; j < half; j += SIMD_LANES)
-        rotate (a + j, a + half + j, cosine + j, sine + j, half - j);
+        rotate (r->y + at + j, r->x + at + j, cosine + j, half, half - j);
     }
   }
 }
 
 static void
-rope (Device *dev, Act *x, const float *table, int n, int h, int c)
+rope (Device *dev, Act *y, const float *x, const float *table, int n, int h,
+    int c)
 {
-  Rope r = { x, table, h, c };
+  Rope r = { y, x, table, h, c };
   cpu_run (dev, (size_t) n * h * c * CPU_VALUE, n, 0, rope_rows, &r);
 }
 

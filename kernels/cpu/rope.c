@@ -40,8 +40,8 @@ rope_table (Device *dev, float *table, const int *pos, const float *inv_freq,
 }
 
 typedef struct Rope {
-  float *x;
-  const float *table;
+  float *y;
+  const float *x, *table;
   int h, c;
 } Rope;
 
@@ -53,19 +53,21 @@ rope_rows (void *data, int from, int to, int thread)
   for (int i = from; i < to; i++)
     for (int head = 0; head < h; head++) {
       const float *cosine = r->table + (size_t) i * c, *sine = cosine + half;
-      float *a = r->x + ((size_t) i * h + head) * c, *b = a + half;
+      size_t at = ((size_t) i * h + head) * c;
+      const float *a = r->x + at, *b = a + half;
+      float *y = r->y + at;
       for (int j = 0; j < half; j++) {
-        float aj = a[j], bj = b[j];
-        a[j] = aj * cosine[j] - bj * sine[j];
-        b[j] = bj * cosine[j] + aj * sine[j];
+        y[j] = a[j] * cosine[j] - b[j] * sine[j];
+        y[half + j] = b[j] * cosine[j] + a[j] * sine[j];
       }
     }
 }
 
 static void
-rope (Device *dev, Act *x, const float *table, int n, int h, int c)
+rope (Device *dev, Act *y, const float *x, const float *table, int n, int h,
+    int c)
 {
-  Rope r = { x, table, h, c };
+  Rope r = { y, x, table, h, c };
   cpu_run (dev, (size_t) n * h * c * CPU_VALUE, n, 0, rope_rows, &r);
 }
 

@@ -23,17 +23,19 @@ rope_table_kernel (float *table, const int *pos, const float *inv_freq, int n,
 
 template <typename T>
 __global__ void
-rope_kernel (T *x, const float *table, size_t count, int h, int half)
+rope_kernel (
+    T *y, const float *x, const float *table, size_t count, int h, int half)
 {
   size_t at = (size_t) blockIdx.x * THREADS + threadIdx.x;
   if (at >= count)
     return;
   size_t head = at / half, j = at % half;
   const float *cosine = table + head / h * 2 * half, *sine = cosine + half;
-  T *a = x + head * 2 * half + j, *b = a + half;
-  float aj = to_float (*a), bj = to_float (*b);
-  store (a, aj * cosine[j] - bj * sine[j]);
-  store (b, bj * cosine[j] + aj * sine[j]);
+  x += head * 2 * half + j;
+  y += head * 2 * half + j;
+  float a = x[0], b = x[half];
+  store (&y[0], a * cosine[j] - b * sine[j]);
+  store (&y[half], b * cosine[j] + a * sine[j]);
 }
 
 static void
@@ -49,7 +51,8 @@ rope_table (Device *dev, float *table, const int *pos, const float *inv_freq,
 }
 
 static void
-rope (Device *dev, Act *x, const float *table, int n, int h, int c)
+rope (Device *dev, Act *y, const float *x, const float *table, int n, int h,
+    int c)
 {
   int half = c / 2;
   size_t count = (size_t) n * h * half;
@@ -58,7 +61,7 @@ rope (Device *dev, Act *x, const float *table, int n, int h, int c)
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
     LAUNCH (rope_kernel<T>, blocks_for (count, THREADS), THREADS, 0,
-        cuda_stream (dev), (T *) x, table, count, h, half);
+        cuda_stream (dev), (T *) y, x, table, count, h, half);
   });
   cuda_launched (dev, "rope");
 }
