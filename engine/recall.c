@@ -88,12 +88,20 @@ vlm_recall_look (VlmRecall *recall, VlmVision *vision, const guint8 *tiles,
   if (tiles && !recall->tiles)
     recall->tiles = vlm_tile_cache_new (vision);
   if (tiles && recall->tiles)
-    recall->same_picture =
-        vlm_tile_cache_look (recall->tiles, tiles, lut, n_tiles);
+    vlm_tile_cache_look (recall->tiles, tiles, lut, n_tiles);
   else if (recall->tiles)
     vlm_tile_cache_forget (recall->tiles);
-  if (!recall->same_picture) /* the cached rows are of another one */
-    recall->image_rows = -1;
+  recall->last_rows = recall->image_rows;
+  recall->image_rows = -1;
+}
+
+void
+vlm_recall_hear (VlmRecall *recall)
+{
+  recall->same_picture =
+      recall->tiles && vlm_tile_cache_hear (recall->tiles, FALSE);
+  if (recall->same_picture) /* else the cached rows are of another one */
+    recall->image_rows = recall->last_rows;
 }
 
 /* ---- prefix ---- */

@@ -44,6 +44,7 @@ typedef struct {
   VlmRecallPicture picture;
   int *ids; /* [n] */
   int n, image_at, image_rows;
+  int last_rows; /* image_rows, if the picture turns out to be the same */
 
   GArray *caption; /* int, the last one's ids */
 } VlmRecall;
@@ -63,6 +64,9 @@ void vlm_recall_clear (VlmRecall *recall);
  * either looks or has the tiles forgotten: `tiles` NULL. */
 void vlm_recall_look (VlmRecall *recall, VlmVision *vision, const guint8 *tiles,
     const float *lut, int n_tiles);
+
+/* Learns whether they are the same, after the encoder has. */
+void vlm_recall_hear (VlmRecall *recall);
 
 /* Hands the last sequence over to *sequence (empty), cut to what this prompt
  * begins with, but for the last token, whose logits are wanted. */

@@ -177,6 +177,8 @@ encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
   if (!vlm_vision_run (
           net->vision, &vision, &work->selection, features, NULL, error))
     return FALSE;
+  if (work->recall)
+    vlm_recall_hear (work->recall);
   job->result.tiles_reused = vision.n_recalled;
   return TRUE;
 }

@@ -11,10 +11,14 @@
 
 struct VlmTileCache {
   VlmVision *vision;
-  const float *lut;       /* that the states were made with */
-  guint8 *pixels, *fresh; /* host [P,T,T,3] of the last picture; scratch */
-  gboolean *same, *known; /* [P] as in the last picture; with its states */
-  Residual *state;        /* device [P,1+saved,N+1,C] */
+  const float *lut; /* that the states were made with */
+  guint8 *pixels;   /* device [P,T,T,3] of the last picture */
+  int *changed;     /* device [P] since the picture before */
+  int *answer;      /* of device_host_alloc: the same, once it is here, ... */
+  int n_asked;      /* ... of so many tiles that the host has not heard of */
+  gboolean same;    /* all tiles as in the picture before */
+  gboolean *known;  /* [P] with its states */
+  Residual *state;  /* device [P,1+saved,N+1,C] */
 };
 
 static gsize
@@ -45,25 +49,29 @@ vlm_tile_cache_bytes (const Device *dev, const VlmModel *model, int max_tiles)
 {
   const VlmConfig *config = &model->config;
 
-  return max_tiles * ((guint64) config->n_feature_layers + 1) *
-         state_values (&config->vision) * sizeof (Residual);
+  return max_tiles *
+         (((guint64) config->n_feature_layers + 1) *
+                 state_values (&config->vision) * sizeof (Residual) +
+             tile_bytes (&config->vision) + sizeof (int));
 }
 
 VlmTileCache *
 vlm_tile_cache_new (VlmVision *v)
 {
   gsize values = v->max_tiles * n_states (v) * state_values (&v->config);
-  gsize bytes = values * sizeof (Residual);
+  gsize states = values * sizeof (Residual);
+  gsize pixels = v->max_tiles * tile_bytes (&v->config);
+  gsize ints = v->max_tiles * sizeof (int);
   VlmTileCache *cache;
 
-  if (bytes > device_memory_free (v->dev))
+  if (states + pixels + ints > device_memory_free (v->dev))
     return NULL;
   cache = g_new0 (VlmTileCache, 1);
   cache->vision = v;
-  cache->state = device_alloc (v->dev, bytes);
-  cache->pixels = g_malloc0 (v->max_tiles * tile_bytes (&v->config));
-  cache->fresh = g_malloc0 (v->max_tiles * tile_bytes (&v->config));
-  cache->same = g_new0 (gboolean, v->max_tiles);
+  cache->state = device_alloc (v->dev, states);
+  cache->pixels = device_alloc (v->dev, pixels);
+  cache->changed = device_alloc (v->dev, ints);
+  cache->answer = device_host_alloc (v->dev, ints);
   cache->known = g_new0 (gboolean, v->max_tiles);
   return cache;
 }
@@ -74,9 +82,9 @@ vlm_tile_cache_free (VlmTileCache *cache)
   if (!cache)
     return;
   device_free (cache->vision->dev, cache->state);
-  g_free (cache->pixels);
-  g_free (cache->fresh);
-  g_free (cache->same);
+  device_free (cache->vision->dev, cache->pixels);
+  device_free (cache->vision->dev, cache->changed);
+  device_host_free (cache->vision->dev, cache->answer);
   g_free (cache->known);
   g_free (cache);
 }
@@ -85,30 +93,51 @@ void
 vlm_tile_cache_forget (VlmTileCache *cache)
 {
   cache->lut = NULL;
+  cache->same = FALSE;
+  cache->n_asked = 0;
 }
 
-gboolean
+/* Of an answer that nobody waited for, as a request failed on the way, the
+ * states are of no use. */
+void
 vlm_tile_cache_look (
     VlmTileCache *cache, const guint8 *tiles, const float *lut, int n_tiles)
 {
+  Device *dev = cache->vision->dev;
   gsize bytes = tile_bytes (&cache->vision->config);
-  gboolean all = TRUE;
-  guint8 *last = cache->pixels;
+  gboolean comparable = cache->lut == lut && !cache->n_asked;
 
-  device_download (cache->vision->dev, cache->fresh, tiles, n_tiles * bytes);
-  for (int t = 0; t < n_tiles; t++) {
-    cache->same[t] = cache->lut == lut && !memcmp (cache->fresh + t * bytes,
-                                              last + t * bytes, bytes);
-    cache->known[t] &= cache->same[t];
-    all &= cache->same[t];
+  cache->same = FALSE;
+  cache->n_asked = comparable ? n_tiles : 0;
+  if (comparable) {
+    dev->op->replace_rows (
+        dev, cache->changed, cache->pixels, tiles, n_tiles, bytes);
+    device_fetch (dev, cache->answer, cache->changed, n_tiles * sizeof (int));
+  } else {
+    dev->op->copy (dev, cache->pixels, tiles, n_tiles * bytes);
+    memset (cache->known, 0, cache->vision->max_tiles * sizeof *cache->known);
   }
   /* A tile that this picture has not may come back changed. */
   for (int t = n_tiles; t < cache->vision->max_tiles; t++)
     cache->known[t] = FALSE;
-  cache->pixels = cache->fresh;
-  cache->fresh = last;
   cache->lut = lut;
-  return all;
+}
+
+gboolean
+vlm_tile_cache_hear (VlmTileCache *cache, gboolean waited)
+{
+  if (!cache->n_asked)
+    return cache->same;
+  if (!waited)
+    device_sync (cache->vision->dev, NULL);
+  cache->same = TRUE;
+  for (int t = 0; t < cache->n_asked; t++)
+    if (cache->answer[t]) {
+      cache->known[t] = FALSE;
+      cache->same = FALSE;
+    }
+  cache->n_asked = 0;
+  return cache->same;
 }
 
 /* ---- the encoder's side ---- */

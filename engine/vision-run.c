@@ -265,6 +265,8 @@ see (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
   vlm_vision_set_live (v, selection->per_tile, n_tiles, TRUE);
   if (plan_taps & VLM_TAP_CLS_FIRST && !tap_base (v, job, error))
     return FALSE;
+  if (job->cache)
+    vlm_tile_cache_hear (job->cache, plan_taps & VLM_TAP_CLS_FIRST);
   if (early && !encode (v, job, 0, 1, taps, error))
     return FALSE;
   if (!plan (v, job, selection, &all, policy_us, error))

@@ -45,10 +45,15 @@ void vlm_tile_cache_free (VlmTileCache *cache);
 guint64 vlm_tile_cache_bytes (
     const Device *dev, const VlmModel *model, int max_tiles);
 
-/* Takes the tiles of the next picture, and says whether all of them are those
- * of the last. */
-gboolean vlm_tile_cache_look (
+/* Takes the tiles of the next picture. They are compared with the last one's on
+ * the device: nobody waits. */
+void vlm_tile_cache_look (
     VlmTileCache *cache, const guint8 *tiles, const float *lut, int n_tiles);
+
+/* Learns which tiles changed, and says whether none did; waits for that, once
+ * for a picture, unless something submitted behind the look has been `waited`
+ * for. */
+gboolean vlm_tile_cache_hear (VlmTileCache *cache, gboolean waited);
 
 /* No tile is known any more. */
 void vlm_tile_cache_forget (VlmTileCache *cache);

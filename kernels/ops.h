@@ -245,6 +245,11 @@ typedef struct Ops {
   void (*copy_columns) (Device *dev, void *y, const void *x, int n,
       size_t bytes, size_t stride, size_t at);
 
+  /* y[i] = x[i], n rows of bytes; changed[i]: 1 if y[i] was anything else before,
+   * or 0. */
+  void (*replace_rows) (
+      Device *dev, int *changed, void *y, const void *x, int n, size_t bytes);
+
   /* y[i,:] = x[rows[i],:] as activations, i < n; rows 0, 1, ... if NULL. */
   void (*narrow_rows) (
       Device *dev, Act *y, const Residual *x, const int *rows, int n, int d);

@@ -120,6 +120,32 @@ copy_columns (Kt *kt, const int *size)
   kt_expect_same (kt, &Y, want);
 }
 
+/* Of three rows one is as it was, another differs in its last byte only. */
+static void
+replace_rows (Kt *kt, const int *size)
+{
+  int n = size[0], bytes = size[1];
+  char *x = random_bytes (kt, (size_t) n * bytes),
+       *old = random_bytes (kt, (size_t) n * bytes);
+  int *want = kt_bytes (kt, sizeof *want * n);
+  for (int i = 0; i < n; i++) {
+    char *row = old + (size_t) i * bytes;
+    if (i % 3)
+      memcpy (row, x + (size_t) i * bytes, bytes);
+    if (i % 3 == 2)
+      row[bytes - 1] ^= 1;
+    want[i] = memcmp (row, x + (size_t) i * bytes, bytes) != 0;
+  }
+  KtBuf X = kt_array (kt, x, (size_t) n * bytes),
+        C = kt_array (kt, NULL, sizeof *want * n),
+        Y = kt_array (kt, old, (size_t) n * bytes);
+  kt_work (kt, 3.0 * n * bytes, 0);
+  KT_EACH (kt, dev, on)
+  dev->op->replace_rows (dev, C.on[on], Y.on[on], X.on[on], n, bytes);
+  kt_expect_same (kt, &C, want);
+  kt_expect_same (kt, &Y, x);
+}
+
 static void
 narrow_rows (Kt *kt, const int *size)
 {
@@ -202,6 +228,9 @@ const KtCase kt_cases_elementwise[] = {
   { KT_SLOT (scatter_rows), scatter_rows, ROWS },
   { KT_SLOT (fill_rows), fill_rows, ROWS },
   { KT_SLOT (copy_columns), copy_columns, ROWS },
+  { KT_SLOT (replace_rows), replace_rows,
+      .sizes = { { 1, 1 }, { 3, 7 }, { 5, 2352 }, { 7, 1154 }, { 3, 20000 } },
+      .benches = { { 5, 338688 } } },
   { KT_SLOT (narrow_rows), narrow_rows,
       .sizes = { { 1, 1 }, { 3, 7 }, { 5, 577 }, { 300, 64 } },
       .benches = { { 577, 1024 }, { 600, 4096 } } },

@@ -110,10 +110,14 @@ answer_free (Answer *answer)
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Answer, answer_free)
 
+static const char *on_device = "cpu"; /* or as ENGINE_DEVICE says */
+
 static VlmEngine *
 open_model (void)
 {
-  VlmOpenOptions options = { .path = folder, .device = "cpu", .threads = 1 };
+  VlmOpenOptions options = {
+    .path = folder, .device = on_device, .threads = 1
+  };
   g_autoptr (GError) error = NULL;
   VlmEngine *engine = vlm_engine_open (&options, &error);
   g_assert_no_error (error);
@@ -277,6 +281,8 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  if (g_getenv ("ENGINE_DEVICE"))
+    on_device = g_getenv ("ENGINE_DEVICE");
   folder = folder_new ();
   tiny_model_write (folder, NULL);
   g_test_add_func ("/reuse/hits", test_hits);

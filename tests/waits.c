@@ -1,8 +1,9 @@
 /* waits.c - how often a frame makes the host wait for a GPU
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Once for what its policy's plan reads, once for each token; nothing else,
- * whatever is asked for besides.
+ * Once for what its policy's plan reads, or, if it reads nothing, for which
+ * tiles changed where their states are used again; once for each token; nothing
+ * else, whatever is asked for besides.
  */
 #include "engine/engine.h"
 #include "engine/runner.h"
@@ -27,8 +28,8 @@ go_on (int percent, gpointer user_data)
 
 /* Waits up to the first token, and for each that follows. */
 static void
-count_waits (
-    const char *policy, gboolean detail, unsigned *to_first, unsigned *after)
+count_waits (const char *policy, gboolean detail, VlmReuse reuse,
+    unsigned *to_first, unsigned *after)
 {
   Device *dev = vlm_runner_device (runner);
   VlmJob job = { .read = no_read, .stream = 1 }, *jobs = &job;
@@ -38,7 +39,7 @@ count_waits (
 
   vlm_settings_init (settings);
   vlm_settings_set_policy (settings, vlm_policy_find (policy));
-  settings->reuse = 0;
+  settings->reuse = reuse;
   settings->detail = detail;
   settings->max_tokens = 4;
   settings->prompt = g_strdup ("What is this?");
@@ -57,6 +58,7 @@ count_waits (
   *to_first = first - begun;
   *after = (dev->n_waits - first) / (job.result.tokens - 1);
   g_assert_cmpuint (*after * (job.result.tokens - 1), ==, dev->n_waits - first);
+  g_assert_true (job.result.tiles_reused == 0 || reuse & VLM_REUSE_TILES);
   vlm_runner_end (runner, &job);
   vlm_settings_clear (settings);
 }
@@ -66,17 +68,24 @@ test_waits (void)
 {
   static const struct {
     const char *policy;
-    unsigned to_first; /* the token's among them */
-  } wanted[] = { { "hired", 2 }, { "fastervlm", 1 }, { "all", 1 } };
+    unsigned to_first, with_tiles; /* the token's among them */
+  } wanted[] = { { "hired", 2, 2 }, { "fastervlm", 1, 2 }, { "all", 1, 2 } };
   unsigned to_first, after;
 
-  count_waits ("hired", FALSE, &to_first, &after); /* sizes what only grows */
+  /* sizes what only grows */
+  count_waits ("hired", FALSE, VLM_REUSE_TILES, &to_first, &after);
   for (gsize i = 0; i < G_N_ELEMENTS (wanted); i++)
     for (int detail = 0; detail < 2; detail++) {
-      count_waits (wanted[i].policy, detail, &to_first, &after);
-      count_waits (wanted[i].policy, detail, &to_first, &after);
+      count_waits (wanted[i].policy, detail, 0, &to_first, &after);
+      count_waits (wanted[i].policy, detail, 0, &to_first, &after);
       g_test_message ("%s: %u", wanted[i].policy, to_first);
       g_assert_cmpuint (to_first, ==, wanted[i].to_first);
+      g_assert_cmpuint (after, ==, 1);
+      /* the first picture of them is compared with nothing */
+      for (int round = 0; round < 3; round++)
+        count_waits (
+            wanted[i].policy, detail, VLM_REUSE_TILES, &to_first, &after);
+      g_assert_cmpuint (to_first, ==, wanted[i].with_tiles);
       g_assert_cmpuint (after, ==, 1);
     }
 }

@@ -38,6 +38,19 @@ copy_columns (Device *dev, void *y, const void *x, int n, size_t bytes,
     memcpy ((char *) y + i * stride + at, (const char *) x + i * bytes, bytes);
 }
 
+static void
+replace_rows (
+    Device *dev, int *changed, void *y, const void *x, int n, size_t bytes)
+{
+  for (int i = 0; i < n; i++) {
+    char *to = (char *) y + i * bytes;
+    const char *from = (const char *) x + i * bytes;
+    changed[i] = memcmp (to, from, bytes) != 0;
+    if (changed[i])
+      memcpy (to, from, bytes);
+  }
+}
+
 /* Activations are f32 here. */
 static void
 narrow_rows (
@@ -111,6 +124,7 @@ cpu_init_elementwise (Ops *op)
   op->scatter_rows = scatter_rows;
   op->fill_rows = fill_rows;
   op->copy_columns = copy_columns;
+  op->replace_rows = replace_rows;
   op->narrow_rows = narrow_rows;
   op->swiglu = swiglu;
   op->embed_patches = embed_patches;

@@ -85,6 +85,61 @@ copy_columns (Device *dev, void *y, const void *x, int n, size_t bytes,
   move_rows (dev, (char *) y + at, x, move, n);
 }
 
+static __device__ __forceinline__ bool
+differ (const uint4 &a, const uint4 &b)
+{
+  return a.x != b.x || a.y != b.y || a.z != b.z || a.w != b.w;
+}
+
+static __device__ __forceinline__ bool
+differ (uint8_t a, uint8_t b)
+{
+  return a != b;
+}
+
+#define REPLACE_THREADS 1024
+
+/* A block per row: there are few, and each is a tile's pixels. */
+template <typename U>
+__global__ void
+__launch_bounds__ (REPLACE_THREADS)
+    replace_kernel (int *changed, U *y, const U *x, size_t width)
+{
+  __shared__ int n_changed;
+  bool any = false;
+  x += blockIdx.x * width;
+  y += blockIdx.x * width;
+  if (threadIdx.x == 0)
+    n_changed = 0;
+  __syncthreads ();
+  for (size_t j = threadIdx.x; j < width; j += REPLACE_THREADS) {
+    U now = x[j];
+    any = any || differ (now, y[j]);
+    y[j] = now;
+  }
+  if (any)
+    atomicAdd (&n_changed, 1);
+  __syncthreads ();
+  if (threadIdx.x == 0)
+    changed[blockIdx.x] = n_changed > 0;
+}
+
+static void
+replace_rows (
+    Device *dev, int *changed, void *y, const void *x, int n, size_t bytes)
+{
+  cudaStream_t stream = cuda_stream (dev);
+  if (n == 0)
+    return;
+  if (bytes % 16 == 0 && is_aligned (y) && is_aligned (x))
+    LAUNCH (replace_kernel<uint4>, n, REPLACE_THREADS, 0, stream, changed,
+        (uint4 *) y, (const uint4 *) x, bytes / 16);
+  else
+    LAUNCH (replace_kernel<uint8_t>, n, REPLACE_THREADS, 0, stream, changed,
+        (uint8_t *) y, (const uint8_t *) x, bytes);
+  cuda_launched (dev, "replace_rows");
+}
+
 template <typename T>
 __global__ void
 narrow_rows_kernel (T *y, const Residual *x, const int *rows, int d)
@@ -201,6 +256,7 @@ cuda_init_elementwise (Ops *op)
   op->scatter_rows = scatter_rows;
   op->fill_rows = fill_rows;
   op->copy_columns = copy_columns;
+  op->replace_rows = replace_rows;
   op->narrow_rows = narrow_rows;
   op->swiglu = swiglu;
   op->embed_patches = embed_patches;
