@@ -70,10 +70,10 @@ add_tokens (DecoderBatch *batch, const VlmStepInput *in)
 
   for (int i = 0; i < in->n; i++) {
     int row = batch->view[DECODER_ALL].n++;
-    int pos = in->seq->length + i;
+    int at = in->seq->length + i, pos = at + in->seq->skipped;
 
     batch->pos.host[row] = pos;
-    batch->slots.host[row] = slot_of (in->seq, pos);
+    batch->slots.host[row] = slot_of (in->seq, at);
     batch->ids.host[row] = in->ids ? in->ids[i] : 0;
     if (i >= first_out) {
       batch->out_rows.host[batch->view[DECODER_OUT].n] = row;
@@ -159,6 +159,21 @@ find_runs (DecoderBatch *batch, const VlmStepInput *inputs, int n_inputs)
   }
 }
 
+/* Positions that were made on the device. */
+static void
+take_places (DecoderBatch *batch, Device *dev, const VlmStepInput *in, int s)
+{
+  int n_out = in->n_logits;
+
+  if (!in->pos)
+    return;
+  vlm_copy_rows (dev, batch->pos.device + batch->q_start.host[s], in->pos, 1,
+      in->n * sizeof (int));
+  if (n_out)
+    vlm_copy_rows (dev, batch->out_pos.device + batch->out_q_start.host[s],
+        in->pos + in->n - n_out, 1, n_out * sizeof (int));
+}
+
 void
 vlm_decoder_batch_build (
     DecoderBatch *batch, Device *dev, const VlmStepInput *inputs, int n_inputs)
@@ -194,4 +209,6 @@ vlm_decoder_batch_build (
   find_runs (batch, inputs, n_inputs);
   device_upload (dev, batch->device, batch->host, batch->bytes);
   device_upload (dev, list->device, list->host, n_pages * sizeof (int));
+  for (int s = 0; s < n_inputs; s++)
+    take_places (batch, dev, &inputs[s], s);
 }

@@ -37,12 +37,14 @@ typedef struct {
   const int *ids;        /* [n] host, or NULL: then rows */
   const Residual *rows;  /* [n,D] embeddings in device memory */
   int n_logits;          /* logits wanted of its last n_logits tokens */
-  int rope_length;       /* length the RoPE is scaled for: the whole prompt's
-                            while it is prefilled, then the current one */
+  int rope_length;       /* positions the RoPE is scaled for: the whole prompt's
+                            while it is prefilled, then up to the newest's */
   const gint *cancelled; /* polled once per layer; or NULL */
   const VlmTidal *tidal; /* full attention if NULL, or if n is not 1 */
   VlmFine *fine;         /* FlexAttention: what the token whose logits are
                             wanted, one at most, looks at closer; or NULL */
+  const int *pos;        /* [n] positions in device memory, or NULL: those
+                            that follow from the sequence */
 } VlmStepInput;
 
 /* Runs one step. *logits (device, valid until the next step) has the rows

@@ -121,6 +121,14 @@ typedef struct {
                         with full attention; 0: never */
 } VlmTidalSettings;
 
+/* Where visual tokens stand for the language model when others were dropped;
+ * engine/places.h. */
+typedef enum {
+  VLM_POSITIONS_AUTO,   /* as the policy has it */
+  VLM_POSITIONS_CLOSED, /* closed up */
+  VLM_POSITIONS_WHOLE,  /* where they would if nothing had been dropped */
+} VlmPositions;
+
 typedef struct {
   char *prompt;            /* owned; NULL: the model's describe prompt */
   char *system_prompt;     /* owned, or NULL */
@@ -128,6 +136,7 @@ typedef struct {
   const VlmPolicy *policy; /* NULL: the model's own, vlm_policy_of */
   double token_budget;     /* <= 1 share, > 1 number of tokens */
   double policy_param[VLM_POLICY_MAX_PARAMS]; /* policy NULL: of the first */
+  VlmPositions positions;
   int max_tokens;
   VlmSampling sampling; /* repetition_penalty 0: as the model's
                            generation_config.json says */

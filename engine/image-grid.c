@@ -207,3 +207,37 @@ vlm_tile_image_tokens (const VlmTileGeometry *g, const VlmConfig *config)
   vlm_tile_kept (g, &y, &n_rows, &x, &n_cols);
   return base + n_rows * (n_cols + (config->newline ? 1 : 0));
 }
+
+/* The place of cell (y,x) of the canvas among `n_rows` packed lines. */
+static int
+place_of_cell (const VlmTileGeometry *g, const VlmConfig *config, int y, int x)
+{
+  int first_row, n_rows, first_col, n_cols;
+
+  vlm_tile_kept (g, &first_row, &n_rows, &first_col, &n_cols);
+  y = CLAMP (y - first_row, 0, MAX (n_rows - 1, 0));
+  x = CLAMP (x - first_col, 0, MAX (n_cols - 1, 0));
+  return y * (n_cols + (config->newline ? 1 : 0)) + x;
+}
+
+void
+vlm_tile_places (
+    const VlmTileGeometry *g, const VlmConfig *config, int first, int *place)
+{
+  int S = g->side, N = S * S, P = vlm_tile_count (g);
+  int base = first + (config->keep_class_token ? 1 : 0);
+
+  for (int j = 0; j < N; j++)
+    place[j] = base + j;
+  for (int id = N; id < P * N; id++) {
+    int t = id / N - 1, j = id % N;
+
+    place[id] = base + N +
+                place_of_cell (g, config, t / g->cols * S + j / S,
+                    t % g->cols * S + j % S);
+  }
+  place[P * N] = first;
+  for (int t = 1; t < P; t++)
+    place[P * N + t] = place[t * N];
+  place[P * (N + 1)] = first + vlm_tile_image_tokens (g, config) - 1;
+}

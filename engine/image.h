@@ -91,6 +91,13 @@ void vlm_tile_kept (const VlmTileGeometry *g, int *first_row, int *n_rows,
  * keeps it, canvas, a newline per row of it if the model has one. */
 int vlm_tile_image_tokens (const VlmTileGeometry *g, const VlmConfig *config);
 
+/* Where each token stands among those, counted from `first`: place[P*(N+1)+1]
+ * by token id (policy.h). A patch of the padding stands where the nearest does
+ * that is packed, a class token where its tile begins; the last entry is the
+ * last place, that of a sum that has none of its own. */
+void vlm_tile_places (
+    const VlmTileGeometry *g, const VlmConfig *config, int first, int *place);
+
 typedef struct VlmTiler VlmTiler; /* caches tables and scratch of one device */
 
 VlmTiler *vlm_tiler_new (

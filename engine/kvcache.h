@@ -16,7 +16,8 @@ typedef struct VlmKvPool VlmKvPool;
 /* Keys and values of one sequence. Embed it; zero is an empty sequence. */
 typedef struct {
   VlmKvPool *pool;
-  int length; /* tokens cached */
+  int length;  /* tokens cached */
+  int skipped; /* positions that no token has: the next is length + skipped */
   int n_pages;
   int *pages; /* [capacity] page ids, owned */
   int capacity;

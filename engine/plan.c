@@ -8,6 +8,7 @@
 #include "engine/decoder.h"
 #include "engine/error.h"
 #include "engine/image.h"
+#include "engine/places.h"
 #include "engine/projector.h"
 #include "engine/vision.h"
 
@@ -104,8 +105,9 @@ vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
   const VlmTextConfig *text = &model->config.text;
   *plan = (VlmPlan){ .type = type, .chunk = CHUNK };
   measure_picture (plan, &model->config);
-  int context = MIN (
-      position_limit (text), plan->max_rows + PROMPT_TOKENS + OUTPUT_TOKENS);
+  plan->positions = position_limit (text);
+  int context =
+      MIN (plan->positions, plan->max_rows + PROMPT_TOKENS + OUTPUT_TOKENS);
   guint64 page_bytes =
       vlm_kv_page_bytes (dev, text) + vlm_fine_page_bytes (&model->config);
   guint64 row = (guint64) text->width * sizeof (Residual);
@@ -115,7 +117,7 @@ vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
   for (;;) {
     size_cache (
         plan, page_bytes, vlm_fine_bytes (dev, &model->config), context, batch);
-    plan->row_bytes = row * context;
+    plan->row_bytes = row * context + vlm_places_bytes (context);
     if (!model->config.zoom.ratio) /* nothing of theirs is used again */
       plan->recall_bytes =
           batch * vlm_tile_cache_bytes (dev, model, plan->max_tiles);

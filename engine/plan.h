@@ -20,12 +20,13 @@ typedef struct {
                    * counted */
   int max_rows;   /* image rows of a sequence, newlines counted */
   int context;    /* tokens a sequence may have */
+  int positions;  /* those the model can tell apart: context at least */
   int batch;      /* sequences that decode together */
   int chunk;      /* prompt tokens of one step */
   int n_pages;
   guint64 weight_bytes; /* networks with their scratch */
   guint64 cache_bytes;
-  guint64 row_bytes;    /* embeddings of one prompt */
+  guint64 row_bytes;    /* embeddings and positions of one prompt */
   guint64 recall_bytes; /* encoder states of streams' last pictures */
 } VlmPlan;
 

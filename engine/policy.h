@@ -107,6 +107,8 @@ typedef struct {
   const char *name;
   const char *nick;  /* Title Case, for enums */
   const char *blurb; /* one sentence */
+  gboolean in_place; /* kept tokens stand where they do in the whole prompt,
+                      * unless asked otherwise */
   /* VlmPolicyTaps. With more than CLS_FIRST in plan_taps tile 0 is encoded
    * before the plan, the others after it. */
   unsigned plan_taps, select_taps;

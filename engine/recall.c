@@ -114,6 +114,7 @@ same_rows (
 
   return recall->same_picture && image_rows == recall->image_rows &&
          picture->policy == last->policy && picture->budget == last->budget &&
+         picture->in_place == last->in_place &&
          !memcmp (&picture->geometry, &last->geometry, sizeof last->geometry) &&
          !memcmp (picture->param, last->param, sizeof last->param);
 }

@@ -28,6 +28,7 @@ typedef struct {
   const VlmPolicy *policy;
   double budget;
   double param[VLM_POLICY_MAX_PARAMS];
+  gboolean in_place;
 } VlmRecallPicture;
 
 typedef struct {

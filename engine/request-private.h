@@ -24,11 +24,14 @@ typedef struct {
   VlmSampler *sampler;
   VlmTextStream *pieces;
   GString *text;
-  GArray *ids;  /* int, generated */
-  int n_prompt; /* tokens of the prompt, the picture's rows included */
-  int newest;   /* id to be fed next */
-  int n_draft;  /* ids proposed to follow it in this step */
-  int boldness; /* how many may be */
+  GArray *ids;       /* int, generated */
+  int n_prompt;      /* tokens of the prompt, the picture's rows included */
+  gboolean in_place; /* what was not dropped stands where it would */
+  int skipped;       /* positions of what was: see VlmSequence */
+  int room;          /* tokens the sequence may have */
+  int newest;        /* id to be fed next */
+  int n_draft;       /* ids proposed to follow it in this step */
+  int boldness;      /* how many may be */
   int step_ids[1 + VLM_DRAFT_TOKENS];
   gboolean is_tidal;
   VlmTidal tidal;

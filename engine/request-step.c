@@ -16,8 +16,9 @@ prompt_input (VlmJob *job, int left)
     .seq = &work->sequence,
     .n = MIN (left, net->plan.chunk),
     .rows = net->rows + (gsize) done * width,
+    .pos = work->in_place ? net->places.pos + done : NULL,
     .n_logits = left <= net->plan.chunk,
-    .rope_length = work->n_prompt,
+    .rope_length = work->n_prompt + work->skipped,
     .cancelled = &job->cancelled,
     .fine = work->fine,
   };
@@ -35,7 +36,7 @@ correction_input (VlmJob *job, int left)
     .seq = &work->sequence,
     .n = MIN (left, work->networks->plan.chunk),
     .ids = ids + (length - work->n_prompt),
-    .rope_length = length + left,
+    .rope_length = length + left + work->skipped,
     .cancelled = &job->cancelled,
   };
 }
@@ -48,9 +49,8 @@ propose (VlmJob *job, int *spare)
 {
   VlmWork *work = vlm_request_work (job);
   const VlmSettings *settings = &job->task.settings;
-  int context = work->networks->plan.context;
   int room = MIN (settings->max_tokens - (int) work->ids->len,
-                 context - work->sequence.length) -
+                 work->room - work->sequence.length) -
              1;
   const int *draft;
   work->n_draft = 0;
@@ -74,7 +74,7 @@ newest_input (VlmJob *job, int *spare)
     .n = 1 + work->n_draft,
     .ids = work->step_ids,
     .n_logits = 1 + work->n_draft,
-    .rope_length = work->sequence.length + 1,
+    .rope_length = work->sequence.length + 1 + work->skipped,
     .tidal = work->is_tidal ? &work->tidal : NULL,
     .fine = work->fine,
   };
@@ -161,7 +161,7 @@ take_token (VlmJob *job, int id)
   if (stops (work->text, old, settings->stop))
     end_with (job, "stop");
   else if ((int) work->ids->len >= settings->max_tokens ||
-           work->sequence.length >= net->plan.context)
+           work->sequence.length >= work->room)
     end_with (job, "length");
 }
 

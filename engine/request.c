@@ -199,6 +199,40 @@ check_context (VlmJob *job, int image_rows, GError **error)
   return FALSE;
 }
 
+/* Whether kept tokens stand where they would if nothing had been dropped. */
+static gboolean
+stays_in_place (VlmJob *job)
+{
+  VlmWork *work = vlm_request_work (job);
+  VlmPositions asked = job->task.settings.positions;
+  if (work->selection.packed)
+    return FALSE;
+  return asked == VLM_POSITIONS_AUTO ? work->policy->in_place
+                                     : asked == VLM_POSITIONS_WHOLE;
+}
+
+static gboolean
+settle_positions (VlmJob *job, GError **error)
+{
+  VlmWork *work = vlm_request_work (job);
+  VlmNetworks *net = work->networks;
+  const VlmPlan *plan = &net->plan;
+  int before = work->prompt.image_at, after = work->prompt.n - before - 1;
+  work->in_place = stays_in_place (job);
+  if (work->in_place)
+    work->skipped = vlm_places_settle (&net->places, net->vision,
+        &work->selection, &job->result.geometry, before, after);
+  work->room = MIN (plan->context, plan->positions - work->skipped);
+  if (work->n_prompt < work->room)
+    return TRUE;
+  return vlm_fail (error, VLM_ERROR_SETTINGS,
+      VLM_ABOUT (.setting = "positions", .expected = "closed",
+          .found = "whole"),
+      "With what was dropped counted the prompt ends at position %d, but the "
+      "model has %d: ask for closed positions or a shorter prompt.",
+      work->n_prompt + work->skipped, plan->positions);
+}
+
 VlmReuse
 vlm_request_reuse (VlmJob *job)
 {
@@ -216,14 +250,16 @@ take_prefix (VlmJob *job, int image_rows)
 {
   VlmWork *work = vlm_request_work (job);
   const VlmSettings *settings = &job->task.settings;
-  VlmRecallPicture picture = { job->result.geometry, work->policy,
-    settings->token_budget, { 0 } };
+  VlmRecallPicture picture = { .geometry = job->result.geometry,
+    .policy = work->policy,
+    .budget = settings->token_budget,
+    .in_place = work->in_place };
   gboolean use = vlm_request_reuse (job) & VLM_REUSE_PREFIX;
-  if (!work->recall)
-    return;
   memcpy (picture.param, settings->policy_param, sizeof picture.param);
-  vlm_recall_prefix (
-      work->recall, &work->prompt, &picture, image_rows, use, &work->sequence);
+  if (work->recall)
+    vlm_recall_prefix (work->recall, &work->prompt, &picture, image_rows, use,
+        &work->sequence);
+  work->sequence.skipped = work->skipped;
   job->result.tokens_reused = work->sequence.length;
 }
 
@@ -271,9 +307,8 @@ static gboolean
 reserve (VlmJob *job, GError **error)
 {
   VlmWork *work = vlm_request_work (job);
-  int context = work->networks->plan.context;
-  int new_tokens = CLAMP (job->task.settings.max_tokens, 1, context);
-  int length = MIN (work->n_prompt + new_tokens, context);
+  int new_tokens = CLAMP (job->task.settings.max_tokens, 1, work->room);
+  int length = MIN (work->n_prompt + new_tokens, work->room);
   if (vlm_sequence_reserve (&work->sequence, length))
     return TRUE;
   vlm_recall_free_pages (work->networks->recalls, work->networks->plan.batch);
@@ -346,7 +381,7 @@ vlm_request_begin (VlmNetworks *networks, VlmJob *job, GError **error)
     return FALSE;
   int image_rows = vlm_projector_rows (
       networks->projector, &work->selection, &result->geometry);
-  if (!check_context (job, image_rows, error))
+  if (!check_context (job, image_rows, error) || !settle_positions (job, error))
     return FALSE;
   take_prefix (job, image_rows);
   if (!reserve (job, error))

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "engine/decoder.h"
+#include "engine/places.h"
 #include "engine/plan.h"
 #include "engine/projector.h"
 #include "engine/prompt.h"
@@ -34,6 +35,7 @@ typedef struct {
   VlmRecall *recalls;  /* [plan.batch] */
   VlmTiler *tiler[2];  /* by VlmResampling; made when first used */
   Residual *rows;      /* [context,D] the prompt that is being prefilled */
+  VlmPlaces places;    /* and where its tokens stand, if not 0, 1, 2 ... */
   GPtrArray *samplers; /* VlmSampler, idle */
 } VlmNetworks;
 

@@ -190,7 +190,10 @@ take_memory (VlmNetworks *net, GError **error)
   net->recalls = g_new0 (VlmRecall, plan->batch);
   net->samplers =
       g_ptr_array_new_with_free_func ((GDestroyNotify) vlm_sampler_free);
-  net->rows = device_alloc (net->dev, plan->row_bytes);
+  net->rows = device_alloc (
+      net->dev, (gsize) plan->context * config->text.width * sizeof (Residual));
+  vlm_places_init (
+      &net->places, net->dev, config, plan->context, plan->max_tiles);
   return vlm_device_check (net->dev, error);
 }
 
@@ -223,6 +226,7 @@ vlm_runner_unload (VlmRunner *runner)
   g_clear_pointer (&net->recalls, g_free);
   g_clear_pointer (&net->samplers, g_ptr_array_unref);
   device_free (net->dev, g_steal_pointer (&net->rows));
+  vlm_places_clear (&net->places);
   g_clear_pointer (&net->fine, vlm_fine_store_free);
   g_clear_pointer (&net->pool, vlm_kv_pool_free);
   g_clear_pointer (&net->decoder, vlm_decoder_free);

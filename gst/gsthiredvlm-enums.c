@@ -100,6 +100,21 @@ gst_hired_vlm_reuse_get_type (void)
 }
 
 GType
+gst_hired_vlm_positions_get_type (void)
+{
+  static gsize type;
+  static const GEnumValue values[] = { { VLM_POSITIONS_AUTO,
+                                           "As the policy has it", "auto" },
+    { VLM_POSITIONS_CLOSED, "Closed up: 0, 1, 2 ... over what is left",
+        "closed" },
+    { VLM_POSITIONS_WHOLE, "Where they would if nothing had been dropped",
+        "whole" },
+    { 0, NULL, NULL } };
+
+  return enum_type (&type, "GstHiredVlmPositions", values);
+}
+
+GType
 gst_hired_vlm_resampling_get_type (void)
 {
   static gsize type;

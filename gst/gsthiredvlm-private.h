@@ -126,6 +126,7 @@ GType gst_hired_vlm_mode_get_type (void);
 GType gst_hired_vlm_timing_get_type (void);
 GType gst_hired_vlm_attach_get_type (void);
 GType gst_hired_vlm_weights_get_type (void);
+GType gst_hired_vlm_positions_get_type (void);
 GType gst_hired_vlm_resampling_get_type (void);
 GType gst_hired_vlm_reuse_get_type (void);
 GType gst_hired_vlm_policy_get_type (void);

@@ -22,6 +22,7 @@ enum {
   PROP_BUDGET_MODE,
   PROP_MIN_BUDGET,
   PROP_POLICY_PARAMS,
+  PROP_POSITIONS,
   PROP_RESAMPLING,
   PROP_REUSE,
   PROP_MAX_TOKENS,
@@ -78,6 +79,7 @@ static const gsize places[N_PROPS] = {
   [PROP_BUDGET_MODE] = PLACE (budget_mode),
   [PROP_MIN_BUDGET] = PLACE (min_budget),
   [PROP_POLICY_PARAMS] = PLACE (policy_params),
+  [PROP_POSITIONS] = PLACE (positions),
   [PROP_RESAMPLING] = PLACE (resampling),
   [PROP_REUSE] = PLACE (reuse),
   [PROP_MAX_TOKENS] = PLACE (max_tokens),
@@ -380,6 +382,18 @@ install_policy (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_POLICY_PARAMS,
       g_param_spec_boxed ("policy-params", "Policy Parameters",
           policy_params_blurb (), GST_TYPE_STRUCTURE, PLAYING));
+  /**
+   * GstHiredVlm:positions:
+   *
+   * Closed up, as HiRED's authors have it, a model sees what is left as one
+   * small picture. In their places kept tokens tell where they come from, but
+   * the context must hold the positions of those dropped too.
+   */
+  g_object_class_install_property (klass, PROP_POSITIONS,
+      g_param_spec_enum ("positions", "Positions",
+          "Where kept visual tokens stand for the language model when others "
+          "were dropped",
+          gst_hired_vlm_positions_get_type (), VLM_POSITIONS_AUTO, PLAYING));
   g_object_class_install_property (klass, PROP_RESAMPLING,
       g_param_spec_enum ("resampling", "Resampling",
           "Whose resizing of pictures is reproduced bit for bit",

@@ -104,6 +104,7 @@ gst_hired_vlm_settings_task (const GstHiredVlmSettings *settings,
   task->sampling.repetition_penalty = settings->repetition_penalty;
   task->sampling.seed = settings->seed;
   task->stop = g_strdupv (settings->stop);
+  task->positions = settings->positions;
   task->resampling = settings->resampling;
   task->reuse = settings->reuse;
   task->decode_attention = settings->decode_attention;

@@ -48,6 +48,7 @@ typedef struct {
   gdouble token_budget, min_budget;
   gint budget_mode;            /* GstHiredVlmBudgetMode */
   GstStructure *policy_params; /* never NULL: a NULL cannot be serialised */
+  gint positions;              /* VlmPositions */
   gint resampling;             /* VlmResampling */
   guint reuse;                 /* VlmReuse */
   guint max_tokens, top_k;

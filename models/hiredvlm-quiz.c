@@ -24,7 +24,34 @@ typedef struct {
   gboolean answers;
 } Options;
 
-/* "name" or "name:param=value:param=value". */
+static gboolean
+set_positions (VlmSettings *settings, const char *text, GError **error)
+{
+  static const char *const names[] = { [VLM_POSITIONS_AUTO] = "auto",
+    [VLM_POSITIONS_CLOSED] = "closed",
+    [VLM_POSITIONS_WHOLE] = "whole" };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
+    if (!g_strcmp0 (text, names[i])) {
+      settings->positions = i;
+      return TRUE;
+    }
+  g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+      "--policies: positions are auto, closed or whole, not \"%s\".", text);
+  return FALSE;
+}
+
+static gboolean
+set_param (VlmSettings *settings, VlmPolicyInput *input, const char *name,
+    const char *value, GError **error)
+{
+  if (g_str_equal (name, "positions"))
+    return set_positions (settings, value, error);
+  return vlm_policy_set_param (settings->policy, input, name,
+      value ? g_ascii_strtod (value, NULL) : 0, error);
+}
+
+/* "name" or "name:param=value:param=value"; positions count as one. */
 static gboolean
 set_policy (VlmSettings *settings, const char *text, GError **error)
 {
@@ -41,8 +68,7 @@ set_policy (VlmSettings *settings, const char *text, GError **error)
   for (int i = 1; parts[i]; i++) {
     g_auto (GStrv) pair = g_strsplit (parts[i], "=", 2);
 
-    if (!vlm_policy_set_param (settings->policy, &input, pair[0],
-            pair[1] ? g_ascii_strtod (pair[1], NULL) : 0, error))
+    if (!set_param (settings, &input, pair[0], pair[1], error))
       return FALSE;
   }
   for (int i = 0; i < VLM_POLICY_MAX_PARAMS; i++)
@@ -201,7 +227,8 @@ parse_options (Options *o, int *argc, char ***argv, GError **error)
     { "model", 'm', 0, G_OPTION_ARG_FILENAME, &o->model,
         "checkpoint folder (default: the shipped model)", "FOLDER" },
     { "policies", 0, 0, G_OPTION_ARG_STRING, &o->policies,
-        "policies, each with parameters if wanted: NAME:PARAM=VALUE (hired)",
+        "policies, each with parameters and positions if wanted: "
+        "NAME:PARAM=VALUE (hired)",
         "A,B" },
     { "budgets", 0, 0, G_OPTION_ARG_STRING, &o->budgets, "token budgets (0.2)",
         "X,Y" },

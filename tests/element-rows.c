@@ -16,12 +16,12 @@ say_all (const VlmTask *task, gpointer user_data)
 
   return g_strdup_printf (
       "%s %s %d %s %.2f %.2f %d %.1f %.1f %d %.1f %" G_GUINT64_FORMAT
-      " %s %d %d %d",
+      " %s %d %d %d %d",
       s->prompt, s->system_prompt, s->raw_prompt, s->policy->name,
       s->token_budget, s->policy_param[0], s->max_tokens,
       s->sampling.temperature, s->sampling.top_p, s->sampling.top_k,
       s->sampling.repetition_penalty, s->sampling.seed, s->stop[0],
-      s->resampling, s->reuse, s->detail);
+      s->positions, s->resampling, s->reuse, s->detail);
 }
 
 GST_START_TEST (settings_reach_the_engine)
@@ -32,7 +32,8 @@ GST_START_TEST (settings_reach_the_engine)
     { "policy-params", "params,alpha=0.25" }, { "max-tokens", "99" },
     { "temperature", "0.5" }, { "top-p", "0.9" }, { "top-k", "40" },
     { "repetition-penalty", "1.5" }, { "seed", "7" }, { "stop", "<end>" },
-    { "resampling", "pillow" }, { "reuse", "0" }, { "detail", "true" } };
+    { "positions", "whole" }, { "resampling", "pillow" }, { "reuse", "0" },
+    { "detail", "true" } };
   FakeConfig config;
   Bench b;
 
@@ -44,7 +45,7 @@ GST_START_TEST (settings_reach_the_engine)
     gst_util_set_object_arg (G_OBJECT (b.element), values[i][0], values[i][1]);
   push_frames (&b, 0, 1);
   expect_text (
-      &b, "Who? Brief. 1 hired-plus 0.75 0.25 99 0.5 0.9 40 1.5 7 end 1 0 1");
+      &b, "Who? Brief. 1 hired-plus 0.75 0.25 99 0.5 0.9 40 1.5 7 end 2 1 0 1");
   bench_clear (&b);
 }
 GST_END_TEST;
@@ -63,7 +64,8 @@ GST_START_TEST (when_properties_may_be_set)
         "interval scene-threshold token-budget min-budget max-tokens "
         "temperature top-p repetition-penalty" },
     { GST_PARAM_MUTABLE_PLAYING,
-        "prompt system-prompt raw-prompt policy policy-params budget-mode "
+        "prompt system-prompt raw-prompt policy policy-params positions "
+        "budget-mode "
         "top-k seed stop caption-duration text-refresh lateness single-line "
         "language attach-meta post-messages post-partial tags detail "
         "draw-tokens" },

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 #include "engine/engine.h"
+#include "engine/prompt.h"
 #include "tests/folder.h"
 #include "tests/tiny-model.h"
 
@@ -439,6 +440,50 @@ test_length (void)
   folder_remove (small);
 }
 
+/* The context holds what is kept; positions count what was dropped too. */
+static void
+test_positions (void)
+{
+  char *small = folder_new ();
+  tiny_model_write (small, &(TinyModel){ .max_position = 192, .seed = 3 });
+  VlmEngine *engine = open_model (small, FALSE);
+  Ask closed, whole;
+  ask_init (&closed, 1);
+  ask_init (&whole, 1);
+  closed.settings.max_tokens = whole.settings.max_tokens = 500;
+  whole.settings.positions = VLM_POSITIONS_WHOLE;
+  run (engine, &closed);
+  run (engine, &whole);
+  g_assert_no_error (whole.error);
+  int dropped = whole.result.image_tokens - whole.result.image_tokens_kept;
+  g_assert_cmpint (dropped, >, 0);
+  g_assert_cmpint (whole.result.prompt_tokens, ==, closed.result.prompt_tokens);
+  g_assert_cmpstr (whole.text, !=, closed.text);
+  if (g_str_equal (whole.reason, "length"))
+    g_assert_cmpint (
+        whole.result.prompt_tokens + whole.result.tokens + dropped, ==, 193);
+
+  /* Letters are tokens: the longest prompt that has room, and one more. */
+  int room = 192 - 1 - whole.result.prompt_tokens - dropped;
+  int letters = strlen (VLM_DEFAULT_PROMPT) + room;
+  whole.settings.prompt = g_strnfill (letters, 'a');
+  run (engine, &whole);
+  g_assert_no_error (whole.error);
+  g_assert_cmpint (whole.result.tokens, <=, 2);
+  g_free (whole.settings.prompt);
+  whole.settings.prompt = g_strnfill (letters + 1, 'a');
+  run (engine, &whole);
+  g_assert_error (whole.error, VLM_ERROR, VLM_ERROR_SETTINGS);
+  g_assert_nonnull (strstr (whole.error->message, "closed positions"));
+  whole.settings.positions = VLM_POSITIONS_CLOSED;
+  run (engine, &whole);
+  g_assert_no_error (whole.error);
+  ask_clear (&whole);
+  ask_clear (&closed);
+  vlm_engine_unref (engine);
+  folder_remove (small);
+}
+
 static void
 expect_refused (VlmEngine *engine, const char *prompt, gboolean raw, int code,
     const char *words)
@@ -695,6 +740,7 @@ main (int argc, char **argv)
   g_test_add_func ("/engine/cancel", test_cancel);
   g_test_add_func ("/engine/stop-string", test_stop_string);
   g_test_add_func ("/engine/length", test_length);
+  g_test_add_func ("/engine/positions", test_positions);
   g_test_add_func ("/engine/prompts", test_prompts);
   g_test_add_func ("/engine/bad-pictures", test_bad_pictures);
   g_test_add_func ("/engine/load", test_load);

@@ -50,6 +50,8 @@ read_ask (GoldenAsk *ask, JsonObject *object)
 
   ask->policy = vlm_policy_find (policy)->name;
   ask->budget = json_object_get_double_member (object, "budget");
+  ask->in_place =
+      json_object_get_boolean_member_with_default (object, "in_place", FALSE);
   for (GList *name = names; name; name = name->next) {
     ask->param[ask->n_params].name = g_strdup (name->data);
     ask->param[ask->n_params++].value =

@@ -15,6 +15,7 @@ typedef struct {
 typedef struct {
   const char *policy;
   double budget;
+  gboolean in_place; /* positions are those of the whole prompt */
   int n_params;
   struct {
     char *name; /* owned */

@@ -93,6 +93,7 @@ golden_run_new (const char *device, const char *folder, DataType type)
   make_pool (run);
   run->x = device_alloc (run->dev,
       (gsize) run->max_sequence * config->text.width * sizeof *run->x);
+  vlm_places_init (&run->places, run->dev, config, run->max_sequence, P);
   return run;
 }
 
@@ -107,6 +108,7 @@ golden_run_free (GoldenRun *run)
   vlm_kv_pool_free (run->pool);
   vlm_fine_store_free (run->fine);
   device_free (run->dev, run->x);
+  vlm_places_clear (&run->places);
   vlm_model_free (run->model);
   device_close (run->dev);
   vlm_selection_clear (&run->selection);
@@ -161,6 +163,7 @@ golden_run_see (GoldenRun *run, const GoldenAsk *ask)
   device_sync (run->dev, NULL);
   vlm_vision_finish (run->vision, &run->selection, &error);
   g_assert_no_error (error);
+  run->in_place = ask->in_place && !run->selection.packed;
 }
 
 float *
@@ -223,6 +226,10 @@ golden_run_splice (
       &run->geometry, run->x, at);
   vlm_decoder_embed (
       run->decoder, run->x, at + *n_rows, ids + at + 1, n - at - 1);
+  run->skipped = run->in_place
+                     ? vlm_places_settle (&run->places, run->vision,
+                           &run->selection, &run->geometry, at, n - at - 1)
+                     : 0;
   if (rows) {
     gsize count = (gsize) *n_rows * D;
 
@@ -274,8 +281,12 @@ prefill (GoldenRun *run, VlmSequence *seq, float *logits)
 
   for (int done = 0; done < run->n_rows; done += CHUNK) {
     int n = MIN (CHUNK, run->n_rows - done);
-    VlmStepInput in = { seq, n, NULL, run->x + (gsize) done * D,
-      done + n == run->n_rows, run->n_rows };
+    VlmStepInput in = { .seq = seq,
+      .n = n,
+      .rows = run->x + (gsize) done * D,
+      .n_logits = done + n == run->n_rows,
+      .rope_length = run->n_rows + run->skipped,
+      .pos = run->in_place ? run->places.pos + done : NULL };
 
     step (run, &in, logits);
   }
@@ -290,6 +301,7 @@ golden_run_generate (GoldenRun *run, int most, int *ids, float *logits)
 
   g_assert_cmpint (most, <=, MAX_NEW);
   vlm_sequence_init (&seq, run->pool);
+  seq.skipped = run->skipped;
   prefill (run, &seq, row);
   for (;;) {
     if (logits)
@@ -297,7 +309,9 @@ golden_run_generate (GoldenRun *run, int most, int *ids, float *logits)
     ids[n] = first_largest (row, vocab);
     if (++n == most || is_eos (&run->model->config.generation, ids[n - 1]))
       break;
-    step (run, &(VlmStepInput){ &seq, 1, &ids[n - 1], NULL, 1, seq.length + 1 },
+    step (run,
+        &(VlmStepInput){
+            &seq, 1, &ids[n - 1], NULL, 1, seq.length + seq.skipped + 1 },
         row);
   }
   vlm_sequence_clear (&seq);

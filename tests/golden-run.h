@@ -5,6 +5,7 @@
 
 #include "engine/decoder.h"
 #include "engine/image.h"
+#include "engine/places.h"
 #include "engine/projector.h"
 #include "engine/vision.h"
 #include "tests/golden-load.h"
@@ -31,6 +32,9 @@ typedef struct {
   const guint8 *tiles;
   Residual *x; /* [max_sequence,D] */
   int n_rows;
+  VlmPlaces places;
+  gboolean in_place; /* asked for, and something was dropped */
+  int skipped;
 } GoldenRun;
 
 /* Loads a folder with weights of `type` on `device`; fails the test if it

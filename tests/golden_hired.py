@@ -50,6 +50,27 @@ class Picture:
     def stock(self):
         return list(range(self.N)) + [i for row in self.canvas() for i in row]
 
+    def places(self, order, full):
+        """Where the rows of a selection stand in the whole picture's sequence,
+        and how many it has; `full`: a class token comes first. What is not
+        packed stands where the nearest patch does, what has no place last."""
+        S, N = self.side, self.N
+        y0, y1, x0, x1 = self.window() if self.tiles > 1 else (0, 0, 0, -1)
+        whole = full + N + (y1 - y0) * (x1 - x0 + 1)
+
+        def place(i):
+            if i < 0:
+                return whole - 1
+            t, j = (i - self.tiles * N, 0) if i >= self.tiles * N else \
+                divmod(i, N)
+            if t == 0:
+                return j if i >= self.tiles * N else full + j
+            y = (t - 1) // self.cols * S + j // S
+            x = (t - 1) % self.cols * S + j % S
+            return (full + N + (min(max(y, y0), y1 - 1) - y0) * (x1 - x0 + 1) +
+                    min(max(x, x0), x1 - 1) - x0)
+        return [0] * full + [place(i) for i in order], whole
+
 
 def best(scores, candidates, n):
     """The n largest, ties to the lowest index, and the margin of the cut."""

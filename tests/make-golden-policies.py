@@ -39,6 +39,8 @@ KEPT = [("fastervlm", 0.2, {}), ("fastervlm", 0.2, {"reference": 1}),
         ("prumerge-plus", 0.1, {}), ("prumerge-plus", 0.3, {"attention": 0.5}),
         ("prumerge-plus", 0.2, {"adaptive": 1}),
         ("prumerge-plus", 0.2, {"reference": 1})]
+IN_PLACE = [("fastervlm", 0.2, {}), ("visionzip", 0.2, {}),
+            ("prumerge", 0.2, {})]
 
 
 def encoder_of(model):
@@ -87,21 +89,28 @@ def sums(p, seen, rows):
 
 def keep(model, p, ids, seen):
     full = model.config.vision_feature_select_strategy == "full"
-    for policy, budget, params in KEPT:
+    image_id = model.config.image_token_index
+    asked = [(*k, False) for k in KEPT] + [(*k, True) for k in IN_PLACE]
+    for policy, budget, params, in_place in asked:
         choose = getattr(golden_policies, policy.replace("-", "_"))
         choice = choose(p, seen, budget, **params)
         if choice is None:
             continue
         rows, per_tile, cut = choice
+        order = [i for i, _ in rows]
         x = sums(p, seen, rows)
         means = x.mean(-1).tolist()
         if full:
             x = torch.cat([seen.features[0, :1], x])
-        out, _, margin = golden.generate(
-            model, ids, model.config.image_token_index,
-            model.model.multi_modal_projector(x))
+        x = model.model.multi_modal_projector(x)
+        if in_place:
+            out, margin = golden.generate_in_place(
+                model, ids, image_id, x, *p.places(order, full))
+        else:
+            out, _, margin = golden.generate(model, ids, image_id, x)
         yield {"policy": policy, "budget": budget, "params": params,
-               "order": [i for i, _ in rows], "per_tile": per_tile,
+               **({"in_place": True} if in_place else {}),
+               "order": order, "per_tile": per_tile,
                "cut_margin": float(min(cut, 1e9)), "margin": margin, "ids": out,
                "means": [float("%.6g" % m) for m in means]}
 

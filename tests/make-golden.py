@@ -25,7 +25,8 @@
 #   ids, margin          greedy continuation, eos included, and the least
 #                        difference of the two largest logits on the way
 #   kept                 for each of KEPT: policy, budget, params, order,
-#                        per_tile, cut_margin (see golden_hired.py), ids, margin
+#                        per_tile, cut_margin (see golden_hired.py), ids, margin,
+#                        and in_place if RoPE counts what was dropped
 # and its arrays:
 #   features [P*N,C*layers]  (one row more, the first, with strategy "full")
 #   cls_first [N], cls_last [P,N]  class attention summed over heads
@@ -59,6 +60,8 @@ KEPT = [(policy, budget, {}) for policy in ("hired", "hired-reference")
     ("hired", 0.2, {"alpha": 0.25}), ("hired", 0.3, {"alpha": 1.0}),
     ("hired-reference", 0.2, {"alpha": 0.75}),
     ("hired-reference", 0.2, {"init-topk": 10})]
+IN_PLACE = [("hired", 0.1, {}), ("hired", 0.4, {}),
+            ("hired-reference", 0.2, {})]
 RESAMPLINGS = ("torchvision", "pillow")
 
 
@@ -86,6 +89,32 @@ def generate(model, ids, image_id, rows):
             float((two[:, 0] - two[:, 1]).min()))
 
 
+def generate_in_place(model, ids, image_id, rows, places, whole):
+    """The same with the rows at these places of a picture of `whole` rows; the
+    text behind it begins where it would. What the text looks at is all there is,
+    as far as a window reaches."""
+    at = ids.index(image_id)
+    table = model.get_input_embeddings()
+    text = table(torch.tensor(ids[:at] + ids[at + 1:], dtype=torch.long))
+    x = torch.cat([text[:at], rows, text[at:]])[None]
+    pos = [*range(at), *(at + p for p in places),
+           *range(at + whole, whole + len(ids) - 1)]
+    stop = model.generation_config.eos_token_id
+    stop = stop if isinstance(stop, list) else [stop]
+    cache, out, margin = None, [], float("inf")
+    while len(out) < STEPS and not (out and out[-1] in stop):
+        n = x.shape[1] + (cache.get_seq_length() if cache else 0)
+        step = model.model.language_model(
+            inputs_embeds=x, position_ids=torch.tensor([pos]), use_cache=True,
+            attention_mask=torch.ones(1, n).long(), past_key_values=cache)
+        cache = step.past_key_values
+        a, b = model.lm_head(step.last_hidden_state[0, -1]).topk(2).values
+        out.append(model.lm_head(step.last_hidden_state[0, -1]).argmax().item())
+        margin = min(margin, float(a - b))
+        x, pos = table(torch.tensor([[out[-1]]])), [pos[-1] + 1]
+    return out, margin
+
+
 def see(model, pixels):
     """features [P*N(+1),C*layers] and the two taps."""
     config = model.config
@@ -105,7 +134,9 @@ def see(model, pixels):
 
 def keep(model, p, ids, features, a0, last):
     full = model.config.vision_feature_select_strategy == "full"
-    for policy, budget, params in KEPT:
+    image_id = model.config.image_token_index
+    asked = [(*k, False) for k in KEPT] + [(*k, True) for k in IN_PLACE]
+    for policy, budget, params, in_place in asked:
         choose = getattr(golden_hired,
                          "paper" if policy == "hired" else "reference")
         choice = choose(p, a0, last, budget,
@@ -115,9 +146,13 @@ def keep(model, p, ids, features, a0, last):
         order, per_tile, cut = choice
         rows = [0] + [1 + i for i in order] if full else order
         rows = model.model.multi_modal_projector(features[rows])
-        out, _, margin = generate(
-            model, ids, model.config.image_token_index, rows)
+        if in_place:
+            out, margin = generate_in_place(model, ids, image_id, rows,
+                                            *p.places(order, full))
+        else:
+            out, _, margin = generate(model, ids, image_id, rows)
         yield {"policy": policy, "budget": budget, "params": params,
+               **({"in_place": True} if in_place else {}),
                "order": order, "per_tile": per_tile,
                "cut_margin": min(cut, 1e9), "margin": margin, "ids": out}
 

@@ -18,6 +18,7 @@ typedef struct {
   const char *prompt; /* or NULL */
   const char *policy; /* or NULL: hired */
   double budget;
+  VlmPositions positions;
   double temperature;
   VlmReuse reuse;
   int cancel_at; /* tokens, or 0 */
@@ -58,6 +59,7 @@ on_fetch (VlmTask *task, gpointer user_data, GError **error)
     vlm_settings_set_policy (settings, vlm_policy_find (wish->policy));
   settings->prompt = g_strdup (wish->prompt);
   settings->token_budget = wish->budget;
+  settings->positions = wish->positions;
   settings->sampling.temperature = wish->temperature;
   settings->sampling.seed = 5;
   settings->max_tokens = 24;
@@ -174,7 +176,9 @@ test_hits (void)
 {
   g_autoptr (VlmEngine) engine = open_model ();
   g_autoptr (VlmStream) stream = vlm_stream_new (engine);
-  Wish wish = { 1, NULL, "all", 1, 0, VLM_REUSE_ALL, 0 };
+  Wish wish = {
+    .picture = 1, .policy = "all", .budget = 1, .reuse = VLM_REUSE_ALL
+  };
   VlmResult first = check (stream, engine, &wish);
   g_assert_cmpint (first.tiles_reused, ==, 0);
   g_assert_cmpint (first.tokens_reused, ==, 0);
@@ -216,7 +220,7 @@ test_switches (void)
   g_autoptr (VlmEngine) engine = open_model ();
   for (int kind = 0; kind < 3; kind++) {
     g_autoptr (VlmStream) stream = vlm_stream_new (engine);
-    Wish wish = { 2, NULL, NULL, 0.5, 0, 1 << kind, 0 };
+    Wish wish = { .picture = 2, .budget = 0.5, .reuse = 1 << kind };
     check (stream, engine, &wish);
     VlmResult again = check (stream, engine, &wish);
     g_assert_cmpint (again.tiles_reused > 0, ==, kind == 0);
@@ -240,6 +244,8 @@ random_wish (void)
     .prompt = prompts[g_test_rand_int_range (0, 3)],
     .policy = policies[g_test_rand_int_range (0, 4)],
     .budget = g_test_rand_bit () ? 0.2 : 0.5,
+    .positions =
+        g_test_rand_bit () ? VLM_POSITIONS_CLOSED : VLM_POSITIONS_WHOLE,
     .temperature = g_test_rand_int_range (0, 3) ? 0 : 1,
     .reuse = g_test_rand_bit () ? VLM_REUSE_ALL : g_test_rand_int_range (0, 8),
     .cancel_at = g_test_rand_int_range (0, 6) ? 0 : 4,
