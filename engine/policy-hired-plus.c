@@ -178,7 +178,8 @@ const VlmPolicy vlm_policy_hired_plus = {
   .nick = "HiRED Plus",
   .blurb = "HiRED with one competition among the tokens of all tiles, in which "
            "neighbours that are alike count once",
-  .select_taps = VLM_TAP_CLS_FIRST | VLM_TAP_CLS_LAST | VLM_TAP_NEAR_LAST,
+  .plan_taps = VLM_TAP_CLS_FIRST,
+  .select_taps = VLM_TAP_CLS_LAST | VLM_TAP_NEAR_LAST,
   .n_params = 3,
   .params = { { "alpha", "Share of the budget that the whole picture gets", 0,
                   1, 0.5 },

@@ -30,7 +30,8 @@ G_BEGIN_DECLS
  * it, of which only keys and the class token's query are computed, or the
  * last itself where the encoder ends with it. */
 typedef enum {
-  VLM_TAP_CLS_FIRST = 1 << 0,    /* first layer: class attention of tile 0 */
+  VLM_TAP_CLS_FIRST = 1 << 0,    /* first layer: class attention of tile 0;
+                                  * for the plan, or not recorded */
   VLM_TAP_CLS_LAST = 1 << 1,     /* last layer: class attention */
   VLM_TAP_KEYS_LAST = 1 << 2,    /* its keys, averaged over heads */
   VLM_TAP_CLS_NEXT = 1 << 3,     /* next layer: class attention as if it had

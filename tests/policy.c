@@ -438,6 +438,8 @@ test_list (void)
     g_assert_true (vlm_policy_find (policy->name) == policy);
     g_assert_cmpint (strlen (policy->blurb), >, 0);
     g_assert_cmpint (policy->n_params, <=, VLM_POLICY_MAX_PARAMS);
+    /* it is recorded before the plan, or not at all */
+    g_assert_false (policy->select_taps & VLM_TAP_CLS_FIRST);
     vlm_policy_defaults (policy, &input);
     for (int p = 0; p < policy->n_params; p++) {
       const VlmPolicyParam *param = &policy->params[p];

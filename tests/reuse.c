@@ -238,11 +238,11 @@ random_wish (void)
   static const char *const prompts[] = { NULL, "What is on the left?",
     "What is on the right?" };
   static const char *const policies[] = { "hired", "all", "prumerge-plus",
-    "visionzip" };
+    "visionzip", "hired-plus" };
   Wish wish = {
     .picture = g_test_rand_int_range (0, 3) + 10 * g_test_rand_bit (),
     .prompt = prompts[g_test_rand_int_range (0, 3)],
-    .policy = policies[g_test_rand_int_range (0, 4)],
+    .policy = policies[g_test_rand_int_range (0, G_N_ELEMENTS (policies))],
     .budget = g_test_rand_bit () ? 0.2 : 0.5,
     .positions =
         g_test_rand_bit () ? VLM_POSITIONS_CLOSED : VLM_POSITIONS_WHOLE,
