@@ -241,3 +241,14 @@ vlm_tile_places (
     place[P * N + t] = place[t * N];
   place[P * (N + 1)] = first + vlm_tile_image_tokens (g, config) - 1;
 }
+
+int
+vlm_tile_line_end (
+    const VlmTileGeometry *g, const VlmConfig *config, int first, int place)
+{
+  int y, x, n_rows, n_cols;
+  int base = first + g->side * g->side + (config->keep_class_token ? 1 : 0);
+
+  vlm_tile_kept (g, &y, &n_rows, &x, &n_cols);
+  return base + (place - base) / (n_cols + 1) * (n_cols + 1) + n_cols;
+}

@@ -98,6 +98,11 @@ int vlm_tile_image_tokens (const VlmTileGeometry *g, const VlmConfig *config);
 void vlm_tile_places (
     const VlmTileGeometry *g, const VlmConfig *config, int first, int *place);
 
+/* Where the newline stands that closes the line in which the token at `place`
+ * of the canvas stands, counted as there. */
+int vlm_tile_line_end (
+    const VlmTileGeometry *g, const VlmConfig *config, int first, int place);
+
 typedef struct VlmTiler VlmTiler; /* caches tables and scratch of one device */
 
 VlmTiler *vlm_tiler_new (

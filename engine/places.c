@@ -39,6 +39,30 @@ count_up (VlmPlaces *places, int at, int n, int value)
   device_upload (places->dev, places->pos + at, places->host, n * sizeof (int));
 }
 
+/* The image rows, as the host knows them. */
+static int
+place_known (VlmPlaces *places, const VlmSelection *selection,
+    const VlmTileGeometry *g, int before)
+{
+  int N = g->side * g->side, P = vlm_tile_count (g), n = 0, line = 0;
+
+  if (places->config->keep_class_token)
+    places->host[n++] = places->table[P * N];
+  for (int i = 0; i < selection->n; i++) {
+    int id = selection->order[i];
+    int at = places->table[id < 0 ? P * (N + 1) : id];
+
+    places->host[n++] = at;
+    if (line == selection->n_lines || selection->lines[line] != i)
+      continue;
+    places->host[n++] = vlm_tile_line_end (g, places->config, before, at);
+    line++;
+  }
+  device_upload (
+      places->dev, places->pos + before, places->host, n * sizeof (int));
+  return n;
+}
+
 int
 vlm_places_settle (VlmPlaces *places, VlmVision *vision,
     const VlmSelection *selection, const VlmTileGeometry *geometry, int before,
@@ -48,8 +72,9 @@ vlm_places_settle (VlmPlaces *places, VlmVision *vision,
   int rows;
 
   vlm_tile_places (geometry, places->config, before, places->table);
-  rows =
-      vlm_vision_place (vision, selection, places->table, places->pos + before);
+  rows = vlm_vision_place (vision, places->table, places->pos + before);
+  if (!rows)
+    rows = place_known (places, selection, geometry, before);
   count_up (places, 0, before, 0);
   count_up (places, before + rows, after, before + whole);
   return whole - rows;

@@ -87,15 +87,30 @@ lower_neighbours (VlmGreedy *g, int id)
   }
 }
 
+/* What a patch costs, with n tokens left. */
+static int
+pay (VlmGreedy *g, int id, int n)
+{
+  int S = g->side, t = id / (S * S) - 1, y = id % (S * S) / S;
+  gboolean *ended;
+
+  if (t < 0 || !g->ended || n < 2)
+    return 1;
+  ended = &g->ended[t / g->across * S + y];
+  if (*ended)
+    return 1;
+  *ended = TRUE;
+  return 2;
+}
+
 void
 vlm_greedy_take (VlmGreedy *g, int n)
 {
-  g_return_if_fail (n <= g->n_heap);
-
   build (g);
-  for (; n > 0; n--) {
+  while (n > 0 && g->n_heap > 0) {
     int id = pop (g);
 
+    n -= pay (g, id, n);
     g->score[id] = VLM_GREEDY_TAKEN;
     lower_neighbours (g, id);
   }

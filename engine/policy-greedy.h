@@ -3,6 +3,8 @@
  *
  * A patch that is taken makes its eight neighbours in its tile less wanted, the
  * more so the more they are like it: score *= 1 - strength * max (0, cosine).
+ * The first patch of a line of the canvas may cost a token more, which the line
+ * ends with.
  */
 #pragma once
 
@@ -18,6 +20,9 @@ typedef struct {
                       * NULL: all are 1 */
   float strength;    /* 0 to 1 */
   float *score;      /* [P*N] 0 or more; becomes VLM_GREEDY_TAKEN */
+  gboolean *ended;   /* [lines of the canvas] FALSE at first, then which have
+                      * paid for their end; NULL: lines have none */
+  int across;        /* tiles in a row of the canvas */
   int *heap;         /* [P*N] the candidates; scratch after */
   int n_heap;        /* of them */
   float *held;       /* [P*N] scratch */
@@ -25,7 +30,8 @@ typedef struct {
 
 #define VLM_GREEDY_TAKEN (-1.0f)
 
-/* Takes the n best candidates (at most n_heap), ties to the lowest number. */
+/* Takes the best candidates, ties to the lowest number, until n tokens are
+ * spent or none is left. Who takes the last one opens a line without an end. */
 void vlm_greedy_take (VlmGreedy *greedy, int n);
 
 G_END_DECLS

@@ -10,11 +10,14 @@
  * class attention, in the first layer and in the last one alike. And little is
  * paid for twice: a token that is taken makes those around it less wanted, all
  * alike in the whole picture, in a tile the more they are like it
- * (policy-greedy.h). What was tried besides, and did not help, is in
+ * (policy-greedy.h). What is left stays in its place (places.h), and where
+ * there are tokens enough, lines that something is left of end with a newline,
+ * as the whole picture's do. What was tried besides, and did not help, is in
  * docs/policies.md.
  */
 #include <glib/gi18n-lib.h>
 #include <math.h>
+#include <string.h>
 
 #include "engine/error.h"
 #include "engine/policy-greedy.h"
@@ -26,6 +29,7 @@ enum {
   PARAM_ALPHA,
   PARAM_CROWD,
   PARAM_ALIKE,
+  PARAM_LINES,
 };
 
 static gboolean
@@ -122,6 +126,41 @@ propose (const VlmCanvas *canvas, const VlmPolicyInput *input,
   }
 }
 
+/* Whether there are tokens enough for lines to end with one. */
+static gboolean
+affords_lines (const VlmCanvas *canvas, const VlmPolicyInput *input, int parts)
+{
+  int lines = canvas->used.y1 - canvas->used.y0;
+  double least = input->param[PARAM_LINES];
+
+  return input->newlines && least > 0 && parts >= least * lines;
+}
+
+static int
+line_of (const VlmTileGeometry *g, int id)
+{
+  int S = g->side, t = id / (S * S) - 1;
+
+  return t / g->cols * S + id % (S * S) / S;
+}
+
+/* Puts the last row of each line that has an end where it is said which have:
+ * a line is read before its place is written. */
+static void
+end_lines (const VlmTileGeometry *g, VlmSelection *selection)
+{
+  const gboolean *ended = selection->lines;
+
+  for (int i = selection->per_tile[0]; i < selection->n; i++) {
+    int line = line_of (g, selection->order[i]);
+    gboolean last =
+        i + 1 == selection->n || line_of (g, selection->order[i + 1]) != line;
+
+    if (last && ended[line])
+      selection->lines[selection->n_lines++] = i;
+  }
+}
+
 /* `full` tokens of the whole picture and `parts` of the others. */
 static gboolean
 compete (const VlmCanvas *canvas, const VlmPolicyInput *input, int full,
@@ -129,6 +168,7 @@ compete (const VlmCanvas *canvas, const VlmPolicyInput *input, int full,
 {
   const VlmTileGeometry *g = &input->geometry;
   int n_tiles = vlm_tile_count (g), bound = vlm_policy_tokens (g);
+  int lines = g->rows * g->side;
   float weight[VLM_MAX_TILES] = { 1 };
   VlmGreedy greedy = { .side = g->side,
     .score = (float *) selection->work,
@@ -146,9 +186,15 @@ compete (const VlmCanvas *canvas, const VlmPolicyInput *input, int full,
   vlm_greedy_take (&greedy, full);
   greedy.near = input->near;
   greedy.strength = (float) input->param[PARAM_ALIKE];
+  greedy.across = g->cols;
+  if (affords_lines (canvas, input, parts))
+    greedy.ended = memset (selection->lines, 0, lines * sizeof (gboolean));
   propose (canvas, input, weight, 1, n_tiles, &greedy);
   vlm_greedy_take (&greedy, parts);
   vlm_canvas_marked (canvas, g, greedy.score, VLM_GREEDY_TAKEN, selection);
+  selection->n_lines = 0;
+  if (greedy.ended)
+    end_lines (g, selection);
   return TRUE;
 }
 
@@ -178,9 +224,10 @@ const VlmPolicy vlm_policy_hired_plus = {
   .nick = "HiRED Plus",
   .blurb = "HiRED with one competition among the tokens of all tiles, in which "
            "neighbours that are alike count once",
+  .in_place = TRUE,
   .plan_taps = VLM_TAP_CLS_FIRST,
   .select_taps = VLM_TAP_CLS_LAST | VLM_TAP_NEAR_LAST,
-  .n_params = 3,
+  .n_params = 4,
   .params = { { "alpha", "Share of the budget that the whole picture gets", 0,
                   1, 0.5 },
       { "crowd",
@@ -190,7 +237,11 @@ const VlmPolicy vlm_policy_hired_plus = {
       { "alike",
           "What a token taken of another tile costs a neighbour of its score, "
           "times their cosine; 0: nothing",
-          0, 1, 0.8 } },
+          0, 1, 0.8 },
+      { "lines",
+          "Tokens for each line of the other tiles from which on lines keep "
+          "their newline, which costs one; 0: never",
+          0, 1000, 3 } },
   .plan = plus_plan,
   .select = plus_select,
 };

@@ -69,6 +69,7 @@ vlm_selection_init (VlmSelection *selection, const VlmPolicy *policy,
 
   *selection = (VlmSelection){ .order = g_new (int, bound),
     .per_tile = g_new0 (int, vlm_tile_count (g)),
+    .lines = g_new (int, g->rows * g->side),
     .work = g_new (int, n_work),
     .values = g_new (float, g->side * g->side) };
   if (!policy->entries)
@@ -83,6 +84,7 @@ vlm_selection_clear (VlmSelection *selection)
 {
   g_free (selection->order);
   g_free (selection->per_tile);
+  g_free (selection->lines);
   g_free (selection->work);
   g_free (selection->values);
   g_free (selection->start);

@@ -76,6 +76,7 @@ typedef struct {
   const float *cls_next;  /* [P,N] */
   const float *cosine;    /* [P,N,N] */
   const float *near;      /* [P,N,4] as near_cosines in kernels/ops.h */
+  gboolean newlines;      /* the model has one at the end of each line */
   double budget;          /* 0 to 1: share of P*N; > 1: a number of tokens */
   double param[VLM_POLICY_MAX_PARAMS]; /* in the descriptor's order */
 } VlmPolicyInput;
@@ -85,6 +86,8 @@ typedef struct {
 typedef struct {
   int n;           /* rows */
   gboolean packed; /* nothing dropped: stock packing, newlines included */
+  int n_lines;     /* not packed: lines of the canvas that end with a newline */
+  int *lines;      /* [rows*side] the last row of each, ascending */
   int *order;      /* [bound] id of the token whose place row i takes, -1 for
                     * a sum that has none. After a choice by the device only
                     * if asked for, by vlm_vision_finish */

@@ -135,36 +135,58 @@ sequence_features (const VlmProjector *p, const VlmSelection *selection,
   return g->zoomed ? g->side * g->side : selection->n + p->n_class_tokens;
 }
 
+/* Newlines of the sequence. */
+static int
+count_newlines (const VlmProjector *p, const VlmSelection *selection,
+    const VlmTileGeometry *g)
+{
+  int n_rows, n_cols;
+
+  if (!p->newlines)
+    return 0;
+  if (!selection->packed)
+    return selection->n_lines;
+  kept_canvas (g, &n_rows, &n_cols);
+  return n_rows;
+}
+
 int
 vlm_projector_rows (const VlmProjector *p, const VlmSelection *selection,
     const VlmTileGeometry *geometry)
 {
-  int n_rows, n_cols;
-  int n = sequence_features (p, selection, geometry);
-
-  if (!selection->packed || !p->newlines)
-    return n;
-  kept_canvas (geometry, &n_rows, &n_cols);
-  return n + n_rows;
+  return sequence_features (p, selection, geometry) +
+         count_newlines (p, selection, geometry);
 }
 
-/* Feature i goes to row rows[i] of x: base tile first, then row after row of
- * the canvas, each closed by a newline. Returns the number of newlines. */
+/* The feature that the newline of line `y` follows, of n. */
 static int
-pack (VlmProjector *p, int n, const VlmTileGeometry *geometry, int first)
+line_end (const VlmProjector *p, int n, const VlmSelection *selection,
+    const VlmTileGeometry *g, int y)
 {
-  int n_rows, n_cols, done = 0;
-  int row = first;
+  int n_rows, n_cols;
 
-  kept_canvas (geometry, &n_rows, &n_cols);
-  for (int n_base = n - n_rows * n_cols; done < n_base; done++)
-    p->rows[done] = row++;
-  for (int y = 0; y < n_rows; y++) {
-    for (int x = 0; x < n_cols; x++)
+  if (!selection->packed)
+    return p->n_class_tokens + selection->lines[y];
+  kept_canvas (g, &n_rows, &n_cols);
+  return n - 1 - (n_rows - 1 - y) * n_cols;
+}
+
+/* Feature i goes to row rows[i] of x, a newline after each line's last. */
+static void
+pack (VlmProjector *p, int n, int n_newlines, const VlmSelection *selection,
+    const VlmTileGeometry *geometry, int first)
+{
+  int row = first, done = 0;
+
+  for (int y = 0; y < n_newlines; y++) {
+    int end = line_end (p, n, selection, geometry, y);
+
+    while (done <= end)
       p->rows[done++] = row++;
     p->breaks[y] = row++;
   }
-  return n_rows;
+  while (done < n)
+    p->rows[done++] = row++;
 }
 
 /* The n rows of features from row i on to y [n,D], which is what the epilogue
@@ -205,9 +227,12 @@ vlm_projector_run (VlmProjector *p, const Act *features,
 {
   int n = sequence_features (p, selection, geometry);
 
+  int n_newlines = count_newlines (p, selection, geometry);
+
   g_assert (n <= p->max_tokens);
-  if (selection->packed && p->newlines) {
-    run_packed (p, features, n, x, pack (p, n, geometry, first));
+  if (n_newlines) {
+    pack (p, n, n_newlines, selection, geometry, first);
+    run_packed (p, features, n, x, n_newlines);
     return;
   }
   for (int i = 0; i < n; i += BLOCK)

@@ -22,8 +22,8 @@ void vlm_projector_free (VlmProjector *projector);
 guint64 vlm_projector_bytes (
     Device *dev, const VlmModel *model, DataType type, int max_tokens);
 
-/* Image rows the selection takes in the sequence: n, plus one newline per
- * kept canvas row when it is packed and the family has newlines, plus the
+/* Image rows the selection takes in the sequence: n, plus, where the family has
+ * newlines, one per kept canvas row when it is packed, else its lines, plus the
  * class token where the select strategy is "full". Of a zoomed picture only
  * tile 0's. */
 int vlm_projector_rows (const VlmProjector *projector,

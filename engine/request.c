@@ -164,6 +164,7 @@ encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
     .lut = vlm_tiler_lut (net->tiler[settings->resampling]),
     .policy = work->policy,
     .input = { .geometry = job->result.geometry,
+        .newlines = net->model->config.newline,
         .budget = settings->token_budget },
     .ids = settings->detail,
     .cancelled = &job->cancelled,

@@ -98,3 +98,25 @@ vlm_vision_finish (VlmVision *v, VlmSelection *selection, GError **error)
     fill_order (v, selection);
   return TRUE;
 }
+
+int
+vlm_vision_place (VlmVision *v, const int *place, int *where)
+{
+  int N = v->config.n_patches, *table = v->host_ints;
+
+  if (!v->chooses)
+    return 0;
+  for (int slot = 0; slot < v->n_live; slot++) {
+    int tile = v->live[slot];
+
+    *table++ = place[v->n_tiles * N + tile];
+    for (int j = 0; j < N; j++)
+      *table++ = place[tile * N + j];
+  }
+  /* the features are gathered: nobody reads this any more */
+  device_upload (
+      v->dev, v->kept_from, v->host_ints, v->n_live * (N + 1) * sizeof (int));
+  v->dev->op->gather_rows (
+      v->dev, where, v->kept_from, v->sequence_rows, v->n_out, sizeof *where);
+  return v->n_out;
+}

@@ -115,49 +115,6 @@ vlm_vision_keep (VlmVision *v, const VlmSelection *selection)
   upload_sequence (v, TRUE);
 }
 
-/* ---- places ---- */
-
-/* By working row, for rows that the host does not know. */
-static void
-place_chosen (VlmVision *v, const int *place, int *where)
-{
-  int N = v->config.n_patches, *table = v->host_ints;
-
-  for (int slot = 0; slot < v->n_live; slot++) {
-    int tile = v->live[slot];
-
-    *table++ = place[v->n_tiles * N + tile];
-    for (int j = 0; j < N; j++)
-      *table++ = place[tile * N + j];
-  }
-  /* which rows attention was for is known; nobody reads this any more */
-  upload (v, v->kept_from, v->host_ints, v->n_live * (N + 1));
-  v->dev->op->gather_rows (
-      v->dev, where, v->kept_from, v->sequence_rows, v->n_out, sizeof *where);
-}
-
-int
-vlm_vision_place (
-    VlmVision *v, const VlmSelection *selection, const int *place, int *where)
-{
-  int N = v->config.n_patches, first = vlm_vision_class_rows (v);
-  int *ints = v->host_ints;
-
-  if (v->chooses) {
-    place_chosen (v, place, where);
-    return v->n_out;
-  }
-  if (first)
-    *ints++ = place[v->n_tiles * N];
-  for (int i = 0; i < selection->n; i++) {
-    int id = selection->order[i];
-
-    *ints++ = place[id < 0 ? v->n_tiles * (N + 1) : id];
-  }
-  upload (v, where, v->host_ints, v->n_out);
-  return v->n_out;
-}
-
 /* ---- features ---- */
 
 /* As many rows of the selection from row `first` on as the integers of one

@@ -94,11 +94,11 @@ gboolean vlm_vision_run (VlmVision *vision, VlmVisionJob *job,
 gboolean vlm_vision_finish (
     VlmVision *vision, VlmSelection *selection, GError **error);
 
-/* where[i] (device) = place[id] for the rows of the last run's features in
- * order, `id` being that of the token whose place row i takes; place
- * [P*(N+1)+1] is host memory, as of vlm_tile_places. Returns their number. */
-int vlm_vision_place (VlmVision *vision, const VlmSelection *selection,
-    const int *place, int *where);
+/* Where the device chose the rows of the last run's features: where[i]
+ * (device) = place[id], `id` being the token that row i is; place [P*(N+1)] is
+ * host memory, as of vlm_tile_places. Returns their number; 0 if the host knows
+ * them. */
+int vlm_vision_place (VlmVision *vision, const int *place, int *where);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmVision, vlm_vision_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VlmTileCache, vlm_tile_cache_free)

@@ -155,6 +155,7 @@ frame_init (Frame *f, BenchBed *bed, const BenchOptions *options)
   f->job.policy = policy;
   vlm_policy_defaults (policy, &f->job.input);
   f->job.input.geometry = bed->geometry;
+  f->job.input.newlines = bed->model->config.newline;
   f->job.input.budget = options->token_budget;
   vlm_selection_init (&f->selection, policy, &f->job.input);
   f->ids = g_new (int, AFTER_IMAGE);

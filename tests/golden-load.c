@@ -67,6 +67,8 @@ read_kept (GoldenKept *kept, JsonObject *object)
   kept->margin = json_object_get_double_member (object, "margin");
   kept->order = read_ints (object, "order");
   kept->per_tile = read_ints (object, "per_tile");
+  if (json_object_has_member (object, "lines"))
+    kept->lines = read_ints (object, "lines");
   kept->ids = read_ints (object, "ids");
   if (json_object_has_member (object, "means"))
     kept->means = read_floats (json_object_get_array_member (object, "means"));
@@ -194,6 +196,7 @@ case_clear (GoldenCase *c)
       g_free (c->kept[i].ask.param[k].name);
     g_free (c->kept[i].order.values);
     g_free (c->kept[i].per_tile.values);
+    g_free (c->kept[i].lines.values);
     g_free (c->kept[i].ids.values);
     g_free (c->kept[i].means);
   }

@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
   GoldenAsk ask;
   double cut_margin, margin;
-  GoldenInts order, per_tile, ids;
+  GoldenInts order, per_tile, lines, ids;
   float *means; /* [order.n] of each row's features; NULL if not given; owned */
 } GoldenKept;
 

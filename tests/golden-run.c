@@ -153,6 +153,7 @@ golden_run_see (GoldenRun *run, const GoldenAsk *ask)
     g_assert_no_error (error);
   }
   input->geometry = run->geometry;
+  input->newlines = run->model->config.newline;
   input->budget = ask->budget;
   run->job.ids = TRUE;
   vlm_selection_clear (&run->selection);

@@ -288,6 +288,8 @@ check_kept (GoldenRun *run, const Golden *golden, int i, const GoldenKept *kept)
   expect_ints ("order", run->selection.order, run->selection.n, &kept->order);
   expect_ints ("tokens of tiles", run->selection.per_tile, run->n_tiles,
       &kept->per_tile);
+  expect_ints ("ends of lines", run->selection.lines, run->selection.n_lines,
+      &kept->lines);
   tally.kept_sets++;
   if (kept->means)
     check_means (run, kept->means);

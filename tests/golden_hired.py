@@ -50,10 +50,17 @@ class Picture:
     def stock(self):
         return list(range(self.N)) + [i for row in self.canvas() for i in row]
 
-    def places(self, order, full):
+    def line(self, i):
+        """The line of the canvas that a patch is in, -1 in tile 0."""
+        t = i // self.N - 1
+        return -1 if t < 0 else t // self.cols * self.side + \
+            i % self.N // self.side
+
+    def places(self, order, full, lines=()):
         """Where the rows of a selection stand in the whole picture's sequence,
-        and how many it has; `full`: a class token comes first. What is not
-        packed stands where the nearest patch does, what has no place last."""
+        and how many it has; `full`: a class token comes first; a newline follows
+        the rows in `lines`. What is not packed stands where the nearest patch
+        does, what has no place last."""
         S, N = self.side, self.N
         y0, y1, x0, x1 = self.window() if self.tiles > 1 else (0, 0, 0, -1)
         whole = full + N + (y1 - y0) * (x1 - x0 + 1)
@@ -69,7 +76,13 @@ class Picture:
             x = (t - 1) % self.cols * S + j % S
             return (full + N + (min(max(y, y0), y1 - 1) - y0) * (x1 - x0 + 1) +
                     min(max(x, x0), x1 - 1) - x0)
-        return [0] * full + [place(i) for i in order], whole
+        out = [0] * full
+        for n, i in enumerate(order):
+            out.append(place(i))
+            if n in lines:
+                begun = (out[-1] - full - N) % (x1 - x0 + 1)
+                out.append(out[-1] - begun + x1 - x0)
+        return out, whole
 
 
 def best(scores, candidates, n):

@@ -71,6 +71,82 @@ def fastervlm(p, see, budget, reference=0):
     return tokens(order), n, min(m for _, m in picks)
 
 
+def areas(p):
+    """The tile, from 1, whose part of the squeezed picture each patch shows."""
+    y, x = np.mgrid[:p.side, :p.side].reshape(2, -1) * 2 + 1
+    r = (2 * p.side * p.pad_y + p.fit_h * y) // (2 * p.side * p.px)
+    c = (2 * p.side * p.pad_x + p.fit_w * x) // (2 * p.side * p.px)
+    return 1 + r * p.cols + c
+
+
+def one_by_one(p, score, ids, n, lower, ends):
+    """Patches until n tokens are spent; one that opens a line costs two and
+    ends it, unless it is the last. Also which lines have ends."""
+    score, out, ended = dict(zip(ids, score)), [], set()
+    while n > 0 and score:
+        best_id = min(score, key=lambda i: (-score[i], i))
+        del score[best_id]
+        out.append(best_id)
+        line = p.line(best_id)
+        if ends and line not in ended and n > 1:
+            ended.add(line)
+            n -= 1
+        n -= 1
+        for i in score:
+            score[i] *= np.float32(1 - lower(best_id, i))
+    return out, ended
+
+
+def plus_choice(p, see, total, noise, lines):
+    N, last = p.N, see.last * noise
+    cells = [i for i in p.stock() if i >= N]
+    full = max(min(int(total / 2 + 1e-6), N), total - len(cells))
+    parts = total - full
+
+    def neighbours(a, b):
+        dy, dx = (abs(a % N // p.side - b % N // p.side),
+                  abs(a % p.side - b % p.side))
+        return a // N == b // N and max(dy, dx) == 1
+
+    def crowd(a, b):
+        return 0.4 * neighbours(a, b) * (p.tiles > 1)
+
+    def alike(a, b):
+        return neighbours(a, b) and 0.8 * max(0, float(see.near[a] @
+                                                       see.near[b]))
+    base, _ = one_by_one(p, last[0], range(N), full, crowd, False)
+    weight, ended = np.zeros(p.tiles), set()
+    if p.tiles > 1:
+        field = see.first / see.first.sum() + see.last[0] / see.last[0].sum()
+        np.add.at(weight, areas(p), field)
+    ends = 0 < lines * len(p.canvas()) <= parts
+    cells.sort()
+    scores = [np.float32(weight[i // N]) * last[i // N][i % N] for i in cells]
+    rest, ended = one_by_one(p, scores, cells, parts, alike, ends)
+    keep = [{i % N for i in base + rest if i // N == t}
+            for t in range(p.tiles)]
+    return packed(p, keep), [len(k) for k in keep], ended
+
+
+def hired_plus(p, see, budget, lines=3):
+    """With the rows that newlines follow. A choice that noise of 1e-4 changes
+    has no margin."""
+    cap = len(p.stock())
+    total = min(math.floor(p.tiles * p.N * budget + 1e-6), cap)
+    if total == cap:
+        return None
+    order, n, ended = plus_choice(p, see, total, 1, lines)
+    rng = np.random.default_rng(0)
+    noises = [1 + 1e-4 * rng.standard_normal(see.last.shape).astype(np.float32)
+              for _ in range(6)]
+    stable = all(plus_choice(p, see, total, noise, lines)[0] == order
+                 for noise in noises)
+    after = [p.line(i) for i in order[1:]] + [None]
+    lines = [k for k, i in enumerate(order) if i >= p.N and
+             p.line(i) in ended and after[k] != p.line(i)]
+    return tokens(order), n, 1.0 if stable else 0.0, lines
+
+
 def uniform(p, see, budget, reference=0):
     if reference:
         num = int(p.N * budget)

@@ -10,6 +10,7 @@
 # per_tile, cut_margin, ids, margin), with
 #
 #   means   of each row over its features, before the projector
+#   lines   rows that a newline follows, if any
 #
 # Rows are summed from transformers' hidden states by golden_policies.py and
 # spliced into its language model.
@@ -39,7 +40,8 @@ KEPT = [("fastervlm", 0.2, {}), ("fastervlm", 0.2, {"reference": 1}),
         ("prumerge-plus", 0.1, {}), ("prumerge-plus", 0.3, {"attention": 0.5}),
         ("prumerge-plus", 0.2, {"adaptive": 1}),
         ("prumerge-plus", 0.2, {"reference": 1})]
-IN_PLACE = [("fastervlm", 0.2, {}), ("visionzip", 0.2, {}),
+IN_PLACE = [("hired-plus", 0.2, {}), ("hired-plus", 0.4, {"lines": 1}),
+            ("hired-plus", 0.7, {}), ("fastervlm", 0.2, {}), ("visionzip", 0.2, {}),
             ("prumerge", 0.2, {})]
 
 
@@ -67,11 +69,15 @@ def see(model, pixels):
         return getattr(block.self_attn, name)(x)
 
     k = project(last, "k_proj")
+    near = blocks[last].layer_norm1(out.hidden_states[last])[:, 1:]
+    near = near / near.norm(dim=-1, keepdim=True)
     wide, q = project(following, "k_proj"), project(following, "q_proj")
     logits = (q[:, :1] @ wide.transpose(1, 2)) * wide.shape[-1] ** -0.5
     return types.SimpleNamespace(
         features=torch.cat([out.hidden_states[i] for i in layers], -1),
+        first=out.attentions[0][0, :, 0, 1:].sum(0).double().numpy(),
         last=out.attentions[last][:, :, 0, 1:].sum(1).numpy(),
+        near=near.flatten(0, 1).double().numpy(),
         key=k.unflatten(-1, (h, -1)).mean(2)[:, 1:].numpy(),
         next=logits.softmax(-1)[:, 0, 1:].numpy(), wide=wide[:, 1:].numpy())
 
@@ -96,21 +102,26 @@ def keep(model, p, ids, seen):
         choice = choose(p, seen, budget, **params)
         if choice is None:
             continue
-        rows, per_tile, cut = choice
+        rows, per_tile, cut, *lines = choice
+        lines = lines[0] if lines else []
         order = [i for i, _ in rows]
         x = sums(p, seen, rows)
         means = x.mean(-1).tolist()
         if full:
             x = torch.cat([seen.features[0, :1], x])
         x = model.model.multi_modal_projector(x)
+        for line in reversed(lines):
+            at = full + line + 1
+            x = torch.cat([x[:at], model.model.image_newline[None], x[at:]])
         if in_place:
             out, margin = golden.generate_in_place(
-                model, ids, image_id, x, *p.places(order, full))
+                model, ids, image_id, x, *p.places(order, full, lines))
         else:
             out, _, margin = golden.generate(model, ids, image_id, x)
         yield {"policy": policy, "budget": budget, "params": params,
                **({"in_place": True} if in_place else {}),
                "order": order, "per_tile": per_tile,
+               **({"lines": lines} if lines else {}),
                "cut_margin": float(min(cut, 1e9)), "margin": margin, "ids": out,
                "means": [float("%.6g" % m) for m in means]}
 

@@ -20,10 +20,19 @@ likeness (const VlmPolicyInput *input, int a, int b)
   return up < S * S ? 1 : input->near[4 * up + (dy == 0 ? 0 : 2 + dx)];
 }
 
-/* Marks n of ids[count]: the best, the others made less, and again. */
+static int
+line_of (const VlmTileGeometry *g, int id)
+{
+  int S = g->side, t = id / (S * S) - 1;
+
+  return t / g->cols * S + id % (S * S) / S;
+}
+
+/* Spends n on ids[count]: the best, the others made less, and again. With
+ * `ended` a patch that opens a line pays for its end too, but for the last. */
 static void
 mark_best (const VlmPolicyInput *input, float strength, const int *ids,
-    int count, float *score, int n, gboolean *kept)
+    int count, float *score, int n, gboolean *kept, gboolean *ended)
 {
   for (int i = 0; i < n; i++) {
     int best = -1;
@@ -32,6 +41,10 @@ mark_best (const VlmPolicyInput *input, float strength, const int *ids,
       if (!kept[ids[j]] && (best < 0 || score[ids[j]] > score[best]))
         best = ids[j];
     kept[best] = TRUE;
+    if (ended && i + 1 < n && !ended[line_of (&input->geometry, best)]) {
+      ended[line_of (&input->geometry, best)] = TRUE;
+      i++;
+    }
     for (int j = 0; j < count; j++)
       score[ids[j]] *= 1 - strength * MAX (likeness (input, best, ids[j]), 0);
   }
@@ -55,7 +68,8 @@ weigh (const VlmPolicyInput *input, double *weight)
 
 /* `full` tokens of tile 0 and `parts` of the others. */
 static void
-mark (const VlmPolicyInput *input, int full, int parts, gboolean *kept)
+mark (const VlmPolicyInput *input, int full, int parts, gboolean *kept,
+    gboolean *ended)
 {
   const VlmTileGeometry *g = &input->geometry;
   int N = g->side * g->side, P = vlm_tile_count (g), n = 0;
@@ -70,11 +84,39 @@ mark (const VlmPolicyInput *input, int full, int parts, gboolean *kept)
     score[id] = (float) weight[id / N] * input->cls_last[id];
   for (int id = 0; id < N; id++)
     ids[id] = id;
-  mark_best (input, crowd, ids, N, score, full, kept);
+  mark_best (input, crowd, ids, N, score, full, kept, NULL);
   for (int id = N; id < P * N; id++)
     if (eligible (g, id))
       ids[n++] = id;
-  mark_best (input, alike, ids, n, score, parts, kept);
+  mark_best (input, alike, ids, n, score, parts, kept, ended);
+}
+
+/* Lines of the canvas that are not all padding. */
+static int
+count_lines (const VlmTileGeometry *g)
+{
+  int y, x, n_rows, n_cols;
+
+  vlm_tile_kept (g, &y, &n_rows, &x, &n_cols);
+  return n_rows;
+}
+
+/* The last row of every line that has an end, and no other. */
+static void
+check_ends (const Outcome *o, const VlmTileGeometry *g, const gboolean *ended)
+{
+  const VlmSelection *s = &o->selection;
+  int n = 0;
+
+  for (int i = s->per_tile[0]; i < s->n; i++) {
+    int line = line_of (g, s->order[i]);
+
+    if (i + 1 < s->n && line_of (g, s->order[i + 1]) == line)
+      continue;
+    if (ended[line])
+      g_assert_cmpint (s->lines[n++], ==, i);
+  }
+  g_assert_cmpint (n, ==, s->n_lines);
 }
 
 static void
@@ -87,7 +129,10 @@ check_picture (GRand *rand, int side, int h, int w, double budget)
   g_auto (Outcome) o = { 0 };
   VlmPolicyInput input = input_of (policy, &g, first, last, budget);
   g_autofree gboolean *kept = g_new0 (gboolean, P * N);
+  g_autofree gboolean *ended = g_new0 (gboolean, P * side);
+  gboolean ends;
 
+  input.newlines = g_rand_boolean (rand);
   for (int j = 0; j < N; j++)
     first[j] = (float) g_rand_double_range (rand, 0.01, 1);
   for (int id = 0; id < P * N; id++)
@@ -99,10 +144,13 @@ check_picture (GRand *rand, int side, int h, int w, double budget)
   input.near = near;
   run_policy (policy, &input, &o);
   wanted = MIN ((int) ((budget <= 1 ? budget * P * N : budget) + 1e-6), sum);
-  g_assert_cmpint (o.selection.n, ==, wanted);
+  g_assert_cmpint (o.selection.n + o.selection.n_lines, ==, wanted);
   g_assert_true (o.selection.packed == (wanted == sum));
   full = MAX (MIN ((int) (0.5 * wanted + 1e-6), N), wanted - (sum - N));
-  mark (&input, full, wanted - full, kept);
+  ends = input.newlines && !o.selection.packed &&
+         wanted - full >= 3 * count_lines (&g);
+  mark (&input, full, wanted - full, kept, ends ? ended : NULL);
+  check_ends (&o, &g, ended);
   for (int i = 0; i < o.selection.n; i++) {
     g_assert_true (kept[o.order[i]]);
     kept[o.order[i]] = FALSE;
