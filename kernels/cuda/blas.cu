@@ -159,8 +159,27 @@ drop_oldest (Cuda *cuda)
   cuda->n_plans = half;
 }
 
+static void
+set_bias (const CudaPlan *plan, const void *bias)
+{
+  if (bias)
+    cublasLtMatmulDescSetAttribute (
+        plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+}
+
+/* The algorithm is chosen with the bias in place: without one there may be
+ * none. */
+static bool
+make_plan (Device *dev, CudaPlan *plan, const void *bias)
+{
+  if (!describe (dev, plan))
+    return false;
+  set_bias (plan, bias);
+  return choose (dev, plan);
+}
+
 static CudaPlan *
-find_plan (Device *dev, const CudaPlan *wanted)
+find_plan (Device *dev, const CudaPlan *wanted, const void *bias)
 {
   Cuda *cuda = cuda_of (dev);
   for (int i = cuda->n_plans - 1; i >= 0; i--)
@@ -170,7 +189,7 @@ find_plan (Device *dev, const CudaPlan *wanted)
     drop_oldest (cuda);
   CudaPlan *plan = &cuda->plans[cuda->n_plans];
   *plan = *wanted;
-  if (!describe (dev, plan) || !choose (dev, plan)) {
+  if (!make_plan (dev, plan, bias)) {
     plan_clear (plan);
     return NULL;
   }
@@ -203,15 +222,13 @@ cuda_blas_matmul (Device *dev, void *y, DataType out, const void *x,
   wanted.has_bias = bias != NULL;
   wanted.adds = adds;
   cudaStream_t stream = cuda_stream (dev);
-  CudaPlan *plan = find_plan (dev, &wanted);
+  CudaPlan *plan = find_plan (dev, &wanted, bias);
   float one = 1, beta = adds ? 1 : 0;
   if (!plan)
     return true;
   if (plan->impossible)
     return false;
-  if (bias)
-    cublasLtMatmulDescSetAttribute (
-        plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+  set_bias (plan, bias);
   check (dev,
       cublasLtMatmul (cuda->blas, plan->desc, &one, w, plan->w, x, plan->x,
           &beta, y, plan->y, y, plan->y, &plan->algo, cuda->workspace,

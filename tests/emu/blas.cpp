@@ -297,7 +297,8 @@ cublasLtMatmulAlgoGetHeuristic (cublasLtHandle_t, cublasLtMatmulDesc_t desc,
     cublasLtMatmulHeuristicResult_t *results, int *n_results)
 {
   Product p = { *desc, 1, 0, NULL, NULL, NULL, NULL, *a, *b, *c, *d };
-  bool some = most > 0 && is_supported (p);
+  bool has_bias = p.desc.epilogue == CUBLASLT_EPILOGUE_DEFAULT || p.desc.bias;
+  bool some = most > 0 && has_bias && is_supported (p);
   *n_results = some;
   if (some)
     results[0] = { { { 1, preference->alignment[0], preference->alignment[1],
