@@ -42,7 +42,7 @@
 /* Where activations are narrow, a choice that is less close than this is the
  * processor's: tokens by parts of their score, ids by their logits. */
 #define NARROW_CUT 0.02
-#define NARROW_TEXT 0.05
+#define NARROW_TEXT 0.06
 
 typedef struct {
   int prompts, pictures, features, taps, packed, logits, texts;
