@@ -37,7 +37,8 @@ set_positions (VlmSettings *settings, const char *text, GError **error)
       return TRUE;
     }
   g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
-      "--policies: positions are auto, closed or whole, not \"%s\".", text);
+      "--policies: positions are auto, closed or whole, not \"%s\".",
+      text ? text : "");
   return FALSE;
 }
 
