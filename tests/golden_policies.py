@@ -129,22 +129,24 @@ def plus_choice(p, see, total, noise, lines):
 
 
 def hired_plus(p, see, budget, lines=3):
-    """With the rows that newlines follow. A choice that noise of 1e-4 changes
-    has no margin."""
+    """With the rows that newlines follow. The margin is the larger noise of
+    the scores that does not change the choice."""
     cap = len(p.stock())
     total = min(math.floor(p.tiles * p.N * budget + 1e-6), cap)
     if total == cap:
         return None
     order, n, ended = plus_choice(p, see, total, 1, lines)
-    rng = np.random.default_rng(0)
-    noises = [1 + 1e-4 * rng.standard_normal(see.last.shape).astype(np.float32)
-              for _ in range(6)]
-    stable = all(plus_choice(p, see, total, noise, lines)[0] == order
-                 for noise in noises)
+    rng, margin = np.random.default_rng(0), 0.0
+    for level in (0.001, 0.05):
+        noises = [1 + level * rng.standard_normal(see.last.shape)
+                  for _ in range(6)]
+        if all(plus_choice(p, see, total, noise.astype(np.float32), lines)[0]
+               == order for noise in noises):
+            margin = level
     after = [p.line(i) for i in order[1:]] + [None]
     lines = [k for k, i in enumerate(order) if i >= p.N and
              p.line(i) in ended and after[k] != p.line(i)]
-    return tokens(order), n, 1.0 if stable else 0.0, lines
+    return tokens(order), n, margin, lines
 
 
 def uniform(p, see, budget, reference=0):
