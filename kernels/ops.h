@@ -245,8 +245,8 @@ typedef struct Ops {
   void (*copy_columns) (Device *dev, void *y, const void *x, int n,
       size_t bytes, size_t stride, size_t at);
 
-  /* y[i] = x[i], n rows of bytes; changed[i]: 1 if y[i] was anything else before,
-   * or 0. */
+  /* y[i] = x[i], n rows of bytes; changed[i]: 1 if y[i] was anything else
+   * before, or 0. */
   void (*replace_rows) (
       Device *dev, int *changed, void *y, const void *x, int n, size_t bytes);
 

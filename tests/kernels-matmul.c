@@ -75,7 +75,7 @@ check_epilogue (Kt *kt, const Product *p, Epilogue epilogue)
   size_t count = (size_t) p->n * p->rows;
   const float *y = kt_uniform (kt, count, 1);
   KtBuf Y = epilogue_is_wide (epilogue) ? kt_residual (kt, y, count)
-                                            : kt_acts (kt, y, count);
+                                        : kt_acts (kt, y, count);
   KT_EACH (kt, dev, on)
   dev->op->matmul (dev, Y.on[on], p->X.on[on], &p->mat->on[on], p->n, epilogue);
   if (kt_timing (kt))
