@@ -208,33 +208,46 @@ vlm_tile_image_tokens (const VlmTileGeometry *g, const VlmConfig *config)
   return base + n_rows * (n_cols + (config->newline ? 1 : 0));
 }
 
-/* The place of cell (y,x) of the canvas among `n_rows` packed lines. */
-static int
-place_of_cell (const VlmTileGeometry *g, const VlmConfig *config, int y, int x)
-{
+/* What packing keeps of the canvas, and the place of its first cell. */
+typedef struct {
   int first_row, n_rows, first_col, n_cols;
+  int stride; /* places from line to line */
+  int place;
+} KeptCanvas;
 
-  vlm_tile_kept (g, &first_row, &n_rows, &first_col, &n_cols);
-  y = CLAMP (y - first_row, 0, MAX (n_rows - 1, 0));
-  x = CLAMP (x - first_col, 0, MAX (n_cols - 1, 0));
-  return y * (n_cols + (config->newline ? 1 : 0)) + x;
+static KeptCanvas
+kept_canvas (const VlmTileGeometry *g, const VlmConfig *config, int first)
+{
+  KeptCanvas c;
+
+  vlm_tile_kept (g, &c.first_row, &c.n_rows, &c.first_col, &c.n_cols);
+  c.stride = c.n_cols + (config->newline ? 1 : 0);
+  c.place = first + g->side * g->side + (config->keep_class_token ? 1 : 0);
+  return c;
+}
+
+static int
+place_of_cell (const KeptCanvas *c, int y, int x)
+{
+  y = CLAMP (y - c->first_row, 0, MAX (c->n_rows - 1, 0));
+  x = CLAMP (x - c->first_col, 0, MAX (c->n_cols - 1, 0));
+  return c->place + y * c->stride + x;
 }
 
 void
 vlm_tile_places (
     const VlmTileGeometry *g, const VlmConfig *config, int first, int *place)
 {
+  KeptCanvas canvas = kept_canvas (g, config, first);
   int S = g->side, N = S * S, P = vlm_tile_count (g);
-  int base = first + (config->keep_class_token ? 1 : 0);
 
   for (int j = 0; j < N; j++)
-    place[j] = base + j;
+    place[j] = canvas.place - N + j;
   for (int id = N; id < P * N; id++) {
     int t = id / N - 1, j = id % N;
 
-    place[id] = base + N +
-                place_of_cell (g, config, t / g->cols * S + j / S,
-                    t % g->cols * S + j % S);
+    place[id] = place_of_cell (
+        &canvas, t / g->cols * S + j / S, t % g->cols * S + j % S);
   }
   place[P * N] = first;
   for (int t = 1; t < P; t++)
@@ -246,9 +259,7 @@ int
 vlm_tile_line_end (
     const VlmTileGeometry *g, const VlmConfig *config, int first, int place)
 {
-  int y, x, n_rows, n_cols;
-  int base = first + g->side * g->side + (config->keep_class_token ? 1 : 0);
+  KeptCanvas c = kept_canvas (g, config, first);
 
-  vlm_tile_kept (g, &y, &n_rows, &x, &n_cols);
-  return base + (place - base) / (n_cols + 1) * (n_cols + 1) + n_cols;
+  return place - (place - c.place) % c.stride + c.n_cols;
 }

@@ -91,15 +91,11 @@ lower_neighbours (VlmGreedy *g, int id)
 static int
 pay (VlmGreedy *g, int id, int n)
 {
-  int S = g->side, t = id / (S * S) - 1, y = id % (S * S) / S;
-  gboolean *ended;
+  int line = vlm_greedy_line (g->side, g->across, id);
 
-  if (t < 0 || !g->ended || n < 2)
+  if (line < 0 || n < 2 || !g->ended || g->ended[line])
     return 1;
-  ended = &g->ended[t / g->across * S + y];
-  if (*ended)
-    return 1;
-  *ended = TRUE;
+  g->ended[line] = TRUE;
   return 2;
 }
 

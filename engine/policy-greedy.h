@@ -30,6 +30,15 @@ typedef struct {
 
 #define VLM_GREEDY_TAKEN (-1.0f)
 
+/* The line of the canvas that a patch is in; -1 in tile 0. */
+static inline int
+vlm_greedy_line (int side, int across, int id)
+{
+  int N = side * side, t = id / N - 1;
+
+  return t < 0 ? -1 : t / across * side + id % N / side;
+}
+
 /* Takes the best candidates, ties to the lowest number, until n tokens are
  * spent or none is left. Who takes the last one opens a line without an end. */
 void vlm_greedy_take (VlmGreedy *greedy, int n);

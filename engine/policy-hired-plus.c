@@ -136,14 +136,6 @@ affords_lines (const VlmCanvas *canvas, const VlmPolicyInput *input, int parts)
   return input->newlines && least > 0 && parts >= least * lines;
 }
 
-static int
-line_of (const VlmTileGeometry *g, int id)
-{
-  int S = g->side, t = id / (S * S) - 1;
-
-  return t / g->cols * S + id % (S * S) / S;
-}
-
 /* Puts the last row of each line that has an end where it is said which have:
  * a line is read before its place is written. */
 static void
@@ -152,9 +144,10 @@ end_lines (const VlmTileGeometry *g, VlmSelection *selection)
   const gboolean *ended = selection->lines;
 
   for (int i = selection->per_tile[0]; i < selection->n; i++) {
-    int line = line_of (g, selection->order[i]);
+    int line = vlm_greedy_line (g->side, g->cols, selection->order[i]);
     gboolean last =
-        i + 1 == selection->n || line_of (g, selection->order[i + 1]) != line;
+        i + 1 == selection->n ||
+        vlm_greedy_line (g->side, g->cols, selection->order[i + 1]) != line;
 
     if (last && ended[line])
       selection->lines[selection->n_lines++] = i;

@@ -226,7 +226,6 @@ vlm_projector_run (VlmProjector *p, const Act *features,
     int first)
 {
   int n = sequence_features (p, selection, geometry);
-
   int n_newlines = count_newlines (p, selection, geometry);
 
   g_assert (n <= p->max_tokens);

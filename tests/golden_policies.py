@@ -115,7 +115,7 @@ def plus_choice(p, see, total, noise, lines):
         return neighbours(a, b) and 0.8 * max(0, float(see.near[a] @
                                                        see.near[b]))
     base, _ = one_by_one(p, last[0], range(N), full, crowd, False)
-    weight, ended = np.zeros(p.tiles), set()
+    weight = np.zeros(p.tiles)
     if p.tiles > 1:
         field = see.first / see.first.sum() + see.last[0] / see.last[0].sum()
         np.add.at(weight, areas(p), field)

@@ -108,8 +108,9 @@ def generate_in_place(model, ids, image_id, rows, places, whole):
             inputs_embeds=x, position_ids=torch.tensor([pos]), use_cache=True,
             attention_mask=torch.ones(1, n).long(), past_key_values=cache)
         cache = step.past_key_values
-        a, b = model.lm_head(step.last_hidden_state[0, -1]).topk(2).values
-        out.append(model.lm_head(step.last_hidden_state[0, -1]).argmax().item())
+        logits = model.lm_head(step.last_hidden_state[0, -1])
+        a, b = logits.topk(2).values
+        out.append(logits.argmax().item())
         margin = min(margin, float(a - b))
         x, pos = table(torch.tensor([[out[-1]]])), [pos[-1] + 1]
     return out, margin
