@@ -12,28 +12,12 @@
 #include "engine/projector.h"
 #include "engine/vision.h"
 
-#define SMALL_PARAMETERS (256u << 20)
 #define MAX_BATCH 8
 #define CHUNK 512
 #define PROMPT_TOKENS 512  /* question, system prompt and template */
 #define OUTPUT_TOKENS 2048 /* generated */
 #define MIN_CONTEXT 1024
 #define PICTURE_BYTES (64u << 20) /* tables and strips of the resize */
-
-DataType
-vlm_plan_type (const Device *dev, const VlmModel *model)
-{
-  const VlmTensor *table =
-      vlm_weights_find (model->weights, "text.embed_tokens.weight");
-  DataType stored = table ? table->type : TYPE_F32;
-  guint64 parameters =
-      vlm_weights_bytes (model->weights) / data_type_bytes (stored);
-  if (dev->act_type != TYPE_F32) /* products want both factors alike */
-    return dev->act_type;
-  if (parameters < SMALL_PARAMETERS)
-    return TYPE_F32;
-  return dev->has_bf16 ? TYPE_BF16 : stored;
-}
 
 /* The largest picture: every grid with nothing cut off by unpadding. */
 static void

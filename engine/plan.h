@@ -47,11 +47,6 @@ vlm_plan_step_logits (const VlmPlan *plan)
   return plan->batch + VLM_DRAFT_TOKENS;
 }
 
-/* The type weights are kept in when none is asked for: f32 below 256 million
- * parameters, so that numbers can be checked exactly; above it bf16 where the
- * device multiplies bf16, else as stored: f16 loses nothing then. */
-DataType vlm_plan_type (const Device *dev, const VlmModel *model);
-
 /* Fails with VLM_ERROR_NO_MEMORY when not even one sequence of 1024 tokens
  * fits, naming needed and free bytes. */
 gboolean vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model,

@@ -3,6 +3,7 @@
  */
 #include "engine/runner.h"
 #include "engine/error.h"
+#include "engine/numbers.h"
 #include "engine/request.h"
 #include "engine/scratch.h"
 
@@ -25,7 +26,8 @@ open_device (const VlmOpenOptions *options, GError **error)
 {
   DeviceStatus status = { 0 };
   const char *name = options->device ? options->device : "auto";
-  Device *dev = device_open (name, options->threads, &status);
+  Device *dev = vlm_numbers_open_device (
+      name, options->weights, options->threads, &status);
   if (!dev)
     vlm_fail (error,
         status.code == DEVICE_NO_MEMORY ? VLM_ERROR_NO_MEMORY
@@ -33,20 +35,6 @@ open_device (const VlmOpenOptions *options, GError **error)
         VLM_ABOUT (.setting = "device", .found = name),
         "Device %s cannot be used: %s", name, status.message);
   return dev;
-}
-
-static DataType
-choose_type (VlmWeightType wanted, const Device *dev, const VlmModel *model)
-{
-  switch (wanted) {
-  case VLM_WEIGHTS_F32:
-    return TYPE_F32;
-  case VLM_WEIGHTS_BF16:
-    return TYPE_BF16;
-  case VLM_WEIGHTS_AUTO:
-    break;
-  }
-  return vlm_plan_type (dev, model);
 }
 
 VlmRunner *
@@ -63,7 +51,8 @@ vlm_runner_open (const VlmOpenOptions *options, GError **error)
   VlmNetworks *net = &runner->networks;
   net->dev = runner->dev;
   net->model = runner->model;
-  net->plan.type = choose_type (options->weights, runner->dev, runner->model);
+  net->plan.type =
+      vlm_numbers_choose (options->weights, runner->dev, runner->model);
   runner->key = g_strdup_printf ("%s|%s|%s|%s|%d", runner->model->folder,
       options->tower ? options->tower : "", runner->dev->name,
       data_type_name (net->plan.type), runner->dev->n_threads);

@@ -48,8 +48,8 @@ typedef struct Device {
 
 /* Opens "cpu", "cuda", "cuda:N" or "auto" (cuda if there is one, else cpu);
  * "cpu:plain", "cpu:avx2" and "cpu:avx512" use no newer instructions than
- * these, and "cuda:f32" and "cuda:N:f32" keep activations in f32, for
- * comparing.
+ * these. With ":f32" behind the name a GPU, too, has activations in f32, and
+ * weights with them.
  * n_threads 0 means one per processor available. NULL on failure, with the
  * reason in *status. */
 Device *device_open (const char *name, int n_threads, DeviceStatus *status);

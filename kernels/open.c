@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_NAME 64 /* longer ones are unknown */
+
 static Device *
 refuse (DeviceStatus *status, const char *name)
 {
@@ -25,44 +27,55 @@ refuse (DeviceStatus *status, const char *name)
 }
 
 static Device *
-open_auto (int n_threads, DeviceStatus *status)
+open_auto (bool full, int n_threads, DeviceStatus *status)
 {
-  Device *dev = cuda_open (0, false, n_threads, status);
+  Device *dev = cuda_open (0, full, n_threads, status);
   if (dev)
     return dev;
   memset (status, 0, sizeof *status);
   return cpu_open (CPU_LEVEL_BEST, n_threads, status);
 }
 
-/* "cuda", "cuda:N", "cuda:f32" or "cuda:N:f32". */
+/* Cuts ":f32" off the name, if that is its end. */
 static bool
-parse_cuda (const char *name, int *index, bool *full)
+take_full (char *name)
 {
-  char *end;
+  char *end = strrchr (name, ':');
+  if (!end || strcmp (end, ":f32"))
+    return false;
+  *end = '\0';
+  return true;
+}
+
+/* "cuda" or "cuda:N" */
+static bool
+parse_cuda (const char *name, int *index)
+{
+  char *end = (char *) name + 4;
   if (strncmp (name, "cuda", 4))
     return false;
-  name += 4;
   *index = 0;
-  if (name[0] == ':' && name[1] >= '0' && name[1] <= '9') {
-    long number = strtol (name + 1, &end, 10);
+  if (name[4] == ':' && name[5] >= '0' && name[5] <= '9') {
+    long number = strtol (name + 5, &end, 10);
     if (number > 1023)
       return false;
     *index = (int) number;
-    name = end;
   }
-  *full = !strcmp (name, ":f32");
-  return *full || !*name;
+  return !*end;
 }
 
 Device *
-device_open (const char *name, int n_threads, DeviceStatus *status)
+device_open (const char *full_name, int n_threads, DeviceStatus *status)
 {
   DeviceStatus unused;
+  char name[MAX_NAME];
+  snprintf (name, sizeof name, "%s", full_name);
+  bool full = take_full (name);
   if (!status)
     status = &unused;
   memset (status, 0, sizeof *status);
   if (!strcmp (name, "auto"))
-    return open_auto (n_threads, status);
+    return open_auto (full, n_threads, status);
   for (int level = 0; level < CPU_N_LEVELS; level++)
     if (!strncmp (name, "cpu:", 4) &&
         !strcmp (name + 4, cpu_level_name (level)))
@@ -70,8 +83,7 @@ device_open (const char *name, int n_threads, DeviceStatus *status)
   if (!strcmp (name, "cpu"))
     return cpu_open (CPU_LEVEL_BEST, n_threads, status);
   int index;
-  bool full;
-  if (parse_cuda (name, &index, &full))
+  if (parse_cuda (name, &index))
     return cuda_open (index, full, n_threads, status);
   return refuse (status, name);
 }

@@ -19,7 +19,7 @@ extern "C" {
 #endif
 
 /* An array of activations, what products multiply: float on the CPU, bf16 on
- * CUDA; Device.act_bytes each. */
+ * CUDA unless it was opened for f32; Device.act_bytes each. */
 typedef void Act;
 
 /* The residual stream: what layers read through a norm and add to. f32 on
@@ -183,9 +183,11 @@ typedef struct Ops {
 
   /* ---- matmul ---- */
 
-  /* Makes W[rows,cols] from host memory src (src_type), stored as `want`, with
-   * bias[rows] (host f32) or NULL. src may be used in place and must outlive
-   * the Mat. On failure the Mat is empty and the device has the reason. */
+  /* Makes W[rows,cols] from host memory src (src_type), rounded to `want` and
+   * stored so, or in the activations' type on CUDA, where both factors of a
+   * product are alike; with bias[rows] (host f32) or NULL. src may be used in
+   * place and must outlive the Mat. On failure the Mat is empty and the device
+   * has the reason. */
   void (*mat_init) (Device *dev, Mat *w, DataType want, const void *src,
       DataType src_type, int rows, int cols, const float *bias);
   void (*mat_clear) (Device *dev, Mat *w);

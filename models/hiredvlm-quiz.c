@@ -15,6 +15,7 @@
 #include <json-glib/json-glib.h>
 
 #include "engine/error.h"
+#include "engine/numbers.h"
 #include "models/quiz.h"
 
 typedef struct {
@@ -208,10 +209,11 @@ run (const Options *o, const char *file, GError **error)
 
   if (!quiz)
     return FALSE;
-  if (!g_strcmp0 (o->weights, "f32"))
-    open.weights = VLM_WEIGHTS_F32;
-  else if (!g_strcmp0 (o->weights, "bf16"))
-    open.weights = VLM_WEIGHTS_BF16;
+  if (o->weights && !vlm_numbers_parse (&open.weights, o->weights)) {
+    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+        "--weights: auto, f32 or bf16 was expected, not \"%s\".", o->weights);
+    return FALSE;
+  }
   g_autoptr (VlmEngine) engine = vlm_engine_open (&open, error);
   if (!engine)
     return FALSE;

@@ -3,7 +3,7 @@
  */
 #include "engine/error.h"
 #include "engine/model-shape.h"
-#include "engine/plan.h"
+#include "engine/numbers.h"
 #include "engine/scratch.h"
 #include "pipelines/bench.h"
 
@@ -14,28 +14,23 @@
 #define SPARE_BYTES ((guint64) 768 << 20) /* for the probes and the resize */
 
 static gboolean
-choose_type (BenchBed *bed, const char *name, GError **error)
+parse_weights (VlmWeightType *wanted, const char *name, GError **error)
 {
-  if (g_str_equal (name, "auto"))
-    bed->type = vlm_plan_type (bed->dev, bed->model);
-  else if (g_str_equal (name, "f32"))
-    bed->type = TYPE_F32;
-  else if (g_str_equal (name, "bf16"))
-    bed->type = TYPE_BF16;
-  else {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
-        "--weights: auto, f32 or bf16 was expected, not \"%s\".", name);
-    return FALSE;
-  }
-  return TRUE;
+  if (vlm_numbers_parse (wanted, name))
+    return TRUE;
+  g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
+      "--weights: auto, f32 or bf16 was expected, not \"%s\".", name);
+  return FALSE;
 }
 
 static gboolean
-open_device (BenchBed *bed, const BenchOptions *options, GError **error)
+open_device (BenchBed *bed, const BenchOptions *options, VlmWeightType wanted,
+    GError **error)
 {
   DeviceStatus status;
 
-  bed->dev = device_open (options->device, options->threads, &status);
+  bed->dev = vlm_numbers_open_device (
+      options->device, wanted, options->threads, &status);
   if (bed->dev && options->count)
     bench_count_begin (bed->dev);
   if (bed->dev)
@@ -217,19 +212,24 @@ load_networks (BenchBed *bed, GError **error)
 gboolean
 bench_bed_open (BenchBed *bed, const BenchOptions *options, GError **error)
 {
-  if (!open_device (bed, options, error))
+  VlmWeightType wanted;
+
+  if (!parse_weights (&wanted, options->weights, error) ||
+      !open_device (bed, options, wanted, error))
     return FALSE;
   bed->model = make_model (options, error);
-  if (bed->model && options->fine_threshold >= 0)
+  if (!bed->model)
+    return FALSE;
+  if (options->fine_threshold >= 0)
     bed->model->config.zoom.threshold = options->fine_threshold;
-  return bed->model != NULL;
+  bed->type = vlm_numbers_choose (wanted, bed->dev, bed->model);
+  return TRUE;
 }
 
 gboolean
 bench_bed_init (BenchBed *bed, const BenchOptions *options, GError **error)
 {
   return bench_bed_open (bed, options, error) &&
-         choose_type (bed, options->weights, error) &&
          lay_out (bed, options, error) &&
          fit_layers (bed, options->layers, error) && load_networks (bed, error);
 }

@@ -88,6 +88,7 @@ test_types (void)
   expect_type ("7.5", "cuda", TYPE_F16);
   expect_type ("7.5", "cuda:f32", TYPE_F32);
   expect_type ("9.0", "cuda:0:f32", TYPE_F32);
+  expect_type ("9.0", "auto:f32", TYPE_F32);
   g_assert_null (device_open ("cuda:x", 1, NULL));
   g_assert_null (device_open ("cuda:0:f64", 1, NULL));
 }

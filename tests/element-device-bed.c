@@ -62,7 +62,7 @@ harness_new (const gchar *device, const gchar *properties)
 {
   g_autofree gchar *line =
       g_strdup_printf ("hiredvlm model-path=%s device=%s max-tokens=3 "
-                       "mode=sync interval=0 detail=true weights=f32 %s",
+                       "mode=sync interval=0 detail=true %s",
           folder, device, properties);
 
   return gst_harness_new_parse (line);

@@ -195,15 +195,18 @@ kt_residual (Kt *kt, const float *src, size_t count)
   return kt_array (kt, src, count * sizeof (Residual));
 }
 
-/* Every device is given what the one under test can hold. */
+const float *
+kt_held (Kt *kt, const float *src, size_t count)
+{
+  DataType type = kt->dev[0]->act_type;
+  return type == TYPE_F32 ? src : kt_rounded (kt, type, src, count);
+}
+
 KtBuf
 kt_acts (Kt *kt, const float *src, size_t count)
 {
   KtBuf buf = { .count = count, .acts = true };
-  if (!src)
-    src = kt_uniform (kt, count, 100);
-  if (kt->dev[0]->act_type != TYPE_F32)
-    src = kt_rounded (kt, kt->dev[0]->act_type, src, count);
+  src = kt_held (kt, src ? src : kt_uniform (kt, count, 100), count);
   for (int on = 0; on < kt->n_devices; on++) {
     Device *dev = kt->dev[on];
     DataType type = dev->act_type;

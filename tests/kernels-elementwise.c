@@ -34,8 +34,9 @@ embed (Kt *kt, const int *size)
 {
   int n = size[0], d = size[1], v = size[2];
   DataType type = (DataType) size[3];
-  const float *table =
-      kt_rounded (kt, type, kt_uniform (kt, (size_t) v * d, 4), (size_t) v * d);
+  size_t count = (size_t) v * d;
+  const float *table = kt_rounded (
+      kt, type, kt_held (kt, kt_uniform (kt, count, 4), count), count);
   int *ids = kt_bytes (kt, sizeof *ids * n);
   float *want = kt_bytes (kt, sizeof *want * n * d);
   for (int i = 0; i < n; i++) {

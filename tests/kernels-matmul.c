@@ -60,7 +60,7 @@ product_of (Kt *kt, const int *size, DataType type, bool has_bias)
   if (kt_device (kt, 0)->gpu < 0 && kt_device (kt, 0)->has_bf16 &&
       type == TYPE_BF16)
     p.x = kt_rounded (kt, TYPE_BF16, p.x, (size_t) p.n * p.cols);
-  p.w = kt_uniform (kt, count, 1);
+  p.w = kt_held (kt, kt_uniform (kt, count, 1), count);
   p.bias = has_bias ? kt_uniform (kt, p.rows, 1) : NULL;
   p.mat = kt_mat (kt, type, type, p.w, p.rows, p.cols, p.bias);
   p.w = kt_rounded (kt, type, p.w, count);
@@ -151,7 +151,8 @@ static void
 mat_init (Kt *kt, const int *size)
 {
   int rows = size[0], cols = size[1];
-  const float *w = kt_uniform (kt, (size_t) rows * cols, 2);
+  size_t count = (size_t) rows * cols;
+  const float *w = kt_held (kt, kt_uniform (kt, count, 2), count);
   int *ids = kt_bytes (kt, sizeof *ids * rows);
   for (int i = 0; i < rows; i++)
     ids[i] = i;
@@ -159,17 +160,18 @@ mat_init (Kt *kt, const int *size)
   for (int pair = 0; pair < 9; pair++) {
     DataType want = (DataType) (pair / 3), src = (DataType) (pair % 3);
     KtMat *mat = kt_mat (kt, want, src, w, rows, cols, NULL);
-    const float *rounded = kt_rounded (kt, want,
-        kt_rounded (kt, src, w, (size_t) rows * cols), (size_t) rows * cols);
-    KtBuf Y = kt_residual (kt, NULL, (size_t) rows * cols);
-    double *exact = kt_bytes (kt, sizeof *exact * rows * cols);
-    for (int i = 0; i < rows * cols; i++)
+    const float *rounded =
+        kt_rounded (kt, want, kt_rounded (kt, src, w, count), count);
+    KtBuf Y = kt_residual (kt, NULL, count);
+    double *exact = kt_bytes (kt, sizeof *exact * count);
+    for (size_t i = 0; i < count; i++)
       exact[i] = rounded[i];
     KT_EACH (kt, dev, on)
     dev->op->embed (dev, Y.on[on], &mat->on[on], I.on[on], rows);
     Device *dev = kt_device (kt, 0);
     kt_expect (kt, &Y, exact, rows, cols, 0);
-    size_t stored = data_type_bytes (want) * rows * cols;
+    size_t bytes = dev->gpu < 0 ? data_type_bytes (want) : dev->act_bytes;
+    size_t stored = bytes * count;
     if (want != src && dev->op->mat_bytes (dev, want, src, rows, cols) < stored)
       kt_fail (kt, "mat_bytes is less than the numbers stored");
   }

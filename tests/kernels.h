@@ -95,6 +95,8 @@ KtMat *kt_mat (Kt *kt, DataType want, DataType src_type, const float *src,
     int rows, int cols, const float *bias);
 /* The values of src after a round trip through `type`. */
 float *kt_rounded (Kt *kt, DataType type, const float *src, size_t count);
+/* What activations and weights of the device under test can hold of src. */
+const float *kt_held (Kt *kt, const float *src, size_t count);
 
 /* Work of one call: bytes it must move, operations it must do. */
 void kt_work (Kt *kt, double bytes, double flops);

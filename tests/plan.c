@@ -125,15 +125,6 @@ test_shrinking (void)
   bed_clear (&bed);
 }
 
-static void
-test_type (void)
-{
-  Bed bed;
-  bed_init (&bed, 2000);
-  g_assert_cmpint (vlm_plan_type (bed.dev, bed.model), ==, TYPE_F32);
-  bed_clear (&bed);
-}
-
 static size_t allocated;
 static void *(*real_alloc) (Device *, size_t);
 
@@ -192,7 +183,6 @@ main (int argc, char **argv)
   g_test_add_func ("/plan/plenty", test_plenty);
   g_test_add_func ("/plan/positions", test_positions);
   g_test_add_func ("/plan/shrinking", test_shrinking);
-  g_test_add_func ("/plan/type", test_type);
   g_test_add_data_func ("/plan/fine", "mha", test_fine);
   g_test_add_data_func ("/plan/fine-ragged", "ragged", test_fine);
   return g_test_run ();

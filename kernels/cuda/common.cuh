@@ -1,8 +1,8 @@
 /* common.cuh - what the kernels share: number types, launches, sums
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Kernels are templates over the type of activations: bf16, f16 before compute
- * capability 8.0, and f32 on devices opened for comparing ("cuda:f32").
+ * Kernels are templates over the type of activations and weights: bf16, f16
+ * before compute capability 8.0, or f32 ("cuda:f32").
  * Arithmetic is f32.
  */
 #pragma once

@@ -13,8 +13,8 @@ extern "C" {
 
 /* Opens GPU number `index`, loading the module if need be: the file that
  * HIREDVLM_CUDA_MODULE names, or the one beside this code (a build folder), or
- * the installed one. full: activations in f32 instead of bf16 or f16, to
- * compare with the CPU. n_threads is for the work left on the host. NULL with
+ * the installed one. full: activations and weights in f32 instead of bf16 or
+ * f16. n_threads is for the work left on the host. NULL with
  * the reason in *status, which is not NULL. */
 Device *cuda_open (int index, bool full, int n_threads, DeviceStatus *status);
 

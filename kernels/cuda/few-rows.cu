@@ -102,24 +102,17 @@ run (Device *dev, Y *y, const T *x, const Mat *w, int n, Epilogue epilogue)
   }
 }
 
-/* y, x and W are of T or f32, as backend.h says. */
+/* W is of T; y and x are of T or f32, as backend.h says. */
 template <typename T>
 static void
 run_types (Device *dev, void *y, DataType out, const void *x, DataType in,
     const Mat *w, int n, Epilogue epilogue)
 {
-  bool wide = w->type == TYPE_F32;
   float *to = (float *) y;
-  if (in == TYPE_F32 && wide)
-    run<float, float, float> (dev, to, (const float *) x, w, n, epilogue);
-  else if (in == TYPE_F32)
+  if (in == TYPE_F32)
     run<float, float, T> (dev, to, (const float *) x, w, n, epilogue);
-  else if (out == TYPE_F32 && wide)
-    run<float, T, float> (dev, to, (const T *) x, w, n, epilogue);
   else if (out == TYPE_F32)
     run<float, T, T> (dev, to, (const T *) x, w, n, epilogue);
-  else if (wide)
-    run<T, T, float> (dev, (T *) y, (const T *) x, w, n, epilogue);
   else
     run<T, T, T> (dev, (T *) y, (const T *) x, w, n, epilogue);
 }

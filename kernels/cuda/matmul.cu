@@ -1,9 +1,8 @@
 /* matmul.cu - weight matrices, which way a product goes, embed
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A matrix is stored in the type of the activations if that is the wanted
- * one, else as f32, rounded to the wanted type: every number is then exact,
- * and there are two kinds of product only.
+ * A matrix is stored in the type of the activations, after its numbers were
+ * rounded to the wanted one: both factors of a product are alike.
  */
 #include "kernels/cuda/common.cuh"
 
@@ -14,17 +13,11 @@
 #define THREADS 256
 #define CHUNK 65536 /* numbers converted at a time */
 
-static DataType
-stored_type (const Device *dev, DataType want)
-{
-  return want == dev->act_type ? want : TYPE_F32;
-}
-
 static size_t
-mat_bytes (Device *dev, DataType want, DataType, int rows, int cols)
+mat_bytes (Device *dev, DataType, DataType, int rows, int cols)
 {
   size_t bias = rows * (sizeof (float) + dev->act_bytes);
-  return bias + data_type_bytes (stored_type (dev, want)) * rows * cols;
+  return bias + dev->act_bytes * rows * cols;
 }
 
 static void
@@ -81,45 +74,43 @@ mat_init (Device *dev, Mat *w, DataType want, const void *src,
 {
   size_t count = (size_t) rows * cols;
   *w = Mat ();
-  w->type = stored_type (dev, want);
+  w->type = dev->act_type;
   w->rows = rows;
   w->cols = cols;
   w->owns_data = 1;
-  void *data = device_alloc (dev, count * data_type_bytes (w->type));
+  void *data = device_alloc (dev, count * dev->act_bytes);
   w->data = data;
   if (!data || (bias && !upload_bias (dev, w, bias))) {
     mat_clear (dev, w);
     return;
   }
   if (w->type == src_type && want == src_type)
-    device_upload (dev, data, src, count * data_type_bytes (w->type));
+    device_upload (dev, data, src, count * dev->act_bytes);
   else
     upload_converted (dev, data, w->type, want, src, src_type, count);
 }
 
-/* ---- many rows ---- */
+/* ---- products ---- */
 
+/* y = epilogue (y), in place. */
 template <typename T>
 __global__ void
-widen_kernel (float *y, const T *x, size_t count)
+finish_kernel (T *y, size_t count, Epilogue epilogue)
 {
   size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
   if (i < count)
-    y[i] = to_float (x[i]);
+    store (&y[i], apply (epilogue, 0, to_float (y[i])));
 }
 
-/* y = epilogue (p + bias) over [n,rows], y being activations; p may be y, bias
- * NULL. */
-template <typename T, typename P>
-__global__ void
-finish_kernel (T *y, const P *p, const float *bias, size_t count, int rows,
-    Epilogue epilogue)
+static void
+finish (Device *dev, Act *y, size_t count, Epilogue epilogue)
 {
-  size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
-  if (i >= count)
-    return;
-  float sum = to_float (p[i]) + (bias ? bias[i % rows] : 0);
-  store (&y[i], apply (epilogue, 0, sum));
+  with_act (dev, [&] (auto act) {
+    typedef decltype (act) T;
+    LAUNCH (finish_kernel<T>, blocks_for (count, THREADS), THREADS, 0,
+        cuda_stream (dev), (T *) y, count, epilogue);
+  });
+  cuda_launched (dev, "a product's epilogue");
 }
 
 static DataType
@@ -128,70 +119,30 @@ out_type (const Device *dev, Epilogue epilogue)
   return epilogue_is_wide (epilogue) ? TYPE_F32 : dev->act_type;
 }
 
-/* Weights of the activations' type: cuBLASLt adds bias and residual; what is
- * left is done in place. */
+/* cuBLASLt adds bias and residual; what is left is done in place. False, and
+ * nothing is done, if it has no algorithm. */
 static bool
-multiply_alike (
+multiply_many (
     Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
-  size_t count = (size_t) n * w->rows;
   DataType out = out_type (dev, epilogue);
   const void *bias = out == TYPE_F32 ? w->bias : w->pack;
   if (!cuda_blas_matmul (dev, y, out, x, w->data, bias, w->type, n, w->rows,
           w->cols, epilogue == EPILOGUE_ADD))
     return false;
-  if (epilogue == EPILOGUE_SET || epilogue_is_wide (epilogue))
-    return true;
-  with_act (dev, [&] (auto act) {
-    typedef decltype (act) T;
-    LAUNCH ((finish_kernel<T, T>), blocks_for (count, THREADS), THREADS, 0,
-        cuda_stream (dev), (T *) y, (const T *) y, (const float *) NULL, count,
-        w->rows, epilogue);
-  });
-  cuda_launched (dev, "a product's epilogue");
+  if (epilogue == EPILOGUE_GELU || epilogue == EPILOGUE_QUICK_GELU)
+    finish (dev, y, (size_t) n * w->rows, epilogue);
   return true;
-}
-
-/* f32 weights under narrower activations: x is widened, the sum stays f32. */
-static bool
-multiply_wide (
-    Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
-{
-  size_t count = (size_t) n * w->rows, n_x = (size_t) n * w->cols;
-  bool direct = epilogue_is_wide (epilogue);
-  float *wide = (float *) cuda_scratch (
-      dev, (n_x + (direct ? 0 : 4 + count)) * sizeof (float));
-  float *p = direct ? (float *) y : wide + (n_x + 3) / 4 * 4;
-  bool done = true;
-  if (!wide)
-    return true;
-  with_act (dev, [&] (auto act) {
-    typedef decltype (act) T;
-    LAUNCH (widen_kernel<T>, blocks_for (n_x, THREADS), THREADS, 0,
-        cuda_stream (dev), wide, (const T *) x, n_x);
-    done = cuda_blas_matmul (dev, p, TYPE_F32, wide, w->data,
-        direct ? w->bias : NULL, TYPE_F32, n, w->rows, w->cols,
-        epilogue == EPILOGUE_ADD);
-    if (done && !direct)
-      LAUNCH ((finish_kernel<T, float>), blocks_for (count, THREADS), THREADS,
-          0, cuda_stream (dev), (T *) y, (const float *) p,
-          (const float *) w->bias, count, w->rows, epilogue);
-  });
-  cuda_launched (dev, "a product");
-  return done;
 }
 
 static void
 matmul (
     Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
-  bool alike = w->type == dev->act_type, done = n == 0;
-  if (n > CUDA_FEW_ROWS)
-    done = alike ? multiply_alike (dev, y, x, w, n, epilogue)
-                 : multiply_wide (dev, y, x, w, n, epilogue);
-  if (!done)
-    cuda_few_rows (
-        dev, y, out_type (dev, epilogue), x, dev->act_type, w, n, epilogue);
+  if (n > CUDA_FEW_ROWS && multiply_many (dev, y, x, w, n, epilogue))
+    return;
+  cuda_few_rows (
+      dev, y, out_type (dev, epilogue), x, dev->act_type, w, n, epilogue);
 }
 
 /* More rows than few go in pieces: they are a batch's last tokens. */

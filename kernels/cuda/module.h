@@ -15,7 +15,7 @@ typedef struct CudaOpen {
   size_t device_bytes, ops_bytes; /* of Device and Ops: both sides agree */
   int index;                      /* of the GPU */
   int n_threads;
-  bool full; /* activations in f32, for comparing */
+  bool full; /* activations and weights in f32 */
 } CudaOpen;
 
 /* NULL with the reason in *status. options_bytes: sizeof *options. */

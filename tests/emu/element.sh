@@ -21,15 +21,15 @@ fail () { printf 'element.sh: %s: %s\n' "$case" "$*" >&2; exit 1; }
 gst-launch-1.0 -q videotestsrc num-buffers=1 pattern=smpte \
   ! video/x-raw,width=60,height=40 ! pngenc ! filesink location=a.png
 
-# caption DEVICE: what the element says on it
+# caption DEVICE [WEIGHTS]: what the element says on it
 caption () {
-  "$describe" -m model --max-tokens 6 --set "device=$1" --set weights=f32 \
-    --json --detail a.png
+  "$describe" -m model --max-tokens 6 --set "device=$1" \
+    --set "weights=${2:-f32}" --json --detail a.png
 }
 
-# answer DEVICE: ids and kept tokens of it
+# answer DEVICE [WEIGHTS]: ids and kept tokens of it
 answer () {
-  caption "$1" >out.txt || fail "no caption on $1"
+  caption "$@" >out.txt || fail "no caption on $1"
   grep -o '"\(token\|kept\)-ids":\[[^]]*\]' out.txt
 }
 
@@ -59,10 +59,10 @@ case "$case" in
   emulated)
     gst-inspect-1.0 hiredvlm >inspect.txt || fail "gst-inspect-1.0"
     answer cpu >cpu.txt
-    answer cuda:f32 >cuda.txt
+    answer cuda >cuda.txt
     cmp cpu.txt cuda.txt || fail "cuda says something else"
-    for device in cuda auto; do # in bf16
-      answer $device >cuda.txt
+    for device in cuda auto; do
+      answer $device bf16 >cuda.txt
       [ "$(wc -l <cuda.txt)" = 2 ] || fail "no caption on $device"
     done
     ;;

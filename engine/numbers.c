@@ -1,0 +1,61 @@
+/* numbers.c - the types of numbers that an engine computes with
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+#include "engine/numbers.h"
+
+#define SMALL_PARAMETERS (256u << 20)
+
+gboolean
+vlm_numbers_parse (VlmWeightType *wanted, const char *name)
+{
+  static const char *const names[] = {
+    [VLM_WEIGHTS_AUTO] = "auto",
+    [VLM_WEIGHTS_F32] = "f32",
+    [VLM_WEIGHTS_BF16] = "bf16",
+  };
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    if (g_str_equal (name, names[i])) {
+      *wanted = (VlmWeightType) i;
+      return TRUE;
+    }
+  return FALSE;
+}
+
+Device *
+vlm_numbers_open_device (
+    const char *name, VlmWeightType wanted, int threads, DeviceStatus *status)
+{
+  gboolean full = wanted == VLM_WEIGHTS_F32 && !g_str_has_suffix (name, ":f32");
+  g_autofree char *whole = g_strconcat (name, full ? ":f32" : NULL, NULL);
+  return device_open (whole, threads, status);
+}
+
+static DataType
+suitable_type (const Device *dev, const VlmModel *model)
+{
+  const VlmTensor *table =
+      vlm_weights_find (model->weights, "text.embed_tokens.weight");
+  DataType stored = table ? table->type : TYPE_F32;
+  guint64 parameters =
+      vlm_weights_bytes (model->weights) / data_type_bytes (stored);
+  if (parameters < SMALL_PARAMETERS)
+    return TYPE_F32;
+  return dev->has_bf16 ? TYPE_BF16 : stored;
+}
+
+DataType
+vlm_numbers_choose (
+    VlmWeightType wanted, const Device *dev, const VlmModel *model)
+{
+  if (dev->act_type != TYPE_F32)
+    return dev->act_type;
+  switch (wanted) {
+  case VLM_WEIGHTS_F32:
+    return TYPE_F32;
+  case VLM_WEIGHTS_BF16:
+    return TYPE_BF16;
+  case VLM_WEIGHTS_AUTO:
+    break;
+  }
+  return suitable_type (dev, model);
+}
