@@ -25,18 +25,29 @@ typedef struct {
   gboolean answers;
 } Options;
 
+/* Which of the names, of which the last is NULL, or -1. */
+static int
+find_name (const char *const *names, const char *text)
+{
+  for (int i = 0; names[i]; i++)
+    if (!g_strcmp0 (text, names[i]))
+      return i;
+  return -1;
+}
+
 static gboolean
 set_positions (VlmSettings *settings, const char *text, GError **error)
 {
   static const char *const names[] = { [VLM_POSITIONS_AUTO] = "auto",
     [VLM_POSITIONS_CLOSED] = "closed",
-    [VLM_POSITIONS_WHOLE] = "whole" };
+    [VLM_POSITIONS_WHOLE] = "whole",
+    NULL };
+  int found = find_name (names, text);
 
-  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
-    if (!g_strcmp0 (text, names[i])) {
-      settings->positions = i;
-      return TRUE;
-    }
+  if (found >= 0) {
+    settings->positions = (VlmPositions) found;
+    return TRUE;
+  }
   g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
       "--policies: positions are auto, closed or whole, not \"%s\".",
       text ? text : "");
@@ -96,17 +107,18 @@ set_attention (VlmSettings *settings, const Options *o, GError **error)
 {
   static const char *const groups[] = { [VLM_TIDAL_KV] = "kv",
     [VLM_TIDAL_QUERY] = "query",
-    [VLM_TIDAL_PAGES] = "pages" };
+    [VLM_TIDAL_PAGES] = "pages",
+    NULL };
+  int found = find_name (groups, o->tidal_group ? o->tidal_group : "kv");
 
   if (o->tidal_tokens <= 0)
     return TRUE;
   settings->decode_attention = VLM_DECODE_TIDAL;
   settings->tidal.tokens = o->tidal_tokens;
-  for (gsize i = 0; i < G_N_ELEMENTS (groups); i++)
-    if (!g_strcmp0 (o->tidal_group ? o->tidal_group : "kv", groups[i])) {
-      settings->tidal.group = i;
-      return TRUE;
-    }
+  if (found >= 0) {
+    settings->tidal.group = (VlmTidalGroup) found;
+    return TRUE;
+  }
   g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
       "--tidal-group: kv, query or pages was expected, not \"%s\".",
       o->tidal_group);
