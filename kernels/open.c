@@ -65,15 +65,17 @@ parse_cuda (const char *name, int *index)
 }
 
 Device *
-device_open (const char *full_name, int n_threads, DeviceStatus *status)
+device_open (const char *wanted, int n_threads, DeviceStatus *status)
 {
   DeviceStatus unused;
   char name[MAX_NAME];
-  snprintf (name, sizeof name, "%s", full_name);
-  bool full = take_full (name);
   if (!status)
     status = &unused;
   memset (status, 0, sizeof *status);
+  if (strlen (wanted) >= sizeof name)
+    return refuse (status, wanted);
+  strcpy (name, wanted);
+  bool full = take_full (name);
   if (!strcmp (name, "auto"))
     return open_auto (full, n_threads, status);
   for (int level = 0; level < CPU_N_LEVELS; level++)

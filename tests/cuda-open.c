@@ -91,6 +91,9 @@ test_types (void)
   expect_type ("9.0", "auto:f32", TYPE_F32);
   g_assert_null (device_open ("cuda:x", 1, NULL));
   g_assert_null (device_open ("cuda:0:f64", 1, NULL));
+  g_assert_null (device_open ("cuda:00000000000000000000000000000000000000000"
+                              "00000000000000000000000000000000000000000",
+      1, NULL));
 }
 
 /* Each op goes to its own device's stream. */
