@@ -3,10 +3,12 @@
  */
 #include "engine/numbers.h"
 
+#include "engine/error.h"
+
 #define SMALL_PARAMETERS (256u << 20)
 
 gboolean
-vlm_numbers_parse (VlmWeightType *wanted, const char *name)
+vlm_numbers_parse (VlmWeightType *wanted, const char *name, GError **error)
 {
   static const char *const names[] = {
     [VLM_WEIGHTS_AUTO] = "auto",
@@ -18,7 +20,8 @@ vlm_numbers_parse (VlmWeightType *wanted, const char *name)
       *wanted = (VlmWeightType) i;
       return TRUE;
     }
-  return FALSE;
+  return vlm_fail (error, VLM_ERROR_SETTINGS, NULL,
+      "Weights are auto, f32 or bf16, not \"%s\".", name);
 }
 
 Device *

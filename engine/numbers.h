@@ -13,7 +13,8 @@
 G_BEGIN_DECLS
 
 /* Names of types, as people write them: auto, f32, bf16. */
-gboolean vlm_numbers_parse (VlmWeightType *wanted, const char *name);
+gboolean vlm_numbers_parse (
+    VlmWeightType *wanted, const char *name, GError **error);
 
 /* device_open for weights of the wanted type. */
 Device *vlm_numbers_open_device (

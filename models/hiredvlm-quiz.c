@@ -109,10 +109,11 @@ set_attention (VlmSettings *settings, const Options *o, GError **error)
     [VLM_TIDAL_QUERY] = "query",
     [VLM_TIDAL_PAGES] = "pages",
     NULL };
-  int found = find_name (groups, o->tidal_group ? o->tidal_group : "kv");
+  int found;
 
   if (o->tidal_tokens <= 0)
     return TRUE;
+  found = find_name (groups, o->tidal_group ? o->tidal_group : "kv");
   settings->decode_attention = VLM_DECODE_TIDAL;
   settings->tidal.tokens = o->tidal_tokens;
   if (found >= 0) {
@@ -221,11 +222,8 @@ run (const Options *o, const char *file, GError **error)
 
   if (!quiz)
     return FALSE;
-  if (o->weights && !vlm_numbers_parse (&open.weights, o->weights)) {
-    g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
-        "--weights: auto, f32 or bf16 was expected, not \"%s\".", o->weights);
+  if (o->weights && !vlm_numbers_parse (&open.weights, o->weights, error))
     return FALSE;
-  }
   g_autoptr (VlmEngine) engine = vlm_engine_open (&open, error);
   if (!engine)
     return FALSE;

@@ -14,16 +14,6 @@
 #define SPARE_BYTES ((guint64) 768 << 20) /* for the probes and the resize */
 
 static gboolean
-parse_weights (VlmWeightType *wanted, const char *name, GError **error)
-{
-  if (vlm_numbers_parse (wanted, name))
-    return TRUE;
-  g_set_error (error, VLM_ERROR, VLM_ERROR_SETTINGS,
-      "--weights: auto, f32 or bf16 was expected, not \"%s\".", name);
-  return FALSE;
-}
-
-static gboolean
 open_device (BenchBed *bed, const BenchOptions *options, VlmWeightType wanted,
     GError **error)
 {
@@ -214,7 +204,7 @@ bench_bed_open (BenchBed *bed, const BenchOptions *options, GError **error)
 {
   VlmWeightType wanted;
 
-  if (!parse_weights (&wanted, options->weights, error) ||
+  if (!vlm_numbers_parse (&wanted, options->weights, error) ||
       !open_device (bed, options, wanted, error))
     return FALSE;
   bed->model = make_model (options, error);

@@ -8,16 +8,21 @@
 static void
 test_names (void)
 {
+  static const char *const names[] = { "auto", "f32", "bf16" };
+  static const VlmWeightType types[] = { VLM_WEIGHTS_AUTO, VLM_WEIGHTS_F32,
+    VLM_WEIGHTS_BF16 };
+  g_autoptr (GError) error = NULL;
   VlmWeightType wanted = VLM_WEIGHTS_AUTO;
 
-  g_assert_true (vlm_numbers_parse (&wanted, "bf16"));
-  g_assert_cmpint (wanted, ==, VLM_WEIGHTS_BF16);
-  g_assert_true (vlm_numbers_parse (&wanted, "f32"));
-  g_assert_cmpint (wanted, ==, VLM_WEIGHTS_F32);
-  g_assert_true (vlm_numbers_parse (&wanted, "auto"));
-  g_assert_cmpint (wanted, ==, VLM_WEIGHTS_AUTO);
-  g_assert_false (vlm_numbers_parse (&wanted, "f16"));
-  g_assert_false (vlm_numbers_parse (&wanted, ""));
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++) {
+    g_assert_true (vlm_numbers_parse (&wanted, names[i], &error));
+    g_assert_no_error (error);
+    g_assert_cmpint (wanted, ==, types[i]);
+  }
+  g_assert_false (vlm_numbers_parse (&wanted, "", NULL));
+  g_assert_false (vlm_numbers_parse (&wanted, "f16", &error));
+  g_assert_cmpstr (
+      error->message, ==, "Weights are auto, f32 or bf16, not \"f16\".");
 }
 
 /* A small model: f32 where nothing else is asked for and activations are. */
