@@ -35,7 +35,9 @@ typedef struct {
   int step_ids[1 + VLM_DRAFT_TOKENS];
   gboolean is_tidal;
   VlmTidal tidal;
-  int exact; /* cached tokens that were read with full attention */
+  int exact;             /* cached tokens that were read with full attention */
+  gboolean reading;      /* the device may still read the picture */
+  unsigned syncs_at_cut; /* the device's then */
   gint64 begun_us, first_us;
 } VlmWork;
 

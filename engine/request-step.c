@@ -270,6 +270,7 @@ vlm_request_output (VlmJob *job, float *logits)
     work->exact = work->sequence.length;
   job->decoding = TRUE;
   take_tokens (job, logits);
+  vlm_request_let_go (job, FALSE);
   result->text = work->text->str;
   result->tokens = work->ids->len;
   if (job->task.settings.detail)

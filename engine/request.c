@@ -117,6 +117,35 @@ settle_attention (VlmJob *job, GError **error)
                                 &model->config.text, model->name, error);
 }
 
+/* Pixels of the host have been copied, those in GPU memory are read when what
+ * was submitted has run: the next wait for that says so, whatever it is for. */
+static void
+note_reading (VlmJob *job)
+{
+  VlmWork *work = vlm_request_work (job);
+  if (job->task.picture.memory == VLM_MEMORY_HOST) {
+    job->read (job);
+    return;
+  }
+  work->reading = TRUE;
+  work->syncs_at_cut = work->networks->dev->n_syncs;
+}
+
+void
+vlm_request_let_go (VlmJob *job, gboolean now)
+{
+  VlmWork *work = vlm_request_work (job);
+  if (!work || !work->reading)
+    return;
+  if (work->networks->dev->n_syncs == work->syncs_at_cut) {
+    if (!now)
+      return;
+    device_sync (work->networks->dev, NULL);
+  }
+  work->reading = FALSE;
+  job->read (job);
+}
+
 /* The picture as tiles on the device; its pixels are not needed after. */
 static const guint8 *
 cut_tiles (VlmJob *job, GError **error)
@@ -133,10 +162,7 @@ cut_tiles (VlmJob *job, GError **error)
     net->tiler[kind] = vlm_tiler_new (net->dev, config, kind);
   const guint8 *tiles =
       vlm_tiler_run (net->tiler[kind], picture, geometry, error);
-  if (picture->memory != VLM_MEMORY_HOST)
-    device_sync (net->dev, NULL);
-  if (tiles)
-    job->read (job);
+  note_reading (job);
   return tiles;
 }
 
@@ -178,6 +204,7 @@ encode (VlmJob *job, const guint8 *tiles, const Act **features, GError **error)
   if (!vlm_vision_run (
           net->vision, &vision, &work->selection, features, NULL, error))
     return FALSE;
+  vlm_request_let_go (job, FALSE);
   if (work->recall)
     vlm_recall_hear (work->recall);
   job->result.tiles_reused = vision.n_recalled;

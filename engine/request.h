@@ -51,6 +51,10 @@ gboolean vlm_request_input (VlmJob *job, VlmStepInput *input, int *spare);
 /* Takes the step's result: logits [n_logits,V] of this request or NULL. */
 void vlm_request_output (VlmJob *job, float *logits);
 
+/* Says job->read if a wait has shown that a picture in GPU memory has been
+ * read; `now`: waits for it. */
+void vlm_request_let_go (VlmJob *job, gboolean now);
+
 /* Ends the request with an error (copied). */
 void vlm_request_fail (VlmJob *job, const GError *error);
 

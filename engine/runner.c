@@ -285,6 +285,12 @@ vlm_runner_step (VlmRunner *runner, VlmJob **jobs, int n)
 }
 
 void
+vlm_runner_let_go (VlmRunner *runner, VlmJob *job)
+{
+  vlm_request_let_go (job, TRUE);
+}
+
+void
 vlm_runner_end (VlmRunner *runner, VlmJob *job)
 {
   vlm_request_end (job);

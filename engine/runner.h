@@ -23,13 +23,14 @@ struct VlmJob {
   guint64 stream;      /* number of its stream, from 1 */
   gint cancelled;      /* atomic: set by any thread, read by the runner */
   gint64 submitted_us; /* g_get_monotonic_time when it was queued */
-  void (*read) (VlmJob *job); /* begin calls it once the pixels are read */
-  VlmResult result;           /* its pointers belong to `work` */
-  gboolean decoding;          /* past its prompt: another request may begin */
-  gboolean grown;             /* the last step added text */
-  gboolean ended;             /* the result is complete, or `error` is set */
-  GError *error;              /* owned */
-  gpointer work;              /* the runner's, released by vlm_runner_end */
+  /* Begin or a step calls it once the pixels are read. */
+  void (*read) (VlmJob *job);
+  VlmResult result;  /* its pointers belong to `work` */
+  gboolean decoding; /* past its prompt: another request may begin */
+  gboolean grown;    /* the last step added text */
+  gboolean ended;    /* the result is complete, or `error` is set */
+  GError *error;     /* owned */
+  gpointer work;     /* the runner's, released by vlm_runner_end */
 };
 
 /* Told percent done while loading; FALSE stops the load. */
@@ -63,6 +64,9 @@ gboolean vlm_runner_begin (VlmRunner *runner, VlmJob *job, GError **error);
 /* One step for all jobs begun and not ended: each gains a token, or several if
  * they were proposed and right, or none. */
 void vlm_runner_step (VlmRunner *runner, VlmJob **jobs, int n);
+
+/* Before a request ends that may not have got so far: has the pixels read. */
+void vlm_runner_let_go (VlmRunner *runner, VlmJob *job);
 
 /* Releases what begin took; also after a begin that failed. */
 void vlm_runner_end (VlmRunner *runner, VlmJob *job);

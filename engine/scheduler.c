@@ -27,6 +27,7 @@ finish (VlmEngine *engine, VlmRequest *request, const GError *error)
 {
   VlmStream *stream = request->stream;
   g_mutex_unlock (&engine->lock);
+  vlm_runner_let_go (engine->runner, &request->job);
   release_picture (&request->job);
   if (request->funcs.done)
     request->funcs.done (
@@ -159,7 +160,6 @@ admit (VlmEngine *engine)
   g_mutex_unlock (&engine->lock);
   gboolean begun = fetch (request, &error) &&
                    vlm_runner_begin (engine->runner, &request->job, &error);
-  release_picture (&request->job);
   g_mutex_lock (&engine->lock);
   if (begun)
     g_ptr_array_add (engine->active, request);

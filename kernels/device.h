@@ -41,6 +41,7 @@ typedef struct Device {
   bool records;        /* device_replay may succeed */
   unsigned n_replays;  /* how often it did */
   unsigned n_waits;    /* how often the host has waited for the device */
+  unsigned n_syncs;    /* and how often until all that was submitted had run */
   char name[64];       /* "cpu (avx512, 8 threads)", "cuda:0 (...)" */
   DeviceStatus status; /* first failure since open */
   void *backend;       /* the backend's own */

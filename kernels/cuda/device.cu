@@ -28,6 +28,7 @@ cuda_wait (Device *dev, const char *what)
   bool done = cuda_check (dev, cudaStreamSynchronize (cuda_stream (dev)), what);
   cuda_of (dev)->busy = false;
   dev->n_waits++;
+  dev->n_syncs++;
   return done;
 }
 
