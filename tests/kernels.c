@@ -99,7 +99,7 @@ static void
 bench_case (Kt *kt, const KtCase *c, const DeviceProbe *probe)
 {
   kt->name = c->slot;
-  for (int i = 0; i < 6 && c->benches[i][0]; i++) {
+  for (int i = 0; i < KT_N_BENCHES && c->benches[i][0]; i++) {
     kt->size = c->benches[i];
     kt->seed = 1;
     c->run (kt, kt->size);

@@ -31,6 +31,7 @@ typedef enum KtFill {
 } KtFill;
 
 #define KT_N_SIZES 8
+#define KT_N_BENCHES 9
 #define KT_MOST_SIZES 20
 
 typedef struct Kt Kt;
@@ -44,7 +45,7 @@ typedef struct KtCase {
   void (*run) (Kt *kt, const int *size);
   bool fills;
   int sizes[KT_MOST_SIZES][KT_N_SIZES];
-  int benches[6][KT_N_SIZES];
+  int benches[KT_N_BENCHES][KT_N_SIZES];
 } KtCase;
 
 #define KT_SLOT(name) #name, offsetof(Ops, name)
