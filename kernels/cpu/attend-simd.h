@@ -86,17 +86,6 @@ keep_lanes (vf x, int from, int to, float other)
   return vf_load (lanes);
 }
 
-SIMD_INLINE float
-largest_lane (vf x)
-{
-  float lanes[SIMD_LANES];
-  vf_store (lanes, x);
-  float largest = lanes[0];
-  for (int i = 1; i < SIMD_LANES; i++)
-    largest = lanes[i] > largest ? lanes[i] : largest;
-  return largest;
-}
-
 SIMD_INLINE void
 scale_row (float *out, int c, float factor)
 {
@@ -116,23 +105,24 @@ raise_max (Attend *a, int i, float max)
   a->max[i] = max;
 }
 
-/* Scores of keys from .. to-1 of a page become weights, the others 0. `whole`
- * is a constant: all keys of the page are seen. */
+/* Of n scores those of keys from .. to-1 become weights, the others 0. `whole`
+ * is a constant: all of them are seen. */
 SIMD_INLINE void
-weigh_row (Attend *a, int i, float *score, int from, int to, const bool whole)
+weigh_row (
+    Attend *a, int i, float *score, int n, int from, int to, const bool whole)
 {
   vf top = vf_set1 (-INFINITY), total = vf_set1 (0), scale = vf_set1 (a->scale);
-  for (int j = 0; j < KV_PAGE_TOKENS; j += SIMD_LANES) {
+  for (int j = 0; j < n; j += SIMD_LANES) {
     vf s = vf_mul (vf_load (score + j), scale);
     if (!whole && (from > j || to < j + SIMD_LANES))
       s = keep_lanes (s, from - j, to - j, -INFINITY);
     vf_store (score + j, s);
     top = vf_max (s, top);
   }
-  float max = largest_lane (top);
+  float max = vf_largest (top);
   if (max > a->max[i])
     raise_max (a, i, max);
-  for (int j = 0; j < KV_PAGE_TOKENS; j += SIMD_LANES) {
+  for (int j = 0; j < n; j += SIMD_LANES) {
     vf p = vf_exp_down (vf_sub (vf_load (score + j), vf_set1 (a->max[i])));
     if (!whole && (from > j || to < j + SIMD_LANES))
       p = keep_lanes (p, from - j, to - j, 0);
@@ -177,6 +167,7 @@ static void
 attend_page (Attend *a, const float *k, const float *v, int key, int end)
 {
   int n_keys = end - key < KV_PAGE_TOKENS ? end - key : KV_PAGE_TOKENS;
+  int n_panels = (n_keys + PANEL - 1) / PANEL, n_scores = n_panels * PANEL;
   for (int row = 0; row < a->n; row += BLOCK) {
     int m = a->n - row < BLOCK ? a->n - row : BLOCK;
     Multiply scores = { .sum = a->score,
@@ -191,14 +182,14 @@ attend_page (Attend *a, const float *k, const float *v, int key, int end)
       .type = TYPE_F32,
       .n_k = a->c,
       .first = true };
-    multiply_block (&scores, m, KV_PAGE_TOKENS / PANEL);
+    multiply_block (&scores, m, n_panels);
     for (int i = 0; i < m; i++) {
       int from = a->first[row + i] - key, to = a->last[row + i] + 1 - key;
       float *score = a->score + i * KV_PAGE_TOKENS;
       if (from <= 0 && to >= KV_PAGE_TOKENS)
-        weigh_row (a, row + i, score, 0, KV_PAGE_TOKENS, true);
+        weigh_row (a, row + i, score, KV_PAGE_TOKENS, 0, KV_PAGE_TOKENS, true);
       else if (from < n_keys && to > 0)
-        weigh_row (a, row + i, score, from, to, false);
+        weigh_row (a, row + i, score, n_scores, from, to, false);
       else
         weigh_nothing (score);
     }

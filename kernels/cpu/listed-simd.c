@@ -82,7 +82,7 @@ softmax (float *x, int n)
   int whole = n / SIMD_LANES * SIMD_LANES;
   for (int i = 0; i < whole; i += SIMD_LANES)
     top = vf_max (vf_load (x + i), top);
-  max = largest_lane (top);
+  max = vf_largest (top);
   for (int i = whole; i < n; i++)
     max = x[i] > max ? x[i] : max;
   for (int i = 0; i < n; i += SIMD_LANES) {

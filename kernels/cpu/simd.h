@@ -49,6 +49,15 @@ sum8 (__m256 x)
   return _mm_cvtss_f32 (_mm_add_ss (s, _mm_movehdup_ps (s)));
 }
 
+SIMD_INLINE float
+largest8 (__m256 x)
+{
+  __m128 s =
+      _mm_max_ps (_mm256_castps256_ps128 (x), _mm256_extractf128_ps (x, 1));
+  s = _mm_max_ps (s, _mm_movehl_ps (s, s));
+  return _mm_cvtss_f32 (_mm_max_ss (s, _mm_movehdup_ps (s)));
+}
+
 /* 2^n for integral n in -126 .. 127 */
 SIMD_INLINE __m256
 power8 (__m256 n)
@@ -76,6 +85,7 @@ typedef __m256 vf;
 #define vf_fnma _mm256_fnmadd_ps
 #define vf_round(x) _mm256_round_ps (x, ROUND)
 #define vf_sum sum8
+#define vf_largest largest8
 #define vf_power power8
 #define vf_load_as load8_as_f32
 /* The first n lanes, the others zero or left alone; 0 <= n. */
@@ -111,6 +121,7 @@ TWICE_OF_3 (vf_fnma, _mm256_fnmadd_ps)
 #define vf_round(x)                                                            \
   ((vf){ _mm256_round_ps ((x).a, ROUND), _mm256_round_ps ((x).b, ROUND) })
 #define vf_sum(x) sum8 (_mm256_add_ps ((x).a, (x).b))
+#define vf_largest(x) largest8 (_mm256_max_ps ((x).a, (x).b))
 #define vf_power(x) ((vf){ power8 ((x).a), power8 ((x).b) })
 
 SIMD_INLINE vf
@@ -207,6 +218,13 @@ SIMD_INLINE float
 vf_sum (vf x)
 {
   return sum8 (_mm256_add_ps (
+      _mm512_castps512_ps256 (x), _mm512_extractf32x8_ps (x, 1)));
+}
+
+SIMD_INLINE float
+vf_largest (vf x)
+{
+  return largest8 (_mm256_max_ps (
       _mm512_castps512_ps256 (x), _mm512_extractf32x8_ps (x, 1)));
 }
 
