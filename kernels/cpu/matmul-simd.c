@@ -26,6 +26,7 @@
 #define TILE_PANELS 8
 #define SLAB_TOKENS (4 * TILE_TOKENS) /* packed at a time */
 #define PAIR_PANELS 4                 /* panels that lie side by side */
+#define PACK_PAIRS 128                /* rounded at a time */
 
 static int
 at_most (int n, int bound)
@@ -192,29 +193,54 @@ do_tile (const Product *product, float *sum, int token, int panel)
   finish_tile (product, sum, token, n_tokens, panel, n_panels);
 }
 
+/* out[n,m]: elements of four bytes of m rows, row_bytes apart, side by side. */
+SIMD_INLINE void
+interleave (float *out, const void *rows, size_t row_bytes, int n, const int m)
+{
+  for (int j = 0; j < n; j++)
+    for (int i = 0; i < m; i++)
+      memcpy (out + (size_t) j * m + i,
+          (const char *) rows + i * row_bytes + j * sizeof *out, sizeof *out);
+}
+
+static void
+interleave_block (float *out, const void *rows, size_t row_bytes, int n, int m)
+{
+  if (m == BLOCK)
+    interleave (out, rows, row_bytes, n, BLOCK);
+  else
+    interleave (out, rows, row_bytes, n, m);
+}
+
 /* Blocks of x[n,cols] become [cols,m], m tokens each. */
 static void
 pack_block (float *packed, const float *x, int token, int n, int cols)
 {
-  int m = at_most (n - token, BLOCK);
-  float *out = packed + (size_t) token * cols;
-  for (int i = 0; i < m; i++) {
-    const float *in = x + (size_t) (token + i) * cols;
-    for (int j = 0; j < cols; j++)
-      out[j * m + i] = in[j];
-  }
+  interleave_block (packed + (size_t) token * cols, x + (size_t) token * cols,
+      sizeof *x * cols, cols, at_most (n - token, BLOCK));
 }
 
-/* The same, two columns rounded to bf16 in each element. */
+static void
+narrow (uint16_t *out, const float *x, int n)
+{
+  for (int j = 0; j < n; j++)
+    out[j] = bf16_of_f32 (x[j]);
+}
+
+/* The same, two columns rounded to bf16 in each element; zeros behind the
+ * last. */
 static void
 pack_pairs (float *packed, const float *x, int token, const Product *product)
 {
   int m = at_most (product->n - token, BLOCK), cols = product->w->cols;
-  uint16_t *out = (uint16_t *) (packed + (size_t) token * product->cols);
-  for (int i = 0; i < m; i++) {
-    const float *in = x + (size_t) (token + i) * cols;
-    for (int j = 0; j < 2 * product->cols; j++)
-      out[(j / 2 * m + i) * 2 + j % 2] = j < cols ? bf16_of_f32 (in[j]) : 0;
+  float *out = packed + (size_t) token * product->cols;
+  for (int from = 0; from < product->cols; from += PACK_PAIRS) {
+    int n = at_most (product->cols - from, PACK_PAIRS);
+    int there = at_most (cols - 2 * from, 2 * n);
+    uint16_t pairs[BLOCK][2 * PACK_PAIRS] = { 0 };
+    for (int i = 0; i < m; i++)
+      narrow (pairs[i], x + (size_t) (token + i) * cols + 2 * from, there);
+    interleave_block (out + (size_t) from * m, pairs, sizeof pairs[0], n, m);
   }
 }
 
