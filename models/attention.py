@@ -1,7 +1,7 @@
 # attention.py - a picture of what the encoder's class token attends to
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# python attention.py DIR/encoder.pt ../docs/attention.png
+# python attention.py FOLDER ../docs/attention.png
 # One row per held-out scene: the picture; the squeezed picture under its first
 # layer's map, which shares HiRED's budget; the same and the tiles under their
 # last layer's maps, which spend it. Brighter is more attention.
@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import kept
+import load
 import scenes
 
 UP = 2
@@ -48,7 +49,7 @@ def row(vision, number):
 
 
 def main():
-    vision = kept.load(sys.argv[1])
+    vision = load.encoder(load.checkpoint(sys.argv[1]))
     rows = [row(vision, i) for i in SCENES]
     page = Image.new("RGB", (max(r.width for r in rows), sum(r.height + GAP for r in rows)), "white")
     y = 0

@@ -15,6 +15,8 @@ import language
 import nets
 import scenes
 
+VISION_PREFIX = "vision_tower.vision_model."
+TEXT_PREFIX = "language_model.model."
 TEMPLATE = """\
 {%- for message in messages %}
 {%- if message['role'] != 'system' %}{{ message['role'].upper() + ': ' }}{% endif %}
@@ -31,7 +33,7 @@ def split(tensors, weight, names, sizes):
 
 
 def vision_tensors(state):
-    v, w, p = nets.VISION, nets.VISION["width"], "vision_tower.vision_model."
+    v, w, p = nets.VISION, nets.VISION["width"], VISION_PREFIX
     out = {p + "embeddings.class_embedding": state["cls"],
            p + "embeddings.patch_embedding.weight": state["embed"].view(w, 3, v["patch"], v["patch"]),
            p + "embeddings.position_embedding.weight": state["pos"],
@@ -55,7 +57,7 @@ def vision_tensors(state):
 def text_tensors(state):
     t = nets.TEXT
     d = t["width"] // t["heads"]
-    p = "language_model.model."
+    p = TEXT_PREFIX
     out = {p + "embed_tokens.weight": state["embed.weight"], p + "norm.weight": state["norm.weight"],
            "language_model.lm_head.weight": state["head.weight"], "image_newline": state["newline"]}
     for i in (1, 2):

@@ -1,7 +1,7 @@
 # kept.py - what a choice of tokens keeps of what was drawn, no language model
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# python kept.py DIR/encoder.pt [--scenes 120]
+# python kept.py FOLDER [--scenes 120]
 # Over held-out scenes, per budget and variant: the share of letters whose
 # patch is kept, of words with all letters kept, of shapes with any patch kept
 # and with one kept in the squeezed picture. A first look at variants of
@@ -11,19 +11,12 @@ import argparse
 import numpy as np
 import torch
 
-import nets
+import load
 import scenes
 import selection
 from quiz import HELD_OUT
 
 N, SIDE, TILE = selection.N, scenes.SIDE, scenes.TILE
-
-
-def load(path):
-    state = torch.load(path, weights_only=False)["model"]
-    vision = nets.Vision()
-    vision.load_state_dict({k[7:]: v for k, v in state.items() if k.startswith("vision.")})
-    return vision.eval()
 
 
 @torch.no_grad()
@@ -143,10 +136,10 @@ VARIANTS = {
 
 def main():
     ap = argparse.ArgumentParser()
-    ap.add_argument("encoder")
+    ap.add_argument("model")
     ap.add_argument("--scenes", type=int, default=120)
     a = ap.parse_args()
-    vision = load(a.encoder)
+    vision = load.encoder(load.checkpoint(a.model))
     seen = [look(vision, np.random.default_rng([HELD_OUT, 0, i])) for i in range(a.scenes)]
     print("| budget | variant | letters | words | shapes | in the whole picture |\n|---|---|---|---|---|---|")
     for budget in (0.05, 0.1, 0.2, 0.4):

@@ -1,9 +1,9 @@
 # positions.py - the places of kept tokens: closed up, or as if none were gone
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# python positions.py text.pt... [--count N] [--seed S]
+# python positions.py CHECKPOINT... [--count N] [--seed S]
 # HiRED's tokens at some budgets, and which share of the answers' tokens a
-# checkpoint of train-text.py gets right, each given those before it: with
+# checkpoint of train-text.py, or a folder, gets right, each given those before it: with
 # positions 0, 1, 2 ... over what is left, as HiRED and this engine have them, and
 # with the positions that the tokens had in the whole prompt.
 import argparse
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import language
+import load
 import nets
 import scenes
 import selection
@@ -23,14 +24,12 @@ SHARES = (0.1, 0.2, 0.4, 1)
 BATCH = 8
 
 
-def load(path):
+def networks(path):
     """The encoder and the language model of a checkpoint."""
-    state = torch.load(path, weights_only=False)
-    vision = nets.Vision()
-    vision.load_state_dict(state["encoder"])
+    states = load.checkpoint(path)
     text = nets.Text(language.vocab_size(), nets.VISION["width"])
-    text.load_state_dict(state["model"])
-    return vision.eval(), text.eval()
+    text.load_state_dict(states["model"])
+    return load.encoder(states), text.eval()
 
 
 def draw(count, seed):
@@ -48,22 +47,14 @@ def encode(vision, drawn):
     return [item for i in range(0, len(drawn), BATCH) for item in pool.encoded(drawn[i:i + BATCH])]
 
 
-def choose(item, share):
-    """(kept tokens, all of them)."""
+def choose(item, share, kept):
+    """What is left of a picture, and where."""
     where = item["w"], item["h"], *item["grid"]
-    stock = selection.stock(*where)
+    whole = selection.stock(*where)
     if share == 1:
-        return stock, stock
-    return selection.hired(*where, item["first"], item["last"], share, 0.5), stock
-
-
-def keep_positions(pos, head, order, stock):
-    """Of one row of a batch: kept tokens where `stock` has them, the rest behind."""
-    place = {token: i for i, token in enumerate(stock)}
-    n = len(order)
-    pos[head + n:] += len(stock) - n
-    if len(stock) > n:
-        pos[head:head + n] = head + torch.tensor([place[token] for token in order])
+        return selection.closed_up(whole)
+    order = selection.hired(*where, item["first"], item["last"], share, 0.5)
+    return selection.in_place(order, whole, False) if kept else selection.closed_up(order)
 
 
 @torch.no_grad()
@@ -73,10 +64,7 @@ def score(text, items, share, kept):
     for i in range(0, len(items), BATCH):
         chunk = items[i:i + BATCH]
         batcher = train.Batcher(coder, np.random.default_rng(i))
-        chosen = {id(item): choose(item, share) for item in chunk}
-        batch = batcher.pack(batcher.rows(chunk, "all", lambda item: chosen[id(item)][0]))
-        for row, item in enumerate(chunk if kept else ()):
-            keep_positions(batch[1][row], len(coder.head), *chosen[id(item)])
+        batch = batcher.pack(batcher.rows(chunk, "all", lambda item: choose(item, share, kept)))
         logits, labels, _ = train.forward(text, where, batch)
         right += (logits.argmax(-1) == labels).sum().item()
         n += len(labels)
@@ -91,7 +79,7 @@ def main():
     a = ap.parse_args()
     drawn = list(draw(a.count, a.seed))
     for path in a.checkpoints:
-        vision, text = load(path)
+        vision, text = networks(path)
         items = encode(vision, drawn)
         for share in SHARES:
             print(f"{path} {share:g}: closed up {score(text, items, share, False):.4f}, "

@@ -107,6 +107,24 @@ def places(w, h, rows, cols):
     return np.concatenate([base, np.where(outside[:, None], -1, of_tiles)]).astype(np.int64)
 
 
+def closed_up(order):
+    """(order, place of each, places of all): a picture of which only `order` is
+    left, one behind the other."""
+    return order, np.arange(len(order)), len(order)
+
+
+def in_place(order, whole, lines):
+    """The same, each token where it stands in `whole`; with `lines`, lines that
+    something is left of keep their newlines."""
+    kept = np.isin(whole, order) & (whole != NEWLINE)
+    begin = N
+    for end in np.flatnonzero(whole == NEWLINE):
+        kept[end] = lines and kept[begin:end].any()
+        begin = end + 1
+    at = np.flatnonzero(kept)
+    return whole[at], at, len(whole)
+
+
 def thinned(rng, order, share):
     """A random part of `order`, newlines lost, in order."""
     real = order[order != NEWLINE]

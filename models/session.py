@@ -29,6 +29,7 @@ class Session:
     """`parts` maps names to what has a state_dict; `extra` is saved as it is."""
 
     def __init__(self, a, file, parts, unit, extra=None):
+        os.makedirs(a.out, exist_ok=True)
         self.path = os.path.join(a.out, file)
         self.total, self.peak, self.unit = a.minutes * 60, a.rate, unit
         self.parts, self.extra = parts, extra or {}

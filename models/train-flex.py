@@ -1,12 +1,13 @@
 # train-flex.py - a FlexAttention model, from the shipped one's text model
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# python train-flex.py --encoder DIR/encoder.pt --text DIR/text.pt --out DIR
-# The encoder is frozen. Sequences hold the shrunk picture only; the tiles are
-# reached by the hierarchical layers of flex.py, by the rows that predict an
-# answer. As the release was trained, selections are by threshold and carry no
-# gradient, and what the second look brings is blended in over the first tenth;
-# unlike there, the projector learns from the fine tokens too. Goes on from
+# python train-flex.py --start FOLDER --out DIR
+# Both networks begin as those of FOLDER, the shipped model's (or a checkpoint of
+# train-text.py); the encoder is frozen. Sequences hold the shrunk picture only;
+# the tiles are reached by the hierarchical layers of flex.py, by the rows that
+# predict an answer. As the release was trained, selections are by threshold and
+# carry no gradient, and what the second look brings is blended in over the first
+# tenth; unlike there, the projector learns from the fine tokens too. Goes on from
 # DIR/flex.pt.
 import importlib
 
@@ -17,9 +18,11 @@ from torch import nn
 
 import flex
 import language
+import load
 import muon
 import nets
 import scenes
+import selection
 import session
 
 text_stage = importlib.import_module("train-text")
@@ -49,7 +52,7 @@ class Batcher(text_stage.Batcher):
     def __call__(self, items):
         """pack's, and for the second look: fine features, rows that predict an
         answer, which of them count, and the frames."""
-        packed = self.pack(self.rows(items, "all", lambda item: np.arange(flex.N)))
+        packed = self.pack(self.rows(items, "all", lambda item: selection.closed_up(np.arange(flex.N))))
         answers = packed[2] != -100
         most = int(answers.sum(1).max())
         rows = answers.int().sort(dim=1, descending=True, stable=True).indices[:, :most]
@@ -87,12 +90,12 @@ class Letters:
 
 def main():
     ap = session.arguments(minutes=90, batch=16, rate=1e-3, seed=3)
-    ap.add_argument("--encoder", required=True)
-    ap.add_argument("--text", required=True)
+    ap.add_argument("--start", required=True)
     a = ap.parse_args()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
-    vision = text_stage.load_vision(a.encoder)
+    start = load.checkpoint(a.start)
+    vision = load.encoder(start)
     text = flex.Text(language.vocab_size(), nets.VISION["width"])
     where_head = nn.Linear(nets.TEXT["width"], 6)
     both = nn.ModuleDict({"text": text, "where": where_head})
@@ -102,9 +105,7 @@ def main():
     seed = a.seed + 1000 * (run.step + 1)
     pool, rng, coder = Pool(vision, seed), np.random.default_rng(seed + 1), language.Coder()
     if run.step == 0:
-        first = torch.load(a.text, weights_only=False)
-        text.start_from(first["model"], torch.cat([i["x"] for i in pool.batch(16)]).float())
-        where_head.load_state_dict(first["where"])
+        text.start_from(start["model"], torch.cat([i["x"] for i in pool.batch(16)]).float())
     batcher, letters = Batcher(coder, rng), Letters(coder.tok)
     while run.progress() <= 1:
         lr = run.rate(warm=100, floor=0.02)

@@ -1,15 +1,17 @@
 # train-text.py - stage 2: the text model learns to say what the encoder saw
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# python train-text.py --encoder DIR/encoder.pt --out DIR --minutes M [--whole]
+# python train-text.py --encoder DIR/encoder.pt --out DIR --minutes M [--dropped SHARE]
+# python train-text.py --start FOLDER --out DIR --minutes M [--dropped SHARE]
 # The encoder is frozen. A sequence holds one scene and some questions that do
-# not see one another (each goes on from the image as if it stood alone). Short
-# sequences come first: the squeezed picture alone, then HiRED's choice at small
-# budgets, then all tokens more and more often. A linear head on an early layer
-# tells each visual token's place in the picture, which the features of a tile
-# cannot know; it is dropped afterwards. With --whole only the squeezed picture
-# alone (as LLaVA's first stage has it) and all tokens. Goes on from DIR/text.pt if that is
-# there; the learning rate and the mixture follow the clock.
+# not see one another (each goes on from the image as if it stood alone). The
+# squeezed picture alone comes first, as LLaVA's first stage has it, then all
+# tokens; with --dropped in a share of batches those that HiRED chooses at some
+# budget, or a random part, closed up or in their places. A linear head on an
+# early layer tells each visual token's place in the picture, which the features
+# of a tile cannot know; it is dropped afterwards. --start takes both networks
+# from a folder that export.py wrote. Goes on from DIR/text.pt if that is there;
+# the learning rate and the mixture follow the clock.
 import multiprocessing as mp
 import os
 
@@ -19,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import language
+import load
 import muon
 import nets
 import scenes
@@ -26,6 +29,7 @@ import selection
 import session
 
 N_SCENES = 6000  # encoded scenes kept for drawing batches from
+IN_PLACE = 0.5  # of batches with dropped tokens: of what is left, where it was
 
 
 def draw_scene(rng):
@@ -89,32 +93,36 @@ class Pool:
         return [self.scenes[i] for i in self.rng.integers(0, len(self.scenes), size)]
 
 
-def choose_mode(rng, progress, whole):
-    """How a batch sees its pictures: the kind of selection and its budget."""
-    if whole:
-        return "all" if rng.random() < 4 * progress else "base", 1
-    if progress < 0.2:
-        p = [0.50, 0.35, 0.10, 0.05]
-    elif progress < 0.6:
-        p = [0.10, 0.50, 0.20, 0.20]
-    else:
-        p = [0.0, 0.35, 0.10, 0.55]
-    mode = rng.choice(["base", "hired", "random", "all"], p=p)
-    share = rng.uniform(0.08, 0.45) if mode == "hired" else rng.uniform(0.2, 0.9)
-    return mode, share
+def choose_mode(rng, ripe, dropped):
+    """How a batch sees its pictures, the kind of selection and its budget:
+    the squeezed picture alone until it is `ripe`, a share with tokens dropped."""
+    if rng.random() >= ripe:
+        return "base", 1
+    if rng.random() >= dropped:
+        return "all", 1
+    return ("hired", rng.uniform(0.08, 0.45)) if rng.random() < 0.8 else ("random", rng.uniform(0.2, 0.9))
 
 
-def visual_order(rng, item, mode, share):
+def chosen(rng, item, mode, share):
+    """Ids of the visual tokens that are left, in order."""
     w, h, (rows, cols) = item["w"], item["h"], item["grid"]
     if mode == "base":
-        thin = share < 1 and rng.random() < 0.4
-        return selection.thinned(rng, np.arange(selection.N), rng.uniform(0.7, 1) if thin else 1)
+        return np.arange(selection.N)
     if mode == "hired":
         # Not only the paper's half for the squeezed picture: no policy's habit is learned.
         alpha = 0.5 if rng.random() < 0.5 else rng.uniform(0.2, 0.6)
         return selection.hired(w, h, rows, cols, item["first"], item["last"], share, alpha)
-    order = selection.stock(w, h, rows, cols)
-    return order if mode == "all" else selection.thinned(rng, order, share)
+    whole = selection.stock(w, h, rows, cols)
+    return whole if mode == "all" else selection.thinned(rng, whole, share)
+
+
+def visual_order(rng, item, mode, share):
+    """What is left and where: closed up, or in its places, or there with
+    newlines too."""
+    order = chosen(rng, item, mode, share)
+    if mode in ("base", "all") or rng.random() >= IN_PLACE:
+        return selection.closed_up(order)
+    return selection.in_place(order, selection.stock(item["w"], item["h"], *item["grid"]), rng.random() < 0.5)
 
 
 class Batcher:
@@ -151,8 +159,8 @@ class Batcher:
     def rows(self, items, mode, order_of):
         head, rows = self.coder.head, []
         for item in items:
-            order = order_of(item)
-            prefix = len(head) + len(order)
+            order, at, places = order_of(item)
+            prefix = len(head) + places
             ids, seg, pos, label = [], [], [], []
             for s, (tokens, n_question) in enumerate(self.segments(item, mode), 1):
                 ids += tokens
@@ -162,7 +170,7 @@ class Batcher:
                 if mode == "base":
                     self.hide(tokens, target)
                 label += target
-            rows.append((item, order, ids, seg, pos, label))
+            rows.append((item, order, at, ids, seg, pos, label))
         return rows
 
     def hide(self, tokens, target):
@@ -178,20 +186,21 @@ class Batcher:
     def pack(self, rows):
         head = self.coder.head
         h, b = len(head), len(rows)
-        length = max(h + len(r[1]) + len(r[2]) for r in rows)
+        length = max(h + len(r[1]) + len(r[3]) for r in rows)
         ids = torch.zeros(b, length, dtype=torch.long)
         seg = torch.full((b, length), -1)
         pos = torch.zeros(b, length, dtype=torch.long)
         label = torch.full((b, length), -100)
         spots, features, newline, where = [], [], [], []
-        for i, (item, order, tokens, s, p, y) in enumerate(rows):
+        for i, (item, order, at, tokens, s, p, y) in enumerate(rows):
             v = len(order)
             n = h + v + len(tokens)
             ids[i, :h] = torch.tensor(head)
             ids[i, h + v:n] = torch.tensor(tokens)
             seg[i, :h + v] = 0
             seg[i, h + v:n] = torch.tensor(s)
-            pos[i, :h + v] = torch.arange(h + v)
+            pos[i, :h] = torch.arange(h)
+            pos[i, h:h + v] = h + torch.from_numpy(at)
             pos[i, h + v:n] = torch.tensor(p)
             label[i, h + v:n] = torch.tensor(y)
             spots.append(i * length + h + torch.arange(v))
@@ -220,22 +229,20 @@ def forward(text, where_head, batch):
     return text.head(states.flatten(0, 1)[wanted]), label.flatten()[wanted], lost
 
 
-def load_vision(path):
-    state = torch.load(path, weights_only=False)["model"]
-    vision = nets.Vision()
-    vision.load_state_dict({k[7:]: v for k, v in state.items() if k.startswith("vision.")})
-    return vision.eval().requires_grad_(False)
-
-
 def main():
     ap = session.arguments(minutes=155, batch=24, rate=2e-3, seed=2)
-    ap.add_argument("--encoder", required=True)
-    ap.add_argument("--whole", action="store_true", help="no token is ever dropped: the squeezed picture alone at first, then all")
+    begin = ap.add_mutually_exclusive_group(required=True)
+    begin.add_argument("--encoder", help="checkpoint of train-encoder.py; the text model begins anew")
+    begin.add_argument("--start", help="folder (or checkpoint) of a model to train on")
+    ap.add_argument("--dropped", type=float, default=0, help="share of batches with tokens dropped")
     a = ap.parse_args()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
-    vision = load_vision(a.encoder)
+    start = load.checkpoint(a.start or a.encoder)
+    vision = load.encoder(start)
     text = nets.Text(language.vocab_size(), nets.VISION["width"])
+    if a.start:
+        text.load_state_dict(start["model"])
     where_head = nn.Linear(nets.TEXT["width"], 6)
     both = nn.ModuleDict({"text": text, "where": where_head})
     opt = muon.Both(both, text.layers, nets.text_parts, a.rate)
@@ -247,7 +254,8 @@ def main():
     batcher = Batcher(language.Coder(), rng)
     while run.progress() <= 1:
         lr = run.rate(warm=150, floor=0.02)
-        mode, share = choose_mode(rng, run.progress(), a.whole)
+        ripe = 1 if a.start else 4 * run.progress()
+        mode, share = choose_mode(rng, ripe, a.dropped)
         size = a.batch if mode in ("base", "hired") else a.batch // 2
         logits, label, where = forward(text, where_head, batcher(pool.batch(size), mode, share))
         loss = F.cross_entropy(logits, label)
