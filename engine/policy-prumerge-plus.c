@@ -18,9 +18,10 @@
 static void
 choose_adaptive (const VlmPolicyInput *input, VlmPrumergeTile *tile)
 {
-  int m = MAX (vlm_prumerge_outliers (input, tile), 1), step;
+  int m = MAX (vlm_prumerge_outliers (tile), 1), step;
+  int n_ranked = vlm_prumerge_rounded (input, tile, m);
 
-  for (int i = 0; i < m; i++)
+  for (int i = 0; i < n_ranked; i++)
     vlm_prumerge_keep (tile, tile->ranked[i]);
   step = MAX ((int) (1 / ((double) m / tile->n)) / 3, 1);
   for (int i = 0; i < tile->n - 1; i += step)

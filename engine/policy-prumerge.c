@@ -72,7 +72,7 @@ percentile (const VlmPrumergeTile *tile, double share)
 }
 
 int
-vlm_prumerge_outliers (const VlmPolicyInput *input, const VlmPrumergeTile *tile)
+vlm_prumerge_outliers (const VlmPrumergeTile *tile)
 {
   double q1 = percentile (tile, 0.25), q3 = percentile (tile, 0.75);
   double fence = q3 + 1.5 * (q3 - q1);
@@ -80,9 +80,15 @@ vlm_prumerge_outliers (const VlmPolicyInput *input, const VlmPrumergeTile *tile)
 
   while (m < tile->n && tile->a[tile->ranked[m]] > fence)
     m++;
-  if (is_reference (input)) /* the roundings of the code */
-    return (int) (tile->n * ((double) m / tile->n));
-  return MAX (m, 1);
+  return m;
+}
+
+int
+vlm_prumerge_rounded (
+    const VlmPolicyInput *input, const VlmPrumergeTile *tile, int m)
+{
+  return is_reference (input) ? (int) (tile->n * ((double) m / tile->n))
+                              : MAX (m, 1);
 }
 
 void
@@ -95,7 +101,9 @@ vlm_prumerge_keep (VlmPrumergeTile *tile, int j)
 static void
 choose_outliers (const VlmPolicyInput *input, VlmPrumergeTile *tile, int most)
 {
-  int n = most >= 0 ? most : vlm_prumerge_outliers (input, tile);
+  int n = most >= 0 ? most
+                    : vlm_prumerge_rounded (
+                          input, tile, vlm_prumerge_outliers (tile));
 
   for (int i = 0; i < n; i++)
     vlm_prumerge_keep (tile, tile->ranked[i]);

@@ -54,10 +54,14 @@ typedef struct {
 gboolean vlm_prumerge_is_adaptive (const VlmPolicyInput *input);
 
 /* How many tokens have outlying attention: more than the upper quartile and
- * one and a half times the distance of the quartiles; at least 1, but for
- * the reference mode. */
-int vlm_prumerge_outliers (
-    const VlmPolicyInput *input, const VlmPrumergeTile *tile);
+ * one and a half times the distance of the quartiles. */
+int vlm_prumerge_outliers (const VlmPrumergeTile *tile);
+
+/* How many of m outliers are kept: all, and at least 1; in the reference mode
+ * as the authors' code rounds, to none or one fewer for some numbers of tokens
+ * (not for 576). */
+int vlm_prumerge_rounded (
+    const VlmPolicyInput *input, const VlmPrumergeTile *tile, int m);
 
 /* Keeps one more token. */
 void vlm_prumerge_keep (VlmPrumergeTile *tile, int j);

@@ -273,9 +273,10 @@ def prumerge_tile(p, see, t, candidates, most, plus, reference, neighbours,
             m = max(m, 1)
     elif plus:
         m = math.ceil(share * most - 1e-6)
-    kept = ranked[:m]
+    # the roundings of the code
+    kept = ranked[:int(n * (m / n)) if most is None and reference else m]
     gaps = [(a[ranked[i]] - a[ranked[i + 1]]) / a[ranked[i]]
-            for i in range(min(m, n - 1))]
+            for i in range(min(len(kept), n - 1))]
     margin = min([margin] + gaps)  # the order of the kept ones, too
     if plus and most is None:
         gap = max(int(int(1 / (m / n)) / 3), 1)

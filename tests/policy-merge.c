@@ -198,6 +198,35 @@ test_steps (void)
     check_steps (cases[i][0], cases[i][1], cases[i][2]);
 }
 
+/* Two of 49 tokens stand out, of which the code keeps int (49 * (2 / 49)) = 1;
+ * its samples are at steps of int (int (49 / 2) / 3) = 8 all the same. */
+static void
+test_roundings (void)
+{
+  static const VlmTileGeometry g = { .side = 7, .tile_px = 56 };
+  static const struct {
+    const char *policy;
+    gboolean reference;
+    int n; /* the extra row included */
+  } cases[] = { { "prumerge", TRUE, 2 }, { "prumerge", FALSE, 3 },
+    { "prumerge-plus", TRUE, 8 }, { "prumerge-plus", FALSE, 9 } };
+
+  for (int j = 0; j < 49; j++)
+    real_attention[j] = j == 3 || j == 10 ? 1 : 0.001f;
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    const VlmPolicy *policy = vlm_policy_find (cases[i].policy);
+    VlmPolicyInput input = input_of (policy, &g, NULL, NULL, 0.2);
+    g_auto (Outcome) o = { 0 };
+
+    input.cls_next = real_attention;
+    input.cosine = real_cosines;
+    input.param[cases[i].reference ? 0 : 1] = 1;
+    run_policy (policy, &input, &o);
+    g_assert_cmpint (o.selection.n, ==, cases[i].n);
+    g_assert_cmpint (o.order[0], ==, 3);
+  }
+}
+
 /* No token stands out. */
 static void
 test_no_outlier (void)
@@ -351,6 +380,7 @@ main (int argc, char **argv)
       "/policy/prumerge-plus/reference", reference, test_prumerge_plus);
   g_test_add_func ("/policy/prumerge/budget", test_prumerge_budget);
   g_test_add_func ("/policy/prumerge-plus/steps", test_steps);
+  g_test_add_func ("/policy/prumerge/roundings", test_roundings);
   g_test_add_func ("/policy/prumerge/no-outlier", test_no_outlier);
   g_test_add_func ("/policy/visionzip", test_visionzip);
   g_test_add_func ("/policy/visionzip/budget", test_visionzip_budget);
