@@ -513,6 +513,7 @@ def make_folder(folder, more, seed):
         split_files(folder)
     model = kind_of.from_pretrained(folder, dtype=torch.float32,
                                     attn_implementation="eager").eval()
+    settle_end(model)
     for p in model.parameters():  # the file they are mapped from may change
         p.data = p.data.clone()
     if more.get("names"):
@@ -520,6 +521,14 @@ def make_folder(folder, more, seed):
     if more.get("shuffle"):
         shuffle(f"{folder}/model.safetensors")
     return model
+
+
+def settle_end(model):
+    """Without generation_config.json transformers 5 forgets the end token that
+    the text config has by default; earlier versions took it."""
+    if model.generation_config.eos_token_id is None:
+        end = model.config.text_config.eos_token_id
+        model.generation_config.eos_token_id = end
 
 
 TOP_KEYS = ("vocab_size", "hidden_size", "intermediate_size",

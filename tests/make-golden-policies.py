@@ -23,6 +23,7 @@ import types
 import torch
 from transformers import AutoModelForImageTextToText
 
+import golden_folders
 import golden_policies
 from golden_hired import Picture
 
@@ -137,6 +138,7 @@ def load_picture(folder, resampling, case):
 def make(path):
     model = AutoModelForImageTextToText.from_pretrained(
         path, dtype=torch.float32, attn_implementation="eager").eval()
+    golden_folders.settle_end(model)
     folder = golden.Folder(model, path)
     with open(f"{path}/golden.json") as f:
         spec = json.load(f)
