@@ -298,10 +298,10 @@ case "$case" in
     # are less than the test's.
     # hlssink2 (1.22) now and then keeps its end to itself when all is written
     # and splitmuxsink has told it: then the pipeline never ends, and tries again.
-    for try in 1 2 3; do
+    for try in 1 2 3 4 5 6; do
       rm -rf out
-      timeout -k 5 14 "$pipelines/caption-hls.sh" "$film" out $every && break
-      [ $try -lt 3 ] || fail "no rendition was written"
+      timeout -k 2 10 "$pipelines/caption-hls.sh" "$film" out $every && break
+      [ $try -lt 6 ] || fail "no rendition was written"
     done
     timeout -k 5 20 "$pipelines/caption-subtitles.sh" "$film" wanted.srt \
       $every || fail "no subtitles were written"
