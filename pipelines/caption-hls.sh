@@ -12,11 +12,13 @@ set -eu
 film=$1 out=$2; shift 2
 mkdir -p "$out"
 
+# Not hlssink2: gst-launch's pipeline (1.22) often loses that one's end on a busy
+# machine, where it begins to play while hlssink2 still tells of its preroll.
 gst-launch-1.0 -q filesrc location="$film" ! decodebin3 \
   ! hiredvlm name=v "$@" ! queue ! videoconvert \
   ! x264enc speed-preset=veryfast key-int-max=60 \
-  ! h264parse config-interval=-1 \
-  ! hlssink2 location="$out/video%05d.ts" playlist-location="$out/video.m3u8" \
+  ! h264parse config-interval=-1 ! mpegtsmux \
+  ! hlssink location="$out/video%05d.ts" playlist-location="$out/video.m3u8" \
     target-duration=4 max-files=0 playlist-length=0 \
   v.text_src ! text/x-raw,format=pango-markup ! webvttenc \
   ! filesink location="$out/captions.vtt"
