@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define N_ROUNDS 5
-#define N_READS 3 /* of each walk, in a round */
+#define N_READS 3 /* in a round */
 #define READ_BYTES ((size_t) 512 << 20)
 
 /* oneDNN's threads stay awake for some milliseconds after a product. */
@@ -45,9 +45,24 @@ static const Scale gpu_scale = { (size_t) 4096 * 4096,
 #define COPY_WIDTH 4096
 #define N_COPIES 8
 
+/* What one way to reach a limit got each time, in 1e9 a second. */
+#define MOST_RATES 1024
+typedef struct Way {
+  double rates[MOST_RATES];
+  int n;
+} Way;
+
+/* Products: our own of each shape and oneDNN's; reading: the walks. */
+#define OF_ONEDNN N_SHAPES
+#define N_WAYS (2 * N_SHAPES)
+typedef struct Limit {
+  Way ways[N_WAYS];
+} Limit;
+
 /* Products with weights of one type. */
 typedef struct Contest {
   DataType type;
+  Limit *limit;
   Mat w[N_SHAPES];       /* in the device's own arrangement */
   void *host_x, *host_w; /* oneDNN's; any arrangement will do */
 } Contest;
@@ -62,6 +77,7 @@ struct DeviceProber {
   void *memory; /* to read */
   size_t bytes;
   Act *from, *to; /* to copy */
+  Limit f32_products, bf16_products, int8_products, reading;
 };
 
 static double
@@ -73,9 +89,11 @@ now_s (void)
 }
 
 static void
-keep_best (double *best, double rate)
+keep (Limit *limit, int way, double rate)
 {
-  *best = rate > *best ? rate : *best;
+  Way *w = &limit->ways[way];
+  if (w->n < MOST_RATES)
+    w->rates[w->n++] = rate;
 }
 
 static bool
@@ -100,7 +118,7 @@ rate_since (double start, const Shape *s)
 }
 
 static void
-try_own (DeviceProber *p, const Contest *c, int shape, double *best)
+try_own (DeviceProber *p, const Contest *c, int shape)
 {
   Device *dev = p->dev;
   const Mat *w = &c->w[shape];
@@ -111,27 +129,29 @@ try_own (DeviceProber *p, const Contest *c, int shape, double *best)
   for (int i = 0; i < s->n_queued; i++)
     dev->op->matmul (dev, p->y, p->x, w, s->n, EPILOGUE_SET);
   if (device_sync (dev, NULL))
-    keep_best (best, s->n_queued * rate_since (start, s));
+    keep (c->limit, shape, s->n_queued * rate_since (start, s));
 }
 
 static void
-try_onednn (DeviceProber *p, const Contest *c, const Shape *s, double *best)
+try_onednn (DeviceProber *p, const Contest *c, int shape)
 {
+  const Shape *s = &p->scale->shapes[shape];
   double start = now_s ();
   if (c->host_x && c->host_w && p->host_y &&
       onednn_matmul (p->onednn, c->type, p->host_y, c->host_x, c->host_w, s->n,
           s->rows, s->cols, p->dev->n_threads))
-    keep_best (best, rate_since (start, s));
+    keep (c->limit, OF_ONEDNN + shape, rate_since (start, s));
 }
 
 static void
-try_int8 (DeviceProber *p, const Shape *s, double *best)
+try_int8 (DeviceProber *p, int shape)
 {
+  const Shape *s = &p->scale->shapes[shape];
   double start = now_s ();
   if (p->f32.host_x && p->f32.host_w && p->host_y &&
       onednn_matmul_int8 (p->host_y, p->f32.host_x, p->f32.host_w, s->n,
           s->rows, s->cols, p->dev->n_threads))
-    keep_best (best, rate_since (start, s));
+    keep (&p->int8_products, OF_ONEDNN + shape, rate_since (start, s));
 }
 
 static void *
@@ -144,10 +164,12 @@ values_new (size_t count, DataType type, int period)
 }
 
 static void
-contest_init (Contest *c, Device *dev, const Scale *scale, DataType type)
+contest_init (
+    Contest *c, Device *dev, const Scale *scale, DataType type, Limit *limit)
 {
   const Shape *s = scale->shapes;
   c->type = type;
+  c->limit = limit;
   c->host_x = values_new (scale->count, type, 251);
   c->host_w = values_new (scale->count, type, 127);
   for (int i = 0; c->host_w && !is_plain (dev) && i < N_SHAPES; i++)
@@ -183,20 +205,20 @@ bytes_to_read (Device *dev)
 }
 
 static void
-try_reading (DeviceProber *p, double *best)
+try_reading (DeviceProber *p)
 {
   volatile uint32_t sum;
-  for (int i = 0; p->memory && i < N_READS * CPU_N_WALKS; i++) {
+  for (int walk = 0; p->memory && walk < CPU_N_WALKS; walk++) {
     double start = now_s ();
-    sum = cpu_stream (p->dev, p->memory, p->bytes, i % CPU_N_WALKS);
-    keep_best (best, 1e-9 * p->bytes / (now_s () - start));
+    sum = cpu_stream (p->dev, p->memory, p->bytes, walk);
+    keep (&p->reading, walk, 1e-9 * p->bytes / (now_s () - start));
   }
   (void) sum;
 }
 
 /* A copy reads and writes. */
 static void
-try_copying (DeviceProber *p, double *best)
+try_copying (DeviceProber *p)
 {
   Device *dev = p->dev;
   size_t row = COPY_WIDTH * dev->act_bytes;
@@ -207,7 +229,7 @@ try_copying (DeviceProber *p, double *best)
   for (int i = 0; i < N_COPIES; i++)
     dev->op->copy_columns (dev, p->to, p->from, n, row, row, 0);
   if (device_sync (dev, NULL))
-    keep_best (best, 2e-9 * N_COPIES * COPY_BYTES / (now_s () - start));
+    keep (&p->reading, 0, 2e-9 * N_COPIES * COPY_BYTES / (now_s () - start));
 }
 
 /* ---- all of it ---- */
@@ -235,9 +257,9 @@ device_prober_new (Device *dev)
   p->dev = dev;
   p->scale = is_cpu (dev) ? &cpu_scale : &gpu_scale;
   fill_x (p);
-  contest_init (&p->f32, dev, p->scale, TYPE_F32);
+  contest_init (&p->f32, dev, p->scale, TYPE_F32, &p->f32_products);
   if (dev->has_bf16)
-    contest_init (&p->bf16, dev, p->scale, TYPE_BF16);
+    contest_init (&p->bf16, dev, p->scale, TYPE_BF16, &p->bf16_products);
   if (!is_cpu (dev)) {
     p->from = device_alloc (dev, COPY_BYTES);
     p->to = device_alloc (dev, COPY_BYTES);
@@ -270,44 +292,104 @@ device_prober_free (DeviceProber *p)
 }
 
 static void
-try_products (DeviceProber *p, int shape, DeviceProbe *peaks, bool onednn)
+try_products (DeviceProber *p, int shape, bool onednn)
 {
-  const Shape *s = &p->scale->shapes[shape];
-  for (int i = 0; i < s->n_tries; i++)
+  for (int i = 0; i < p->scale->shapes[shape].n_tries; i++)
     if (onednn) {
-      try_onednn (p, &p->f32, s, &peaks->f32_gflops);
-      try_onednn (p, &p->bf16, s, &peaks->bf16_gflops);
-      try_int8 (p, s, &peaks->int8_gops);
+      try_onednn (p, &p->f32, shape);
+      try_onednn (p, &p->bf16, shape);
+      try_int8 (p, shape);
     } else {
-      try_own (p, &p->f32, shape, &peaks->f32_gflops);
-      try_own (p, &p->bf16, shape, &peaks->bf16_gflops);
+      try_own (p, &p->f32, shape);
+      try_own (p, &p->bf16, shape);
     }
 }
 
 /* oneDNN comes last, for the sake of whoever comes next. */
 void
-device_prober_round (DeviceProber *p, DeviceProbe *peaks)
+device_prober_multiply (DeviceProber *p)
 {
   const struct timespec rest = { .tv_nsec = REST_NS };
   if (!p)
     return;
-  try_reading (p, &peaks->read_gbs);
-  try_copying (p, &peaks->read_gbs);
   for (int i = 0; i < N_SHAPES; i++)
-    try_products (p, i, peaks, false);
+    try_products (p, i, false);
   if (!is_cpu (p->dev))
     return;
   for (int i = 0; i < N_SHAPES; i++)
-    try_products (p, i, peaks, true);
+    try_products (p, i, true);
   nanosleep (&rest, NULL);
 }
 
 void
-device_probe (Device *dev, DeviceProbe *probe)
+device_prober_read (DeviceProber *p)
+{
+  if (!p)
+    return;
+  try_reading (p);
+  try_copying (p);
+}
+
+/* ---- what came of it ---- */
+
+static int
+compare_rates (const void *a, const void *b)
+{
+  double x = *(const double *) a, y = *(const double *) b;
+  return (x > y) - (x < y);
+}
+
+/* Of the way that did best by this measure; sorts the rates. */
+static double
+limit_of (Limit *limit, bool median)
+{
+  double most = 0;
+  for (int i = 0; i < N_WAYS; i++) {
+    Way *w = &limit->ways[i];
+    if (!w->n)
+      continue;
+    qsort (w->rates, w->n, sizeof *w->rates, compare_rates);
+    double rate = w->rates[median ? w->n / 2 : w->n - 1];
+    most = rate > most ? rate : most;
+  }
+  return most;
+}
+
+static DeviceProbe
+probe_of (DeviceProber *p, bool median)
+{
+  if (!p)
+    return (DeviceProbe){ 0 };
+  return (DeviceProbe){
+    .f32_gflops = limit_of (&p->f32_products, median),
+    .bf16_gflops = limit_of (&p->bf16_products, median),
+    .int8_gops = limit_of (&p->int8_products, median),
+    .read_gbs = limit_of (&p->reading, median),
+  };
+}
+
+DeviceProbe
+device_prober_best (DeviceProber *p)
+{
+  return probe_of (p, false);
+}
+
+DeviceProbe
+device_prober_median (DeviceProber *p)
+{
+  return probe_of (p, true);
+}
+
+DeviceProbe
+device_probe (Device *dev)
 {
   DeviceProber *prober = device_prober_new (dev);
-  memset (probe, 0, sizeof *probe);
-  for (int i = 0; i < N_ROUNDS; i++)
-    device_prober_round (prober, probe);
+  for (int i = 0; i < N_ROUNDS; i++) {
+    for (int j = 0; j < N_READS; j++)
+      device_prober_read (prober);
+    device_prober_multiply (prober);
+  }
+  DeviceProbe probe = device_prober_best (prober);
   device_prober_free (prober);
+  return probe;
 }

@@ -1,10 +1,10 @@
 /* probe.h - the peaks that speeds are measured against
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A peak is what the machine can do, so it is the best of all attempts, and
- * attempts should be spread over the time in which the measured code runs: on
+ * Attempts should be spread over the time in which the measured code runs: on
  * a machine with other work, or a virtual one with neighbours, what can be
- * reached changes from second to second.
+ * reached changes from second to second. Then compare like with like: the least
+ * time with the best attempt, a median with the median one.
  */
 #pragma once
 
@@ -33,12 +33,20 @@ DeviceProber *device_prober_new (Device *dev);
 /* Accepts NULL. */
 void device_prober_free (DeviceProber *prober);
 
-/* Tries everything once, some tenths of a second with all of the device's
- * threads, and raises *peaks where it did better. */
-void device_prober_round (DeviceProber *prober, DeviceProbe *peaks);
+/* One attempt at products in every way, some tenths of a second with all of the
+ * device's threads. This and the next do nothing for NULL. */
+void device_prober_multiply (DeviceProber *prober);
 
-/* A few rounds. */
-void device_probe (Device *dev, DeviceProbe *probe);
+/* One attempt at reading memory in every way, some hundredths of a second. */
+void device_prober_read (DeviceProber *prober);
+
+/* Of all attempts so far, each limit by the way that did best: its best
+ * attempt, or its median one. All 0 for NULL. */
+DeviceProbe device_prober_best (DeviceProber *prober);
+DeviceProbe device_prober_median (DeviceProber *prober);
+
+/* The best of a few rounds. */
+DeviceProbe device_probe (Device *dev);
 
 #ifdef __cplusplus
 }

@@ -252,9 +252,9 @@ set_floors (
 
 static gboolean
 measure (Device *dev, const VlmTextConfig *text, int tokens,
-    DeviceProber *prober, DeviceProbe *probe, ContextResult *result,
-    GError **error)
+    DeviceProber *prober, ContextResult *result, GError **error)
 {
+  DeviceProbe probe;
   int n = result->context;
   Bed b = { .dev = dev,
     .text = text,
@@ -267,12 +267,12 @@ measure (Device *dev, const VlmTextConfig *text, int tokens,
     fill (&b);
     run_round (&b, tokens, &times, 0); /* warms up */
     for (int round = 0; round < ROUNDS; round++) {
-      if (prober)
-        device_prober_round (prober, probe);
+      device_prober_read (prober);
       run_round (&b, tokens, &times, round);
     }
-    summarise (&b, &times, probe, result);
-    set_floors (&b, tokens, probe, result);
+    probe = device_prober_best (prober);
+    summarise (&b, &times, &probe, result);
+    set_floors (&b, tokens, &probe, result);
     done = vlm_device_check (dev, error);
   }
   bed_clear (&b);
@@ -374,14 +374,15 @@ bench_attention (
   g_autofree ContextResult *results = g_new0 (ContextResult, n);
   DeviceProber *prober =
       options->no_probes ? NULL : device_prober_new (bed->dev);
-  DeviceProbe probe = { 0 };
+  DeviceProbe probe;
   gboolean done = TRUE;
 
   for (int i = 0; i < n && done; i++) {
     results[i].context = atoi (contexts[i]);
     done = measure (bed->dev, &bed->model->config.text, options->tidal_tokens,
-        prober, &probe, &results[i], error);
+        prober, &results[i], error);
   }
+  probe = device_prober_best (prober);
   device_prober_free (prober);
   if (done && options->json)
     print_json (bed, options, &probe, results, n);

@@ -49,12 +49,23 @@ print_phase (const BenchBed *bed, const DeviceProbe *probes,
 }
 
 static void
-print_probe (const char *name, double value)
+print_probe (const char *name, double median, double best)
 {
-  if (value > 0)
-    printf ("  %s %.1f", name, value);
+  if (median > 0)
+    printf ("  %s %.1f (%.1f)", name, median, best);
   else
     printf ("  %s -", name);
+}
+
+static void
+print_probes (const DeviceProbe *median, const DeviceProbe *best)
+{
+  printf ("probes, median (best):");
+  print_probe ("f32_gflops", median->f32_gflops, best->f32_gflops);
+  print_probe ("bf16_gflops", median->bf16_gflops, best->bf16_gflops);
+  print_probe ("int8_gops", median->int8_gops, best->int8_gops);
+  print_probe ("read_gbs", median->read_gbs, best->read_gbs);
+  putchar ('\n');
 }
 
 static double
@@ -68,7 +79,7 @@ all_fine (const BenchBed *bed)
 
 void
 bench_print_text (const BenchBed *bed, const BenchOptions *options,
-    const DeviceProbe *probes, const BenchResult *result)
+    const BenchProbes *probes, const BenchResult *result)
 {
   int vision_layers = vlm_model_vision_layers (bed->model);
 
@@ -93,14 +104,10 @@ bench_print_text (const BenchBed *bed, const BenchOptions *options,
             1e6,
         bench_token_operations (bed, result->prompt_tokens, all_fine (bed)) /
             1e6);
-  printf ("probes:");
-  print_probe ("f32_gflops", probes->f32_gflops);
-  print_probe ("bf16_gflops", probes->bf16_gflops);
-  print_probe ("int8_gops", probes->int8_gops);
-  print_probe ("read_gbs", probes->read_gbs);
-  printf ("\nmedian of %d frames, least and most:\n", result->n_frames);
+  print_probes (&probes->median, &probes->best);
+  printf ("median of %d frames, least and most:\n", result->n_frames);
   for (int phase = 0; phase < BENCH_N_PHASES; phase++)
-    print_phase (bed, probes, result, phase);
+    print_phase (bed, &probes->median, result, phase);
   printf ("%-11s %10.3f ms\n", "first token", result->first_token_ms);
 }
 
@@ -137,9 +144,9 @@ add_probe (JsonBuilder *b, const char *name, double value)
 }
 
 static void
-add_probes (JsonBuilder *b, const DeviceProbe *probes)
+add_probes (JsonBuilder *b, const char *name, const DeviceProbe *probes)
 {
-  json_builder_set_member_name (b, "probes");
+  json_builder_set_member_name (b, name);
   json_builder_begin_object (b);
   add_probe (b, "f32_gflops", probes->f32_gflops);
   add_probe (b, "bf16_gflops", probes->bf16_gflops);
@@ -193,7 +200,7 @@ add_setting (JsonBuilder *b, const BenchBed *bed, const BenchOptions *options)
 
 void
 bench_print_json (const BenchBed *bed, const BenchOptions *options,
-    const DeviceProbe *probes, const BenchResult *result)
+    const BenchProbes *probes, const BenchResult *result)
 {
   g_autoptr (JsonBuilder) b = json_builder_new ();
   g_autoptr (JsonNode) root = NULL;
@@ -215,11 +222,12 @@ bench_print_json (const BenchBed *bed, const BenchOptions *options,
         bench_token_operations (bed, result->prompt_tokens, all_fine (bed)));
   }
   add_count (b, "frames", result->n_frames);
-  add_probes (b, probes);
+  add_probes (b, "probes", &probes->median);
+  add_probes (b, "probes_best", &probes->best);
   json_builder_set_member_name (b, "phases");
   json_builder_begin_object (b);
   for (int phase = 0; phase < BENCH_N_PHASES; phase++)
-    add_phase (b, bed, probes, result, phase);
+    add_phase (b, bed, &probes->median, result, phase);
   json_builder_end_object (b);
   json_builder_end_object (b);
   root = json_builder_get_root (b);

@@ -14,7 +14,8 @@
 #define MIN_FRAMES 3
 #define ENOUGH_US (3 * G_USEC_PER_SEC) /* of frames measured */
 #define LONG_US (30 * G_USEC_PER_SEC)  /* of one frame: then two will do */
-#define N_ROUNDS 5                     /* of probing */
+#define N_ROUNDS 5                     /* of products probed */
+#define N_READS 16                     /* of memory, in a frame */
 
 const char *const bench_phase_names[BENCH_N_PHASES] = { "preprocess", "vision",
   "policy", "projector", "prefill", "decode", "frame" };
@@ -22,6 +23,7 @@ const char *const bench_phase_names[BENCH_N_PHASES] = { "preprocess", "vision",
 typedef struct {
   BenchBed *bed;
   const BenchOptions *options;
+  DeviceProber *prober; /* or NULL */
   VlmVisionJob job;
   VlmSelection selection;
   VlmSequence seq;
@@ -103,14 +105,28 @@ prefill (Frame *f, GError **error)
   return TRUE;
 }
 
+/* Memory is read between the steps that it bounds, and its time not counted. */
+static void
+probe_reading (Frame *f, int step, gint64 *start)
+{
+  int every = (f->options->tokens + N_READS - 1) / N_READS;
+  gint64 begin = g_get_monotonic_time ();
+
+  if (!f->prober || step % every)
+    return;
+  device_prober_read (f->prober);
+  *start += g_get_monotonic_time () - begin;
+}
+
 static gboolean
-decode (Frame *f, GError **error)
+decode (Frame *f, gint64 *start, GError **error)
 {
   for (int i = 0; i < f->options->tokens; i++) {
     VlmStepInput in = { &f->seq, 1, &f->next_id, NULL, 1, f->seq.length + 1,
       .tidal = f->tidal, .fine = f->fine };
     float *logits;
 
+    probe_reading (f, i, start);
     if (!vlm_decoder_step (f->bed->decoder, &in, 1, &logits, error))
       return FALSE;
     f->next_id = vlm_sampler_next (f->bed->sampler, logits);
@@ -138,11 +154,12 @@ run_frame (Frame *f, GError **error)
   f->read = bench_count_take ();
   f->us[BENCH_PREFILL] = lap (f, &start);
   f->first_token_us = start - begin;
-  if (!decode (f, error))
+  if (!decode (f, &start, error))
     return FALSE;
   f->decode = bench_count_take ();
-  f->us[BENCH_DECODE] = lap (f, &start) / f->options->tokens;
-  f->us[BENCH_FRAME] = start - begin;
+  f->us[BENCH_FRAME] = lap (f, &start);
+  f->us[BENCH_DECODE] = f->us[BENCH_FRAME] / f->options->tokens;
+  f->us[BENCH_FRAME] += f->first_token_us;
   return vlm_device_check (f->bed->dev, error);
 }
 
@@ -291,17 +308,17 @@ is_enough (int n, gint64 total_us)
 }
 
 static gboolean
-run_frames (Frame *f, BenchResult *r, DeviceProber *prober, DeviceProbe *probes,
-    GError **error)
+run_frames (Frame *f, BenchResult *r, DeviceProber *prober, GError **error)
 {
   gint64 us[BENCH_N_PHASES + 1][MAX_FRAMES], total = 0;
   int n = 0;
 
   if (!run_frame (f, error))
     return FALSE;
+  f->prober = prober;
   for (; !is_enough (n, total); n++) {
     if (n < N_ROUNDS)
-      device_prober_round (prober, probes);
+      device_prober_multiply (prober);
     if (!run_frame (f, error))
       return FALSE;
     for (int phase = 0; phase < BENCH_N_PHASES; phase++)
@@ -310,7 +327,7 @@ run_frames (Frame *f, BenchResult *r, DeviceProber *prober, DeviceProbe *probes,
     total += f->us[BENCH_FRAME];
   }
   for (int i = n; i < N_ROUNDS; i++)
-    device_prober_round (prober, probes);
+    device_prober_multiply (prober);
   fill_times (r, us, n);
   fill_work (f, r);
   return TRUE;
@@ -318,7 +335,7 @@ run_frames (Frame *f, BenchResult *r, DeviceProber *prober, DeviceProbe *probes,
 
 gboolean
 bench_run (BenchBed *bed, const BenchOptions *options, BenchResult *result,
-    DeviceProbe *probes, GError **error)
+    BenchProbes *probes, GError **error)
 {
   DeviceProber *prober =
       options->no_probes ? NULL : device_prober_new (bed->dev);
@@ -326,10 +343,11 @@ bench_run (BenchBed *bed, const BenchOptions *options, BenchResult *result,
   gboolean done;
 
   *result = (BenchResult){ 0 };
-  *probes = (DeviceProbe){ 0 };
   frame_init (&frame, bed, options);
-  done = run_frames (&frame, result, prober, probes, error);
+  done = run_frames (&frame, result, prober, error);
   frame_clear (&frame);
+  probes->median = device_prober_median (prober);
+  probes->best = device_prober_best (prober);
   device_prober_free (prober);
   return done;
 }

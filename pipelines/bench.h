@@ -94,10 +94,15 @@ typedef struct {
   double fine_tokens;
 } BenchResult;
 
-/* Probes between the frames, so that both meet the machine in the same
- * state. */
+/* Times are compared with the medians, as they are medians. */
+typedef struct {
+  DeviceProbe median, best;
+} BenchProbes;
+
+/* Probes products between the frames and reading between the decode steps, so
+ * that both meet the machine in the same state. */
 gboolean bench_run (BenchBed *bed, const BenchOptions *options,
-    BenchResult *result, DeviceProbe *probes, GError **error);
+    BenchResult *result, BenchProbes *probes, GError **error);
 
 /* Multiplications and additions counted apart, for what really ran. */
 double bench_vision_operations (
@@ -144,6 +149,6 @@ gboolean bench_attention (
 /* ---- the report ---- */
 
 void bench_print_text (const BenchBed *bed, const BenchOptions *options,
-    const DeviceProbe *probes, const BenchResult *result);
+    const BenchProbes *probes, const BenchResult *result);
 void bench_print_json (const BenchBed *bed, const BenchOptions *options,
-    const DeviceProbe *probes, const BenchResult *result);
+    const BenchProbes *probes, const BenchResult *result);

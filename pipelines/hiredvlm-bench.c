@@ -219,7 +219,7 @@ settle_policy (const BenchBed *bed, BenchOptions *options, GError **error)
 static gboolean
 measure (BenchBed *bed, BenchOptions *options, GError **error)
 {
-  DeviceProbe probes;
+  BenchProbes probes;
   BenchResult result;
 
   if (options->count)

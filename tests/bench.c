@@ -45,11 +45,11 @@ check_phase (JsonObject *phases, const char *name, const char *bound)
 }
 
 static void
-check_probes (JsonObject *root)
+check_probes (JsonObject *root, const char *name)
 {
   static const char *const probes[] = { "f32_gflops", "bf16_gflops",
     "int8_gops", "read_gbs" };
-  JsonObject *probe = json_object_get_object_member (root, "probes");
+  JsonObject *probe = json_object_get_object_member (root, name);
 
   for (gsize i = 0; i < G_N_ELEMENTS (probes); i++)
     g_assert_true (json_object_has_member (probe, probes[i]));
@@ -77,8 +77,10 @@ test_json (void)
   g_assert_cmpint (json_object_get_int_member (root, "text_layers"), ==, 2);
   g_assert_cmpint (
       json_object_get_int_member (root, "text_layers_of_model"), ==, 4);
-  if (g_test_slow ())
-    check_probes (root);
+  if (g_test_slow ()) {
+    check_probes (root, "probes");
+    check_probes (root, "probes_best");
+  }
   phases = json_object_get_object_member (root, "phases");
   check_phase (phases, "preprocess", NULL);
   check_phase (phases, "vision", "f32_gflops");

@@ -117,9 +117,8 @@ bench_case (Kt *kt, const KtCase *c, const DeviceProbe *probe)
 }
 
 static void
-print_probe (Device *dev, DeviceProbe *probe)
+print_probe (const DeviceProbe *probe)
 {
-  device_probe (dev, probe);
   printf ("# probed: f32 %.1f GFLOP/s, bf16 %.1f GFLOP/s, int8 %.1f GOP/s, "
           "read %.1f GB/s\n",
       probe->f32_gflops, probe->bf16_gflops, probe->int8_gops, probe->read_gbs);
@@ -132,8 +131,10 @@ run_all (const Options *options, Device *dev, Device *plain)
   Kt kt = {
     .dev = { dev, plain }, .n_devices = plain ? 2 : 1, .timing = options->bench
   };
-  if (options->bench)
-    print_probe (dev, &probe);
+  if (options->bench) {
+    probe = device_probe (dev);
+    print_probe (&probe);
+  }
   for (int f = 0; f < N_FAMILIES; f++)
     for (const KtCase *c = families[f]; c->slot; c++) {
       if (options->slot && strcmp (options->slot, c->slot))
