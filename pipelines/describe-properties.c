@@ -4,19 +4,47 @@
 #include <string.h>
 #include "pipelines/describe.h"
 
-/* ": one of a, b, c" for an enum, "" otherwise. Owned. */
 static char *
-choices (GParamSpec *spec)
+nicks (GParamSpecEnum *spec)
 {
-  if (!G_IS_PARAM_SPEC_ENUM (spec))
-    return g_strdup ("");
-  GEnumClass *class = G_PARAM_SPEC_ENUM (spec)->enum_class;
-  GString *text = g_string_new (": one of ");
-  for (guint i = 0; i < class->n_values; i++)
+  GString *text = g_string_new ("one of ");
+  for (guint i = 0; i < spec->enum_class->n_values; i++)
     g_string_append_printf (
-        text, "%s%s", i ? ", " : "", class->values[i].value_nick);
-  g_string_append (text, " was expected");
+        text, "%s%s", i ? ", " : "", spec->enum_class->values[i].value_nick);
   return g_string_free (text, FALSE);
+}
+
+static char *
+flag_nicks (GParamSpecFlags *spec)
+{
+  GString *text = g_string_new ("some, joined by +, of ");
+  for (guint i = 0; i < spec->flags_class->n_values; i++)
+    g_string_append_printf (
+        text, "%s%s", i ? ", " : "", spec->flags_class->values[i].value_nick);
+  return g_string_free (text, FALSE);
+}
+
+#define RANGE(TYPE, format)                                                    \
+  if (G_IS_PARAM_SPEC_##TYPE (spec))                                           \
+    return g_strdup_printf ("a number from " format " to " format,             \
+        G_PARAM_SPEC_##TYPE (spec)->minimum,                                   \
+        G_PARAM_SPEC_##TYPE (spec)->maximum);
+
+/* What a property takes. Owned. */
+static char *
+expected_of (GParamSpec *spec)
+{
+  if (G_IS_PARAM_SPEC_ENUM (spec))
+    return nicks (G_PARAM_SPEC_ENUM (spec));
+  if (G_IS_PARAM_SPEC_FLAGS (spec))
+    return flag_nicks (G_PARAM_SPEC_FLAGS (spec));
+  if (G_IS_PARAM_SPEC_BOOLEAN (spec))
+    return g_strdup ("true or false");
+  RANGE (INT, "%d")
+  RANGE (UINT, "%u")
+  RANGE (UINT64, "%" G_GUINT64_FORMAT)
+  RANGE (DOUBLE, "%g")
+  return g_strdup_printf ("a %s", g_type_name (spec->value_type));
 }
 
 /* An enum is set by its nick alone, not by a number or a prefix. */
@@ -56,9 +84,10 @@ describe_set_property (
     return FALSE;
   }
   if (!parse (&value, spec, text)) {
-    g_autofree char *expected = choices (spec);
+    g_autofree char *expected = expected_of (spec);
     g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-        "The property %s cannot be \"%s\"%s.", name, text, expected);
+        "The property %s cannot be \"%s\": %s was expected.", name, text,
+        expected);
     return FALSE;
   }
   g_object_set_property (G_OBJECT (element), name, &value);

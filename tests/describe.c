@@ -237,6 +237,14 @@ test_errors (void)
   expect_failure (
       describe ("-m", folder, "--token-budget", "x", picture, NULL), "budget");
   expect_failure (describe ("-m", folder, "--set", "a=b", picture, NULL), "a");
+  expect_failure (
+      describe ("-m", folder, "--token-budget", "-1", picture, NULL),
+      "\"-1\": a number from 0 to ");
+  expect_failure (
+      describe ("-m", folder, "--set", "draw-tokens=7", picture, NULL),
+      "true or false was expected");
+  expect_failure (describe ("-m", folder, "--set", "reuse=x", picture, NULL),
+      "joined by +, of ");
   expect_failure (describe ("-m", folder, "--policy", "prumerge", "--set",
                       "policy-params=p,neighbours=1000", picture, NULL),
       "neighbours of policy prumerge is 1000, expected 0 to 256");
