@@ -63,7 +63,7 @@ check_map (
   vlm_fail (error, VLM_ERROR_REQUEST, NULL,
       "The %s layer's attention to the whole picture sums to %g, expected 0 "
       "or more.",
-      vlm_text (layer), *sum);
+      vlm_text (layer), vlm_shown_sum (*sum));
   return FALSE;
 }
 

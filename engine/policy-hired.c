@@ -48,7 +48,7 @@ content_scores (const VlmPolicyInput *input, gint64 *weight, GError **error)
       vlm_fail (error, VLM_ERROR_REQUEST, NULL,
           "The first layer's attention to the area of tile %d sums to %g, "
           "expected 0 to %d.",
-          i + 1, score[i], MAX_SCORE);
+          i + 1, vlm_shown_sum (score[i]), MAX_SCORE);
       return FALSE;
     }
     weight[i] = (gint64) floor (score[i] * (1 << 24) + 0.5);

@@ -262,6 +262,12 @@ vlm_pick_everything (const VlmPolicyInput *input, VlmSelection *selection)
   return TRUE;
 }
 
+double
+vlm_shown_sum (double sum)
+{
+  return isnan (sum) ? NAN : sum;
+}
+
 gboolean
 vlm_budget_tokens (const VlmPolicyInput *input, double slack, int limit,
     int *tokens, GError **error)

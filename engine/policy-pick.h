@@ -86,6 +86,10 @@ void vlm_pick_refuse (int tile, int patch, int side, GError **error);
 gboolean vlm_pick_everything (
     const VlmPolicyInput *input, VlmSelection *selection);
 
+/* A sum of scores as errors show it: a NaN without its sign, which follows from
+ * nothing. */
+double vlm_shown_sum (double sum);
+
 /* The budget in tokens: floor of a share of P*N, or the number given, at most
  * `limit`. `slack` is added before rounding down. FALSE and an error if it is
  * negative or not a number. */

@@ -100,7 +100,7 @@ ask_clear (Ask *ask)
 static gboolean
 names_what_it_found (const char *message)
 {
-  return strstr (message, " is not a number.") || strstr (message, "nan, ");
+  return strstr (message, " is not a number.") || strstr (message, " nan, ");
 }
 
 static void
