@@ -119,7 +119,7 @@ fill_defaults (BenchOptions *o)
 {
   default_text (&o->weights, "auto");
   default_text (&o->device, "auto");
-  default_text (&o->size, "1920x1080");
+  default_text (&o->size, "672x672");
   default_text (&o->decode_attention, "full");
   default_text (&o->contexts, "2928,8192,32768");
 }
@@ -146,7 +146,7 @@ parse_options (BenchOptions *o, int *argc, char ***argv, GError **error)
     { "tokens", 0, 0, G_OPTION_ARG_INT, &o->tokens, "tokens to generate (32)",
         "N" },
     { "size", 0, 0, G_OPTION_ARG_STRING, &o->size,
-        "size of the picture (1920x1080)", "WxH" },
+        "size of the picture (672x672: the most tokens)", "WxH" },
     { "nv12", 0, 0, G_OPTION_ARG_NONE, &o->nv12,
         "a picture in NV12, as decoders give it to a GPU (default: RGB)",
         NULL },

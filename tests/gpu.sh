@@ -87,11 +87,13 @@ else
 fi
 
 # The figures that the project's goals are about.
-for budget in 0.2 1; do
-  step "speed-$budget" "$pipelines/hiredvlm-bench" --device cuda \
-    --shape llava-v1.6-vicuna-7b --weights bf16 --token-budget $budget \
-    --tokens 64
-  cat "$logs/speed-$budget.log"
+for size in 672x672 1920x1080; do
+  for budget in 0.2 1; do
+    step "speed-$size-$budget" "$pipelines/hiredvlm-bench" --device cuda \
+      --shape llava-v1.6-vicuna-7b --weights bf16 --size $size \
+      --token-budget $budget --tokens 64
+    cat "$logs/speed-$size-$budget.log"
+  done
 done
 step speed-kernels "$test/test-kernels" --bench --device cuda
 
