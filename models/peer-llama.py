@@ -1,7 +1,7 @@
 # peer-llama.py - llama.cpp timed on the frame that hiredvlm-bench times
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# python peer-llama.py PROGRAMS [--layers N] [--weights bf16|f32] [--rounds N]
+# python peer-llama.py PROGRAMS [--layers N] [--weights bf16|f32] [--rounds N] [--repetitions N]
 # PROGRAMS is the folder of llama-bench and llama-mtmd-cli. Writes LLaVA-NeXT
 # with Vicuna-7B's shape and random weights as two GGUF files, needs the package
 # gguf for it, and times: a picture of 672x672 through encoder and projector
@@ -134,7 +134,8 @@ def their_vision(a, folder):
 
 def samples(a, folder, *line):
     """Milliseconds of each repetition."""
-    out = run(a.programs + "/llama-bench", "-m", folder + "/text.gguf", "-t", a.threads, "-r", 3, "-o", "json", *line)
+    out = run(a.programs + "/llama-bench", "-m", folder + "/text.gguf", "-t", a.threads, "-r", a.repetitions, "-o",
+              "json", *line)
     return [ns / 1e6 for ns in json.loads(out.stdout)[0]["samples_ns"]]
 
 
@@ -161,6 +162,7 @@ def ours(a):
 def main():
     p = peer.parser(TYPES)
     p.add_argument("programs")
+    p.add_argument("--repetitions", type=int, default=3)
     a = p.parse_args()
     if a.shape != "llava-v1.6-vicuna-7b" or a.size != "672x672":
         p.error("only llava-v1.6-vicuna-7b and 672x672 are written as GGUF")
