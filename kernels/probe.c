@@ -88,12 +88,19 @@ now_s (void)
   return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-static void
+static double
 keep (Limit *limit, int way, double rate)
 {
   Way *w = &limit->ways[way];
   if (w->n < MOST_RATES)
     w->rates[w->n++] = rate;
+  return rate;
+}
+
+static double
+larger (double a, double b)
+{
+  return a > b ? a : b;
 }
 
 static bool
@@ -204,20 +211,23 @@ bytes_to_read (Device *dev)
   return bytes;
 }
 
-static void
+static double
 try_reading (DeviceProber *p)
 {
   volatile uint32_t sum;
+  double best = 0;
   for (int walk = 0; p->memory && walk < CPU_N_WALKS; walk++) {
     double start = now_s ();
     sum = cpu_stream (p->dev, p->memory, p->bytes, walk);
-    keep (&p->reading, walk, 1e-9 * p->bytes / (now_s () - start));
+    double rate = 1e-9 * p->bytes / (now_s () - start);
+    best = larger (best, keep (&p->reading, walk, rate));
   }
   (void) sum;
+  return best;
 }
 
 /* A copy reads and writes. */
-static void
+static double
 try_copying (DeviceProber *p)
 {
   Device *dev = p->dev;
@@ -225,11 +235,13 @@ try_copying (DeviceProber *p)
   int n = (int) (COPY_BYTES / row);
   double start = now_s ();
   if (!p->from || !p->to)
-    return;
+    return 0;
   for (int i = 0; i < N_COPIES; i++)
     dev->op->copy_columns (dev, p->to, p->from, n, row, row, 0);
-  if (device_sync (dev, NULL))
-    keep (&p->reading, 0, 2e-9 * N_COPIES * COPY_BYTES / (now_s () - start));
+  if (!device_sync (dev, NULL))
+    return 0;
+  return keep (
+      &p->reading, 0, 2e-9 * N_COPIES * COPY_BYTES / (now_s () - start));
 }
 
 /* ---- all of it ---- */
@@ -321,13 +333,10 @@ device_prober_multiply (DeviceProber *p)
   nanosleep (&rest, NULL);
 }
 
-void
+double
 device_prober_read (DeviceProber *p)
 {
-  if (!p)
-    return;
-  try_reading (p);
-  try_copying (p);
+  return p ? larger (try_reading (p), try_copying (p)) : 0;
 }
 
 /* ---- what came of it ---- */
@@ -349,8 +358,7 @@ limit_of (Limit *limit, bool median)
     if (!w->n)
       continue;
     qsort (w->rates, w->n, sizeof *w->rates, compare_rates);
-    double rate = w->rates[median ? w->n / 2 : w->n - 1];
-    most = rate > most ? rate : most;
+    most = larger (most, w->rates[median ? w->n / 2 : w->n - 1]);
   }
   return most;
 }

@@ -37,8 +37,9 @@ void device_prober_free (DeviceProber *prober);
  * device's threads. This and the next do nothing for NULL. */
 void device_prober_multiply (DeviceProber *prober);
 
-/* One attempt at reading memory in every way, some hundredths of a second. */
-void device_prober_read (DeviceProber *prober);
+/* One attempt at reading memory in every way, some hundredths of a second;
+ * returns the GB/s of the one that did best, 0 if there is no memory for it. */
+double device_prober_read (DeviceProber *prober);
 
 /* Of all attempts so far, each limit by the way that did best: its best
  * attempt, or its median one. All 0 for NULL. */

@@ -20,6 +20,13 @@
 const char *const bench_phase_names[BENCH_N_PHASES] = { "preprocess", "vision",
   "policy", "projector", "prefill", "decode", "frame" };
 
+/* Besides the phases. */
+enum {
+  TO_FIRST_TOKEN = BENCH_N_PHASES,
+  READING, /* 1 TB, as it was beside the decode steps */
+  N_TIMES,
+};
+
 typedef struct {
   BenchBed *bed;
   const BenchOptions *options;
@@ -28,7 +35,7 @@ typedef struct {
   VlmSelection selection;
   VlmSequence seq;
   int *ids;
-  gint64 us[BENCH_N_PHASES], first_token_us;
+  gint64 us[N_TIMES];
   int image_rows, next_id;
   VlmFine *fine;           /* or NULL */
   const VlmTidal *tidal;   /* or NULL */
@@ -105,28 +112,37 @@ prefill (Frame *f, GError **error)
   return TRUE;
 }
 
-/* Memory is read between the steps that it bounds, and its time not counted. */
+/* Memory is read between the steps that it bounds, which does not count as
+ * their time. `n` times so far; the mean is kept. */
 static void
-probe_reading (Frame *f, int step, gint64 *start)
+probe_reading (Frame *f, int step, int *n, gint64 *start)
 {
   int every = (f->options->tokens + N_READS - 1) / N_READS;
   gint64 begin = g_get_monotonic_time ();
+  double gbs;
 
   if (!f->prober || step % every)
     return;
-  device_prober_read (f->prober);
+  gbs = device_prober_read (f->prober);
+  if (gbs > 0) {
+    f->us[READING] = (f->us[READING] * *n + 1e9 / gbs) / (*n + 1);
+    ++*n;
+  }
   *start += g_get_monotonic_time () - begin;
 }
 
 static gboolean
 decode (Frame *f, gint64 *start, GError **error)
 {
+  int n_reads = 0;
+
+  f->us[READING] = 0;
   for (int i = 0; i < f->options->tokens; i++) {
     VlmStepInput in = { &f->seq, 1, &f->next_id, NULL, 1, f->seq.length + 1,
       .tidal = f->tidal, .fine = f->fine };
     float *logits;
 
-    probe_reading (f, i, start);
+    probe_reading (f, i, &n_reads, start);
     if (!vlm_decoder_step (f->bed->decoder, &in, 1, &logits, error))
       return FALSE;
     f->next_id = vlm_sampler_next (f->bed->sampler, logits);
@@ -153,13 +169,13 @@ run_frame (Frame *f, GError **error)
     return FALSE;
   f->read = bench_count_take ();
   f->us[BENCH_PREFILL] = lap (f, &start);
-  f->first_token_us = start - begin;
+  f->us[TO_FIRST_TOKEN] = start - begin;
   if (!decode (f, &start, error))
     return FALSE;
   f->decode = bench_count_take ();
   f->us[BENCH_FRAME] = lap (f, &start);
   f->us[BENCH_DECODE] = f->us[BENCH_FRAME] / f->options->tokens;
-  f->us[BENCH_FRAME] += f->first_token_us;
+  f->us[BENCH_FRAME] += f->us[TO_FIRST_TOKEN];
   return vlm_device_check (f->bed->dev, error);
 }
 
@@ -257,7 +273,8 @@ fill_times (BenchResult *r, gint64 us[][MAX_FRAMES], int n)
     r->ms_least[phase] = us[phase][0] / 1e3;
     r->ms_most[phase] = us[phase][n - 1] / 1e3;
   }
-  r->first_token_ms = median_ms (us[BENCH_N_PHASES], n);
+  r->first_token_ms = median_ms (us[TO_FIRST_TOKEN], n);
+  r->read_gbs = us[READING][n - 1] ? 1e6 / median_ms (us[READING], n) : 0;
   r->n_frames = n;
 }
 
@@ -310,7 +327,7 @@ is_enough (int n, gint64 total_us)
 static gboolean
 run_frames (Frame *f, BenchResult *r, DeviceProber *prober, GError **error)
 {
-  gint64 us[BENCH_N_PHASES + 1][MAX_FRAMES], total = 0;
+  gint64 us[N_TIMES][MAX_FRAMES], total = 0;
   int n = 0;
 
   if (!run_frame (f, error))
@@ -321,9 +338,8 @@ run_frames (Frame *f, BenchResult *r, DeviceProber *prober, GError **error)
       device_prober_multiply (prober);
     if (!run_frame (f, error))
       return FALSE;
-    for (int phase = 0; phase < BENCH_N_PHASES; phase++)
-      us[phase][n] = f->us[phase];
-    us[BENCH_N_PHASES][n] = f->first_token_us;
+    for (int i = 0; i < N_TIMES; i++)
+      us[i][n] = f->us[i];
     total += f->us[BENCH_FRAME];
   }
   for (int i = n; i < N_ROUNDS; i++)
@@ -347,6 +363,7 @@ bench_run (BenchBed *bed, const BenchOptions *options, BenchResult *result,
   done = run_frames (&frame, result, prober, error);
   frame_clear (&frame);
   probes->median = device_prober_median (prober);
+  probes->median.read_gbs = result->read_gbs;
   probes->best = device_prober_best (prober);
   device_prober_free (prober);
   return done;

@@ -86,6 +86,7 @@ typedef struct {
   double ms_least[BENCH_N_PHASES], ms_most[BENCH_N_PHASES];
   double work[BENCH_N_PHASES]; /* operations; bytes of decode; 0 = no limit */
   double first_token_ms;       /* frame without its decode steps */
+  double read_gbs;             /* as it was beside the steps; 0 if not probed */
   int n_frames;                /* measured, after one to warm up */
   int image_tokens, image_tokens_kept, prompt_tokens, live_tiles;
   /* FlexAttention: layers that look closer, and of a new token's keys in each
@@ -94,7 +95,8 @@ typedef struct {
   double fine_tokens;
 } BenchResult;
 
-/* Times are compared with the medians, as they are medians. */
+/* Times are compared with the medians, as they are medians: of products that of
+ * all attempts, of reading that of the frames, as with a step's time. */
 typedef struct {
   DeviceProbe median, best;
 } BenchProbes;
