@@ -26,10 +26,13 @@ VISION, VISION_HIDDEN, VISION_HEADS = 1024, 4096, 16
 RANDOM = np.random.default_rng(1)
 
 
+def values(*shape):
+    return (RANDOM.random(shape, dtype=np.float32) - 0.5) * 0.04
+
+
 class Writer(gguf.GGUFWriter):
     def matrix(self, name, rows, cols, kind):
-        values = (RANDOM.random((rows, cols), dtype=np.float32) - 0.5) * 0.04
-        self.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        self.add_tensor(name, gguf.quants.quantize(values(rows, cols), kind), raw_dtype=kind)
 
     def vector(self, name, n, value=0.0):
         self.add_tensor(name, np.full(n, value, dtype=np.float32))
@@ -93,9 +96,9 @@ def write_vision(path, layers, kind):
     w.add_array("clip.vision.image_mean", [0.48145466, 0.4578275, 0.40821073])
     w.add_array("clip.vision.image_std", [0.26862954, 0.26130258, 0.27577711])
     w.add_bool("clip.use_gelu", False)
-    w.add_tensor("v.patch_embd.weight", (RANDOM.random((VISION, 3, 14, 14), dtype=np.float32) - 0.5) * 0.04)
+    w.add_tensor("v.patch_embd.weight", values(VISION, 3, 14, 14))
     w.vector("v.class_embd", VISION)
-    w.add_tensor("v.position_embd.weight", (RANDOM.random((577, VISION), dtype=np.float32) - 0.5) * 0.04)
+    w.add_tensor("v.position_embd.weight", values(577, VISION))
     for name in "v.pre_ln", "v.post_ln":
         w.vector(name + ".weight", VISION, 1)
         w.vector(name + ".bias", VISION)
@@ -160,12 +163,12 @@ def ours(a):
 
 
 def main():
-    p = peer.parser(TYPES)
+    p = peer.parser(["llava-v1.6-vicuna-7b"])
     p.add_argument("programs")
     p.add_argument("--repetitions", type=int, default=3)
     a = p.parse_args()
-    if a.shape != "llava-v1.6-vicuna-7b" or a.size != "672x672":
-        p.error("only llava-v1.6-vicuna-7b and 672x672 are written as GGUF")
+    if a.size != "672x672":
+        p.error(f"--size: the picture is 672x672, not {a.size}")
     with tempfile.TemporaryDirectory() as folder:
         write_text(folder + "/text.gguf", a.layers, TYPES[a.weights])
         write_vision(folder + "/vision.gguf", a.layers, TYPES[a.weights])

@@ -79,7 +79,7 @@ def theirs(a, model, processor, picture):
 
 
 def main():
-    a = peer.parser(["bf16", "f32"]).parse_args()
+    a = peer.parser(TEXTS).parse_args()
     torch.set_num_threads(a.threads)
     width, height = map(int, a.size.split("x"))
     picture = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -9,12 +9,12 @@ import subprocess
 BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "build", "pipelines", "hiredvlm-bench")
 
 
-def parser(weights):
+def parser(shapes):
     p = argparse.ArgumentParser()
     p.add_argument("--bench", default=BENCH)
-    p.add_argument("--shape", default="llava-v1.6-vicuna-7b")
+    p.add_argument("--shape", default="llava-v1.6-vicuna-7b", choices=shapes)
     p.add_argument("--layers", type=int, default=4)
-    p.add_argument("--weights", default="bf16", choices=weights)
+    p.add_argument("--weights", default="bf16", choices=["bf16", "f32"])
     p.add_argument("--size", default="672x672")
     p.add_argument("--tokens", type=int, default=16)
     p.add_argument("--budget", type=float, default=0.2)

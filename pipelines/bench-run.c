@@ -274,8 +274,17 @@ fill_times (BenchResult *r, gint64 us[][MAX_FRAMES], int n)
     r->ms_most[phase] = us[phase][n - 1] / 1e3;
   }
   r->first_token_ms = median_ms (us[TO_FIRST_TOKEN], n);
-  r->read_gbs = us[READING][n - 1] ? 1e6 / median_ms (us[READING], n) : 0;
   r->n_frames = n;
+}
+
+static void
+fill_probes (BenchProbes *probes, DeviceProber *prober, gint64 *reading, int n)
+{
+  double ms = median_ms (reading, n);
+
+  probes->best = device_prober_best (prober);
+  probes->median = device_prober_median (prober);
+  probes->median.read_gbs = ms > 0 ? 1e6 / ms : 0;
 }
 
 static void
@@ -325,7 +334,8 @@ is_enough (int n, gint64 total_us)
 }
 
 static gboolean
-run_frames (Frame *f, BenchResult *r, DeviceProber *prober, GError **error)
+run_frames (Frame *f, BenchResult *r, DeviceProber *prober, BenchProbes *probes,
+    GError **error)
 {
   gint64 us[N_TIMES][MAX_FRAMES], total = 0;
   int n = 0;
@@ -345,6 +355,7 @@ run_frames (Frame *f, BenchResult *r, DeviceProber *prober, GError **error)
   for (int i = n; i < N_ROUNDS; i++)
     device_prober_multiply (prober);
   fill_times (r, us, n);
+  fill_probes (probes, prober, us[READING], n);
   fill_work (f, r);
   return TRUE;
 }
@@ -359,12 +370,10 @@ bench_run (BenchBed *bed, const BenchOptions *options, BenchResult *result,
   gboolean done;
 
   *result = (BenchResult){ 0 };
+  *probes = (BenchProbes){ 0 };
   frame_init (&frame, bed, options);
-  done = run_frames (&frame, result, prober, error);
+  done = run_frames (&frame, result, prober, probes, error);
   frame_clear (&frame);
-  probes->median = device_prober_median (prober);
-  probes->median.read_gbs = result->read_gbs;
-  probes->best = device_prober_best (prober);
   device_prober_free (prober);
   return done;
 }

@@ -86,7 +86,6 @@ typedef struct {
   double ms_least[BENCH_N_PHASES], ms_most[BENCH_N_PHASES];
   double work[BENCH_N_PHASES]; /* operations; bytes of decode; 0 = no limit */
   double first_token_ms;       /* frame without its decode steps */
-  double read_gbs;             /* as it was beside the steps; 0 if not probed */
   int n_frames;                /* measured, after one to warm up */
   int image_tokens, image_tokens_kept, prompt_tokens, live_tiles;
   /* FlexAttention: layers that look closer, and of a new token's keys in each
