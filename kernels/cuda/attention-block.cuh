@@ -38,10 +38,6 @@ template <typename T> struct AttQueries {
 /* Calls f with the channels of a lane as a constant's type. */
 #define ATT_MAX_PER (MAX_HEAD_WIDTH / WARP)
 
-template <int N> struct Constant {
-  static constexpr int value = N;
-};
-
 template <typename F>
 static inline void
 with_per (int c, F f)

@@ -22,6 +22,7 @@ __launch_bounds__ (DECODE_THREADS)
     decode_kernel (PagedArgs<T> a, float *out, int n_splits)
 {
   DYNAMIC_SHARED (float, parts);
+  begin_early ();
   int s = blockIdx.z, group = a.h / a.n_kv_heads;
   int n_groups = (group + DECODE_GROUP - 1) / DECODE_GROUP;
   int kv_head = blockIdx.y / n_groups;
@@ -42,6 +43,7 @@ __launch_bounds__ (DECODE_THREADS)
     join_kernel (PagedArgs<T> a, const float *parts, int n_splits)
 {
   int s = blockIdx.y;
+  begin_early ();
   if (a.q_start[s + 1] - a.q_start[s] == 1)
     join_block (a, parts, s, blockIdx.x,
         (a.kv_len[s] + DECODE_SPLIT - 1) / DECODE_SPLIT, n_splits);
@@ -64,13 +66,14 @@ attend_single (Device *dev, const PagedArgs<T> &args, int max_kv_len)
   }
   with_per (args.c, [&] (auto per) {
     auto kernel = decode_kernel<T, decltype (per)::value>;
-    LAUNCH (kernel, dim3 (n_splits, args.n_kv_heads * n_groups, args.n_seqs),
-        DECODE_THREADS, min (group, DECODE_GROUP) * DECODE_WARPS * part,
-        cuda_stream (dev), args, parts, n_splits);
+    LAUNCH_EARLY (kernel,
+        dim3 (n_splits, args.n_kv_heads * n_groups, args.n_seqs),
+        DECODE_THREADS, min (group, DECODE_GROUP) * DECODE_WARPS * part, dev,
+        args, parts, n_splits);
   });
   if (parts)
-    LAUNCH (join_kernel<T>, dim3 (args.h, args.n_seqs), DECODE_THREADS, 0,
-        cuda_stream (dev), args, (const float *) parts, n_splits);
+    LAUNCH_EARLY (join_kernel<T>, dim3 (args.h, args.n_seqs), DECODE_THREADS, 0,
+        dev, args, (const float *) parts, n_splits);
 }
 
 template void attend_single<float> (Device *, const PagedArgs<float> &, int);

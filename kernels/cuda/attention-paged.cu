@@ -16,6 +16,7 @@ __global__ void
 kv_write_kernel (T *to_k, T *to_v, const T *k, const T *v, const int *slots,
     int n_kv_heads, int c)
 {
+  begin_early ();
   int i = blockIdx.x, slot = slots[i], width = n_kv_heads * c;
   for (int at = threadIdx.x; at < width; at += THREADS) {
     size_t to = page_row (slot, at / c, n_kv_heads, c) + at % c;
@@ -32,9 +33,8 @@ kv_write (Device *dev, const KvLayer *kv, const Act *k, const Act *v,
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    LAUNCH (kv_write_kernel<T>, batch->n, THREADS, 0, cuda_stream (dev),
-        (T *) kv->k, (T *) kv->v, (const T *) k, (const T *) v, batch->slots,
-        n_kv_heads, c);
+    LAUNCH_EARLY (kv_write_kernel<T>, batch->n, THREADS, 0, dev, (T *) kv->k,
+        (T *) kv->v, (const T *) k, (const T *) v, batch->slots, n_kv_heads, c);
   });
   cuda_launched (dev, "kv_write");
 }

@@ -47,9 +47,9 @@ typedef struct CudaPlan {
 
 /* Device.backend */
 typedef struct Cuda {
-  struct Ops op; /* Device.op points here */
-  int index;     /* of the GPU */
-  int n_processors;
+  struct Ops op;        /* Device.op points here */
+  int index;            /* of the GPU */
+  bool overlaps;        /* kernels may begin while those before them run */
   cudaStream_t stream;  /* of all ops */
   cudaStream_t uploads; /* of copies from the host */
   cudaEvent_t computed, uploaded;

@@ -11,11 +11,30 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <utility>
 
 /* The only two things that the emulation cannot give CUDA's spelling. */
 #ifdef __CUDACC__
-#define LAUNCH(kernel, grid, block, shared, stream, ...)                       \
-  (kernel)<<<grid, block, shared, stream>>> (__VA_ARGS__)
+template <typename... P, typename... A>
+static inline void
+launch_as (bool early, void (*kernel) (P...), dim3 grid, dim3 block,
+    size_t shared, cudaStream_t stream, A &&...args)
+{
+  cudaLaunchAttribute overlap = {};
+  cudaLaunchConfig_t config = {};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared;
+  config.stream = stream;
+  config.attrs = &overlap;
+  config.numAttrs = early;
+  cudaLaunchKernelEx (&config, kernel, std::forward<A> (args)...);
+}
+
+#define LAUNCH_AS(early, kernel, grid, block, shared, stream, ...)             \
+  launch_as (early, kernel, grid, block, shared, stream, __VA_ARGS__)
 #define DYNAMIC_SHARED(type, name)                                             \
   extern __shared__ __align__ (16) unsigned char dynamic_shared[];             \
   type *name = (type *) dynamic_shared
@@ -25,8 +44,18 @@
 #define UNROLL(n)
 #endif
 
+#define LAUNCH(kernel, grid, block, shared, stream, ...)                       \
+  LAUNCH_AS (false, kernel, grid, block, shared, stream, __VA_ARGS__)
+
+/* Of kernels that wait_for_earlier, in every block: on a GPU that can, they
+ * begin while the kernels before them still run. */
+#define LAUNCH_EARLY(kernel, grid, block, shared, dev, ...)                    \
+  LAUNCH_AS (cuda_of (dev)->overlaps, kernel, grid, block, shared,             \
+      cuda_stream (dev), __VA_ARGS__)
+
 #define WARP 32
 #define ALL_LANES 0xffffffffu
+#define OVERLAP_ARCH 900 /* from which on kernels can begin early */
 
 static __device__ __forceinline__ float
 to_float (float x)
@@ -69,6 +98,48 @@ template <typename T> struct __align__ (16) Pack
 {
   static constexpr int N = 16 / sizeof (T);
   T v[N];
+};
+
+/* The numbers that 16 bytes are. They stay whole until they are needed: taken
+ * apart at once, they would be waited for at once. */
+static __device__ __forceinline__ void
+unpack (float *to, const uint4 &bits, float)
+{
+  to[0] = __uint_as_float (bits.x);
+  to[1] = __uint_as_float (bits.y);
+  to[2] = __uint_as_float (bits.z);
+  to[3] = __uint_as_float (bits.w);
+}
+
+static __device__ __forceinline__ void
+unpack_two (float *to, unsigned bits, __nv_bfloat16)
+{
+  to[0] = __uint_as_float (bits << 16);
+  to[1] = __uint_as_float (bits & 0xffff0000u);
+}
+
+static __device__ __forceinline__ void
+unpack_two (float *to, unsigned bits, __half)
+{
+  __half2 pair;
+  memcpy (&pair, &bits, sizeof pair);
+  to[0] = __half2float (pair.x);
+  to[1] = __half2float (pair.y);
+}
+
+template <typename T>
+static __device__ __forceinline__ void
+unpack (float *to, const uint4 &bits, T type)
+{
+  unpack_two (to, bits.x, type);
+  unpack_two (to + 2, bits.y, type);
+  unpack_two (to + 4, bits.z, type);
+  unpack_two (to + 6, bits.w, type);
+}
+
+/* A number as a type, for generic lambdas. */
+template <int N> struct Constant {
+  static constexpr int value = N;
 };
 
 /* Calls f with a value of the type; f is a generic lambda. */
@@ -123,6 +194,33 @@ static inline bool
 is_aligned (const void *ptr)
 {
   return (uintptr_t) ptr % 16 == 0;
+}
+
+/* Waits for all kernels before this one. What comes before it in a kernel that
+ * was launched early may read what no kernel writes, and write nothing. */
+static __device__ __forceinline__ void
+wait_for_earlier ()
+{
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= OVERLAP_ARCH
+  cudaGridDependencySynchronize ();
+#endif
+}
+
+/* Lets the kernel behind begin once all blocks have come here. */
+static __device__ __forceinline__ void
+let_next_begin ()
+{
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= OVERLAP_ARCH
+  cudaTriggerProgrammaticLaunchCompletion ();
+#endif
+}
+
+/* What every kernel that is launched early does, most of them at once. */
+static __device__ __forceinline__ void
+begin_early ()
+{
+  let_next_begin ();
+  wait_for_earlier ();
 }
 
 static __device__ __forceinline__ float

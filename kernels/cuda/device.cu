@@ -10,6 +10,7 @@
 
 #define MIN_CAPABILITY 75 /* major * 10 + minor */
 #define BF16_CAPABILITY 80
+#define OVERLAP_DRIVER 12030 /* from which on graphs keep early launches */
 #define SCRATCH_BYTES ((size_t) 16 << 20)  /* to begin with */
 #define RESERVED_BYTES ((size_t) 64 << 20) /* for the driver's own needs */
 
@@ -407,12 +408,31 @@ start (Device *dev)
          cuda_scratch (dev, SCRATCH_BYTES) && cuda_blas_open (dev);
 }
 
-/* HIREDVLM_CUDA_GRAPHS=0 is for comparing. */
+/* HIREDVLM_CUDA_GRAPHS=0 and HIREDVLM_CUDA_OVERLAP=0 are for comparing. */
 static bool
-wants_graphs ()
+is_wanted (const char *variable)
 {
-  const char *wanted = getenv ("HIREDVLM_CUDA_GRAPHS");
+  const char *wanted = getenv (variable);
   return !wanted || strcmp (wanted, "0");
+}
+
+__global__ void
+any_kernel ()
+{
+}
+
+/* Code for an older GPU that the driver translates does not wait for earlier
+ * kernels. */
+static bool
+can_overlap (const cudaDeviceProp *prop)
+{
+  cudaFuncAttributes code = {};
+  int driver = 0;
+  cudaDriverGetVersion (&driver);
+  return is_wanted ("HIREDVLM_CUDA_OVERLAP") && driver >= OVERLAP_DRIVER &&
+         prop->major * 100 + prop->minor * 10 >= OVERLAP_ARCH &&
+         cudaFuncGetAttributes (&code, any_kernel) == cudaSuccess &&
+         code.ptxVersion * 10 >= OVERLAP_ARCH;
 }
 
 Device *
@@ -438,9 +458,9 @@ hiredvlm_cuda_open (
   dev->act_type = options->full ? TYPE_F32 : has_bf16 ? TYPE_BF16 : TYPE_F16;
   dev->act_bytes = data_type_bytes (dev->act_type);
   dev->has_bf16 = dev->act_type == TYPE_BF16;
-  dev->records = wants_graphs ();
+  dev->records = is_wanted ("HIREDVLM_CUDA_GRAPHS");
   cuda->index = options->index;
-  cuda->n_processors = prop.multiProcessorCount;
+  cuda->overlaps = can_overlap (&prop);
   snprintf (dev->name, sizeof dev->name, "cuda:%d (%.36s, %s)", cuda->index,
       prop.name, data_type_name (dev->act_type));
   fill_ops (&cuda->op);

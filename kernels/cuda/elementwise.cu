@@ -20,6 +20,7 @@ __global__ void
 move_kernel (U *y, const U *x, Move move)
 {
   int i = blockIdx.x;
+  begin_early ();
   x += (move.from ? move.from[i] : i) * move.x_stride;
   y += (move.to ? move.to[i] : i) * move.y_stride;
   for (size_t j = threadIdx.x; j < move.width; j += blockDim.x)
@@ -33,8 +34,8 @@ launch_move (Device *dev, void *y, const void *x, Move move, int n)
   move.width /= sizeof (U);
   move.x_stride /= sizeof (U);
   move.y_stride /= sizeof (U);
-  LAUNCH (move_kernel<U>, n, threads_for (move.width, THREADS), 0,
-      cuda_stream (dev), (U *) y, (const U *) x, move);
+  LAUNCH_EARLY (move_kernel<U>, n, threads_for (move.width, THREADS), 0, dev,
+      (U *) y, (const U *) x, move);
 }
 
 static void
@@ -181,6 +182,7 @@ __global__ void
 swiglu_kernel (T *y, const float *gate, const float *up, size_t count)
 {
   size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
+  begin_early ();
   if (i < count)
     store (&y[i], silu_times (gate[i], up[i]));
 }
@@ -192,6 +194,7 @@ swiglu_pack_kernel (
     Four<T> *y, const Pack<float> *gate, const Pack<float> *up, size_t packs)
 {
   size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
+  begin_early ();
   if (i >= packs)
     return;
   Pack<float> g = gate[i], u = up[i];
@@ -211,12 +214,12 @@ swiglu (Device *dev, Act *y, const float *gate, const float *up, size_t count)
     size_t packs = count / 4;
     if (packs * 4 == count && is_aligned (y) && is_aligned (gate) &&
         is_aligned (up))
-      LAUNCH (swiglu_pack_kernel<T>, blocks_for (packs, THREADS), THREADS, 0,
-          cuda_stream (dev), (Four<T> *) y, (const Pack<float> *) gate,
+      LAUNCH_EARLY (swiglu_pack_kernel<T>, blocks_for (packs, THREADS), THREADS,
+          0, dev, (Four<T> *) y, (const Pack<float> *) gate,
           (const Pack<float> *) up, packs);
     else
-      LAUNCH (swiglu_kernel<T>, blocks_for (count, THREADS), THREADS, 0,
-          cuda_stream (dev), (T *) y, gate, up, count);
+      LAUNCH_EARLY (swiglu_kernel<T>, blocks_for (count, THREADS), THREADS, 0,
+          dev, (T *) y, gate, up, count);
   });
   cuda_launched (dev, "swiglu");
 }

@@ -158,6 +158,7 @@ template <typename W>
 __global__ void
 embed_kernel (Residual *y, const W *table, const int *ids, int d)
 {
+  begin_early ();
   const W *row = table + (size_t) ids[blockIdx.x] * d;
   y += (size_t) blockIdx.x * d;
   for (int j = threadIdx.x; j < d; j += blockDim.x)
@@ -171,7 +172,7 @@ embed (Device *dev, Residual *y, const Mat *table, const int *ids, int n)
     return;
   with_type (table->type, [&] (auto number) {
     typedef decltype (number) W;
-    LAUNCH (embed_kernel<W>, n, THREADS, 0, cuda_stream (dev), y,
+    LAUNCH_EARLY (embed_kernel<W>, n, THREADS, 0, dev, y,
         (const W *) table->data, ids, table->cols);
   });
   cuda_launched (dev, "embed");

@@ -13,6 +13,7 @@ rope_table_kernel (float *table, const int *pos, const float *inv_freq, int n,
     int half, float scale)
 {
   int at = blockIdx.x * THREADS + threadIdx.x;
+  begin_early ();
   if (at >= n * half)
     return;
   int i = at / half, j = at % half;
@@ -27,6 +28,7 @@ rope_kernel (
     T *y, const float *x, const float *table, size_t count, int h, int half)
 {
   size_t at = (size_t) blockIdx.x * THREADS + threadIdx.x;
+  begin_early ();
   if (at >= count)
     return;
   size_t head = at / half, j = at % half;
@@ -45,8 +47,8 @@ rope_table (Device *dev, float *table, const int *pos, const float *inv_freq,
   int half = c / 2;
   if (n * half == 0)
     return;
-  LAUNCH (rope_table_kernel, blocks_for (n * half, THREADS), THREADS, 0,
-      cuda_stream (dev), table, pos, inv_freq, n, half, scale);
+  LAUNCH_EARLY (rope_table_kernel, blocks_for (n * half, THREADS), THREADS, 0,
+      dev, table, pos, inv_freq, n, half, scale);
   cuda_launched (dev, "rope_table");
 }
 
@@ -60,8 +62,8 @@ rope (Device *dev, Act *y, const float *x, const float *table, int n, int h,
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    LAUNCH (rope_kernel<T>, blocks_for (count, THREADS), THREADS, 0,
-        cuda_stream (dev), (T *) y, x, table, count, h, half);
+    LAUNCH_EARLY (rope_kernel<T>, blocks_for (count, THREADS), THREADS, 0, dev,
+        (T *) y, x, table, count, h, half);
   });
   cuda_launched (dev, "rope");
 }

@@ -27,6 +27,7 @@ __global__ void
 penalise_kernel (float *logits, const int *seen, int n, float penalty)
 {
   int i = blockIdx.x * THREADS + threadIdx.x;
+  begin_early ();
   if (i >= n)
     return;
   float *x = &logits[seen[i]];
@@ -81,6 +82,7 @@ block_largest (const float *logits, int v)
 __global__ void
 __launch_bounds__ (THREADS) greedy_kernel (int *id, const float *logits, int v)
 {
+  begin_early ();
   int best = block_largest (logits, v);
   if (threadIdx.x == 0)
     *id = isnan (logits[0]) || best < 0 ? 0 : best;
@@ -267,6 +269,7 @@ __launch_bounds__ (THREADS) draw_kernel (int *id, float *logits, int v,
 {
   Weights weights = { 0, 0, false };
   Mass below;
+  begin_early ();
   for (int i = threadIdx.x; i < v; i += THREADS)
     logits[i] /= temperature;
   __syncthreads ();
@@ -286,15 +289,14 @@ __launch_bounds__ (THREADS) draw_kernel (int *id, float *logits, int v,
 static void
 sample (Device *dev, int *id, float *logits, int v, const SampleParams *params)
 {
-  cudaStream_t stream = cuda_stream (dev);
   if (params->repetition_penalty != 1 && params->n_seen > 0)
-    LAUNCH (penalise_kernel, blocks_for (params->n_seen, THREADS), THREADS, 0,
-        stream, logits, params->seen, params->n_seen,
+    LAUNCH_EARLY (penalise_kernel, blocks_for (params->n_seen, THREADS),
+        THREADS, 0, dev, logits, params->seen, params->n_seen,
         params->repetition_penalty);
   if (params->temperature <= 0)
-    LAUNCH (greedy_kernel, 1, THREADS, 0, stream, id, logits, v);
+    LAUNCH_EARLY (greedy_kernel, 1, THREADS, 0, dev, id, logits, v);
   else
-    LAUNCH (draw_kernel, 1, THREADS, 0, stream, id, logits, v,
+    LAUNCH_EARLY (draw_kernel, 1, THREADS, 0, dev, id, logits, v,
         params->temperature, params->top_k, params->top_p, params->draw);
   cuda_launched (dev, "sample");
 }

@@ -338,6 +338,7 @@ cublasLtMatmul (cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
           "its algorithm was chosen for",
           i, operands[i], (int) algo->data[1 + i]);
   emu_check_range (workspace, workspace_bytes, false, "cublasLtMatmul");
-  emu_enqueue (stream, { "cublasLtMatmul", [p] { run_product (p); } });
+  emu_enqueue (
+      stream, { "cublasLtMatmul", [p] { run_product (p); }, {}, true, {} });
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -19,11 +19,14 @@
 
 #define MAX_THREADS 1024
 #define LANES 32
-#define STAY 8 /* times of which a warp is left once although it could go on   \
-                */
+#define STAY                                                                   \
+  8 /* times of which a warp is left once although it could go on              \
+     */
 #define POISON 0xff /* as any float type: NaN; as an index: -1 */
 
-enum State { READY, AT_BARRIER, IN_WARP, ENDED };
+#define MAX_FIBERS (16 * MAX_THREADS) /* of suspended blocks, too */
+
+enum State { READY, AT_BARRIER, IN_WARP, AT_EARLIER, ENDED };
 
 struct Site {
   const char *file;
@@ -69,12 +72,14 @@ static Thread threads[MAX_THREADS];
 static Warp warps[MAX_THREADS / LANES];
 static Exchange exchanges[MAX_THREADS / LANES];
 static int n_threads, n_waiting, n_ended;
-static int running = -1;         /* the warp that goes on, or none */
-static unsigned able_warps;      /* a bit for each that has lanes ready */
-static Fiber *idle[MAX_THREADS]; /* no vector: gone before leaks are sought */
+static int running = -1;        /* the warp that goes on, or none */
+static unsigned able_warps;     /* a bit for each that has lanes ready */
+static Fiber *idle[MAX_FIBERS]; /* no vector: gone before leaks are sought */
 static int n_idle;
 static const EmuLaunch *current;
 static std::vector<char> dynamic_shared;
+static bool is_early;   /* what is before the kernel has not run yet */
+static bool has_waited; /* a thread of the block, for that */
 
 std::string
 emu_where ()
@@ -216,6 +221,20 @@ emu_barrier (const char *file, int line)
             file, line, threads[i].site.file, threads[i].site.line);
     make_all_ready ();
   }
+  let_others_run ();
+}
+
+void
+emu_wait_for_earlier (const char *file, int line)
+{
+  has_waited = true;
+  if (!is_early)
+    return;
+  Thread *self = wait (AT_EARLIER, file, line);
+  if (emu_has_copies (self->number))
+    emu_die ("%s:%d: to wait for earlier kernels with copies on their way is "
+             "not emulated",
+        file, line);
   let_others_run ();
 }
 
@@ -377,6 +396,8 @@ place_threads ()
 {
   n_waiting = n_ended = 0;
   able_warps = 0;
+  for (int i = 0; i < n_threads; i++)
+    threads[i].fiber = NULL;
   for (int i = 0; i < n_threads; i += LANES)
     warps[i / LANES] = {};
   make_all_ready ();
@@ -412,38 +433,173 @@ fiber_body ()
       next->fiber = own;
       continue;
     }
+    if (n_idle == MAX_FIBERS)
+      emu_die ("too many blocks have begun");
     idle[n_idle++] = own;
     fiber_change (next ? next->fiber : NULL);
   }
 }
 
+/* A block may have nothing to wait for, a grid that begins early must: kernels
+ * behind it count on what it has waited for. */
 static void
-run_block (uint3 index)
+check_ended ()
+{
+  if (n_ended < n_threads)
+    emu_die ("%d threads wait for ever", n_threads - n_ended);
+  if (current->early && !has_waited)
+    emu_die ("kernel %s may begin early and does not wait for what is before",
+        current->name);
+}
+
+static void
+begin_block (uint3 index)
 {
   emu_block_index = index;
+  has_waited = false;
   poison_shared ();
   place_threads ();
   let_others_run ();
-  if (n_ended < n_threads)
-    emu_die ("%d threads wait for ever", n_threads - n_ended);
 }
 
-void
-emu_run_grid (const EmuLaunch &launch)
+static void
+run_block (uint3 index)
 {
-  dim3 grid = launch.grid;
-  std::vector<unsigned> order ((size_t) grid.x * grid.y * grid.z);
-  std::iota (order.begin (), order.end (), 0);
-  for (size_t i = order.size (); i > 1; i--)
-    std::swap (order[i - 1], order[emu_random ((unsigned) i)]);
+  begin_block (index);
+  check_ended ();
+}
+
+/* ---- grids ---- */
+
+/* A block whose threads wait for earlier kernels. It goes on in the place where
+ * it was: its threads' stacks point there. */
+struct Suspended {
+  unsigned number;
+  Thread threads[MAX_THREADS];
+  Warp warps[MAX_THREADS / LANES];
+  Exchange exchanges[MAX_THREADS / LANES];
+  int n_waiting, n_ended;
+  std::vector<char> dynamic_shared, static_shared;
+};
+
+struct EmuBegun {
+  std::vector<unsigned> order; /* of the blocks */
+  std::vector<Suspended *> blocks;
+};
+
+static uint3
+block_of (unsigned i)
+{
+  const dim3 &grid = current->grid;
+  return { i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y) };
+}
+
+static Suspended *
+suspend_block (unsigned number)
+{
+  Suspended *block = new Suspended{};
+  block->number = number;
+  std::copy_n (threads, MAX_THREADS, block->threads);
+  std::copy_n (warps, MAX_THREADS / LANES, block->warps);
+  std::copy_n (exchanges, MAX_THREADS / LANES, block->exchanges);
+  block->n_waiting = n_waiting;
+  block->n_ended = n_ended;
+  block->dynamic_shared.swap (dynamic_shared);
+  block->static_shared.assign (segment, segment + segment_bytes);
+  return block;
+}
+
+static void
+resume_block (Suspended *block)
+{
+  std::copy_n (block->threads, MAX_THREADS, threads);
+  std::copy_n (block->warps, MAX_THREADS / LANES, warps);
+  std::copy_n (block->exchanges, MAX_THREADS / LANES, exchanges);
+  n_waiting = block->n_waiting;
+  n_ended = block->n_ended;
+  dynamic_shared.swap (block->dynamic_shared);
+  memcpy (segment, block->static_shared.data (), segment_bytes);
+  emu_block_index = block_of (block->number);
+  has_waited = true;
+  able_warps = 0;
+  for (int i = 0; i < n_threads; i++)
+    if (threads[i].state == AT_EARLIER) {
+      threads[i].state = READY;
+      make_ready (i / LANES, 1u << i % LANES);
+    }
+  running = -1;
+  delete block;
+  let_others_run ();
+  check_ended ();
+}
+
+static void
+enter_grid (const EmuLaunch &launch)
+{
   in_segment = 0; /* makes it exist */
   if (!dl_iterate_phdr (find_segment, NULL))
     emu_die ("no thread-local segment");
   current = &launch;
   emu_block_size = launch.block;
-  emu_grid_size = grid;
+  emu_grid_size = launch.grid;
   number_threads (launch.block);
-  for (unsigned i : order)
-    run_block ({ i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y) });
+}
+
+static std::vector<unsigned>
+draw_order (dim3 grid)
+{
+  std::vector<unsigned> order ((size_t) grid.x * grid.y * grid.z);
+  std::iota (order.begin (), order.end (), 0);
+  for (size_t i = order.size (); i > 1; i--)
+    std::swap (order[i - 1], order[emu_random ((unsigned) i)]);
+  return order;
+}
+
+EmuBegun *
+emu_begin_grid (const EmuLaunch &launch)
+{
+  EmuBegun *begun = new EmuBegun{ draw_order (launch.grid), {} };
+  size_t n = std::min (begun->order.size (), (size_t) 1 + emu_random (2));
+  enter_grid (launch);
+  is_early = true;
+  for (size_t i = 0; i < n; i++) {
+    begin_block (block_of (begun->order[i]));
+    if (!has_waited)
+      check_ended ();
+    begun->blocks.push_back (suspend_block (begun->order[i]));
+  }
+  is_early = false;
+  current = NULL;
+  return begun;
+}
+
+void
+emu_drop_grid (EmuBegun *begun)
+{
+  if (!begun)
+    return;
+  for (Suspended *block : begun->blocks)
+    delete block;
+  delete begun;
+}
+
+static void
+finish_grid (EmuBegun *begun)
+{
+  size_t n = begun->blocks.size ();
+  while (!begun->blocks.empty ()) {
+    resume_block (begun->blocks.back ());
+    begun->blocks.pop_back ();
+  }
+  for (; n < begun->order.size (); n++)
+    run_block (block_of (begun->order[n]));
+  delete begun;
+}
+
+void
+emu_run_grid (const EmuLaunch &launch, EmuBegun *begun)
+{
+  enter_grid (launch);
+  finish_grid (begun ? begun : new EmuBegun{ draw_order (launch.grid), {} });
   current = NULL;
 }

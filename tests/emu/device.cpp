@@ -136,8 +136,16 @@ cudaGetDeviceProperties (cudaDeviceProp *prop, int device)
   prop->totalGlobalMem = (size_t) emu_setting ("HIREDVLM_EMU_MEMORY", 2048)
                          << 20;
   prop->sharedMemPerBlockOptin = (prop->major >= 9 ? 227 : 64) << 10;
-  prop->multiProcessorCount = 4;
   return cudaSuccess;
+}
+
+cudaError_t
+emu_func_attributes (cudaFuncAttributes *attributes)
+{
+  cudaDeviceProp prop;
+  cudaGetDeviceProperties (&prop, emu_current_device ());
+  attributes->ptxVersion = prop.major * 10 + prop.minor;
+  return emu_status ();
 }
 
 cudaError_t

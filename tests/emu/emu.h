@@ -51,15 +51,23 @@ cudaError_t emu_status ();
 
 /* ---- block.cpp ---- */
 
-/* Runs a kernel: blocks one after another, in a shuffled order. */
-void emu_run_grid (const EmuLaunch &launch);
+/* Runs a kernel: blocks one after another, in a shuffled order, those that
+ * have begun from where they wait. */
+struct EmuBegun;
+void emu_run_grid (const EmuLaunch &launch, EmuBegun *begun);
+
+/* Lets a block or two run up to where they wait for earlier kernels. What has
+ * begun goes on in emu_run_grid, or is dropped (NULL is nothing). */
+EmuBegun *emu_begin_grid (const EmuLaunch &launch);
+void emu_drop_grid (EmuBegun *begun);
 
 /* "kernel rms_norm, block 0 1 0, thread 3 0 0", or "". */
 std::string emu_where ();
 
 /* ---- pipeline.cpp ---- */
 
-/* Dies if a thread has copies on their way. */
+/* Whether a thread has copies on their way; dies if so. */
+bool emu_has_copies (int number);
 void emu_check_copies (int number);
 
 /* ---- memory.cpp ---- */
@@ -96,7 +104,13 @@ struct EmuOp {
   std::string name;
   std::function<void ()> run;
   std::function<bool ()> ready; /* none: at once */
+  bool is_kernel;
+  std::function<void ()> begin; /* none, or what can be done before `run` while
+                                 * a kernel before it has not run */
 };
+
+/* Runs op, a kernel perhaps after those that follow it have begun. */
+void emu_run_op (EmuOp &op, const std::function<EmuOp *(int)> &follower);
 
 /* Onto a stream, or into the graph that it is captured into. */
 void emu_enqueue (cudaStream_t stream, EmuOp op);

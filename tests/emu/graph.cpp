@@ -25,8 +25,18 @@ emu_refuse_in_capture ()
   return any ? emu_fail (cudaErrorStreamCaptureUnsupported) : cudaSuccess;
 }
 
+/* The node that comes after `before` and nothing else. */
+static EmuOp *
+only_after (std::vector<EmuNode> &nodes, size_t before)
+{
+  for (EmuNode &node : nodes)
+    if (node.after.size () == 1 && node.after[0] == before)
+      return &node.op;
+  return NULL;
+}
+
 static void
-run_nodes (const std::vector<EmuNode> &nodes)
+run_nodes (std::vector<EmuNode> nodes)
 {
   std::vector<bool> done (nodes.size ());
   for (size_t n_done = 0; n_done < nodes.size (); n_done++) {
@@ -39,7 +49,10 @@ run_nodes (const std::vector<EmuNode> &nodes)
         free.push_back (i);
     }
     size_t next = free[emu_random ((unsigned) free.size ())];
-    nodes[next].op.run ();
+    /* Captured in the order of a stream, a chain's nodes are neighbours. */
+    emu_run_op (nodes[next].op, [&nodes, next] (int i) {
+      return only_after (nodes, next + (size_t) i);
+    });
     done[next] = true;
   }
 }

@@ -98,6 +98,17 @@ async_kernel (int *y, const int *x, bool wait)
   copies_wait ();
 }
 
+/* Adds what an earlier kernel wrote, seen before or after it has run; or does
+ * not wait at all. */
+__global__ void
+early_kernel (int *y, const int *x, bool reads, bool waits)
+{
+  int seen = reads ? x[threadIdx.x] : 0;
+  if (waits)
+    wait_for_earlier ();
+  y[threadIdx.x] = reads ? seen : x[threadIdx.x];
+}
+
 static cudaStream_t stream, other;
 static cudaEvent_t event;
 static int *x, *y, *host;
@@ -365,6 +376,64 @@ wait_in_capture ()
   end (cudaStreamSynchronize (stream) == cudaSuccess);
 }
 
+/* A kernel that may begin while the one before it runs, in a stream or in a
+ * graph. */
+static void
+early_launch (bool reads, bool waits, bool captured)
+{
+  bool right = true;
+  for (int round = 0; round < 20; round++) {
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    if (captured)
+      cudaStreamBeginCapture (stream, cudaStreamCaptureModeThreadLocal);
+    LAUNCH (fill_kernel, 1, N, 0, stream, x, round);
+    LAUNCH_AS (true, early_kernel, 2, N, 0, stream, y, x, reads, waits);
+    if (captured) {
+      cudaStreamEndCapture (stream, &graph);
+      cudaGraphInstantiate (&exec, graph, 0);
+      cudaGraphLaunch (exec, stream);
+    }
+    fetch (stream);
+    right = right && host[0] == round;
+    if (captured) {
+      cudaGraphExecDestroy (exec);
+      cudaGraphDestroy (graph);
+    }
+  }
+  end (right);
+}
+
+static void
+early_launches ()
+{
+  early_launch (false, true, false);
+}
+
+static void
+early_launches_in_graph ()
+{
+  early_launch (false, true, true);
+}
+
+static void
+early_read_of_result ()
+{
+  early_launch (true, true, false);
+}
+
+static void
+early_read_in_graph ()
+{
+  early_launch (true, true, true);
+}
+
+static void
+early_without_waiting ()
+{
+  early_launch (false, false, false);
+}
+
 /* Memory of the host that is not pinned, in a graph. */
 static void
 pageable_in_capture ()
@@ -414,6 +483,11 @@ static const struct {
   { "stream-race", stream_race }, { "staging-race", staging_race },
   { "unawaited-fetch", unawaited_fetch },
   { "half-awaited-fetch", half_awaited_fetch },
+  { "early-launches", early_launches },
+  { "early-launches-in-graph", early_launches_in_graph },
+  { "early-read-of-result", early_read_of_result },
+  { "early-read-in-graph", early_read_in_graph },
+  { "early-without-waiting", early_without_waiting },
   { "graph-of-freed", graph_of_freed }, { "wait-in-capture", wait_in_capture },
   { "pageable-in-capture", pageable_in_capture }, { "all-shared", all_shared },
   { "too-many-threads", too_many_threads },

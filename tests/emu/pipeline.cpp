@@ -49,10 +49,16 @@ emu_copies_wait (size_t n)
   mine.erase (mine.begin (), mine.begin () + (ptrdiff_t) n_done);
 }
 
+bool
+emu_has_copies (int number)
+{
+  return !groups[number].empty () || !open_group[number].empty ();
+}
+
 void
 emu_check_copies (int number)
 {
-  if (!groups[number].empty () || !open_group[number].empty ())
+  if (emu_has_copies (number))
     emu_die ("a thread leaves the kernel with copies that it has not waited "
              "for");
 }

@@ -9,12 +9,14 @@
 
 #include <chrono>
 #include <map>
+#include <memory>
 
 /* Dynamic shared memory that a kernel may use without asking: 48 KiB are for
  * that and its static arrays, whose size is not known here. */
 #define UNASKED_SHARED (47 * 1024)
 #define MAX_THREADS 1024
 #define MAX_GRID_YZ 65535
+#define MOST_BEGUN 2 /* kernels behind the one that runs */
 
 static std::vector<cudaStream_t> streams;
 static std::map<const void *, int> shared_limits; /* by kernel */
@@ -31,13 +33,31 @@ runnable ()
   return list;
 }
 
+/* What begins is drawn. */
+void
+emu_run_op (EmuOp &op, const std::function<EmuOp *(int)> &follower)
+{
+  const EmuOp *before = &op;
+  for (int i = 0; i < MOST_BEGUN; i++) {
+    EmuOp *next = before->is_kernel ? follower (i) : NULL;
+    if (!next || !next->begin || emu_random (3))
+      break;
+    next->begin ();
+    before = next;
+  }
+  op.run ();
+}
+
 static void
 run_one (cudaStream_t stream)
 {
   EmuOp op = std::move (stream->queue.front ());
   stream->queue.pop_front ();
   if (!emu_status ())
-    op.run ();
+    emu_run_op (op, [stream] (int i) {
+      return (size_t) i < stream->queue.size () ? &stream->queue[(size_t) i]
+                                                : NULL;
+    });
 }
 
 void
@@ -84,13 +104,40 @@ fits (const EmuLaunch &launch)
 }
 
 static void
-run_kernel (const EmuLaunch &launch)
+check_pointers (const EmuLaunch &launch)
 {
   for (const void *ptr : launch.pointers)
     if (ptr)
       emu_check_range (ptr, 0, emu_is_pinned (ptr),
           (std::string ("argument of kernel ") + launch.name).c_str ());
-  emu_run_grid (launch);
+}
+
+/* A launch, and those of its blocks that have begun, if any. */
+struct Kernel {
+  EmuLaunch launch;
+  EmuBegun *begun;
+  ~Kernel ()
+  {
+    emu_drop_grid (begun);
+  }
+};
+
+static EmuOp
+op_of (EmuLaunch launch)
+{
+  std::shared_ptr<Kernel> kernel (new Kernel{ std::move (launch), NULL });
+  EmuOp op = { kernel->launch.name, {}, {}, true, {} };
+  op.run = [kernel] {
+    check_pointers (kernel->launch);
+    emu_run_grid (kernel->launch, std::exchange (kernel->begun, nullptr));
+  };
+  if (kernel->launch.early)
+    op.begin = [kernel] {
+      check_pointers (kernel->launch);
+      if (!kernel->begun)
+        kernel->begun = emu_begin_grid (kernel->launch);
+    };
+  return op;
 }
 
 void
@@ -106,9 +153,7 @@ emu_launch (cudaStream_t stream, EmuLaunch launch)
     emu_fail (cudaErrorInvalidConfiguration);
     return;
   }
-  std::string name = launch.name;
-  emu_enqueue (
-      stream, { name, [launch = std::move (launch)] { run_kernel (launch); } });
+  emu_enqueue (stream, op_of (std::move (launch)));
 }
 
 cudaError_t

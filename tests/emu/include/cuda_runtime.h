@@ -70,6 +70,7 @@ struct EmuLaunch {
   const void *kernel;
   dim3 grid, block;
   size_t shared;
+  bool early; /* may begin while kernels before it run: waits for them itself */
   std::function<void ()> thread;      /* the kernel over its arguments */
   std::vector<const void *> pointers; /* those among its arguments */
 };
@@ -86,12 +87,12 @@ emu_note_pointer (std::vector<const void *> &pointers, const T &value)
 
 template <typename... P, typename... A>
 static inline void
-emu_launch_kernel (const char *name, void (*kernel) (P...), dim3 grid,
-    dim3 block, size_t shared, cudaStream_t stream, A &&...args)
+emu_launch_kernel (const char *name, bool early, void (*kernel) (P...),
+    dim3 grid, dim3 block, size_t shared, cudaStream_t stream, A &&...args)
 {
   std::tuple<std::decay_t<P>...> values (
       static_cast<std::decay_t<P>> (args)...);
-  EmuLaunch launch = { name, (const void *) kernel, grid, block, shared,
+  EmuLaunch launch = { name, (const void *) kernel, grid, block, shared, early,
     [kernel, values] { std::apply (kernel, values); }, {} };
   std::apply (
       [&launch] (const auto &...value) {
@@ -101,8 +102,9 @@ emu_launch_kernel (const char *name, void (*kernel) (P...), dim3 grid,
   emu_launch (stream, std::move (launch));
 }
 
-#define LAUNCH(kernel, grid, block, shared, stream, ...)                       \
-  emu_launch_kernel (#kernel, kernel, grid, block, shared, stream, __VA_ARGS__)
+#define LAUNCH_AS(early, kernel, grid, block, shared, stream, ...)             \
+  emu_launch_kernel (                                                          \
+      #kernel, early, kernel, grid, block, shared, stream, __VA_ARGS__)
 
 void *emu_dynamic_shared ();
 #define DYNAMIC_SHARED(type, name) type *name = (type *) emu_dynamic_shared ()
@@ -129,6 +131,22 @@ extern dim3 emu_block_size, emu_grid_size;
   const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 void emu_barrier (const char *file, int line);
+
+/* Returns when all that is before the kernel has run. */
+void emu_wait_for_earlier (const char *file, int line);
+
+static inline void
+cudaGridDependencySynchronize (EMU_SITE)
+{
+  emu_wait_for_earlier (file, line);
+}
+
+/* Kernels behind this one may begin before it has run, whether it says so or
+ * not. */
+static inline void
+cudaTriggerProgrammaticLaunchCompletion ()
+{
+}
 
 enum EmuCollective {
   EMU_SYNC,
@@ -294,6 +312,13 @@ rsqrtf (float x)
 template <typename T>
 static inline T
 __ldg (const T *x)
+{
+  return *x;
+}
+
+template <typename T>
+static inline T
+__ldcs (const T *x)
 {
   return *x;
 }

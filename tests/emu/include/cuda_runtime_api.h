@@ -57,7 +57,6 @@ struct cudaDeviceProp {
   size_t totalGlobalMem;
   size_t sharedMemPerBlockOptin;
   int major, minor;
-  int multiProcessorCount;
 };
 
 cudaError_t cudaDriverGetVersion (int *version);
@@ -103,6 +102,19 @@ cudaError_t cudaGraphInstantiate (
     cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags = 0);
 cudaError_t cudaGraphExecDestroy (cudaGraphExec_t exec);
 cudaError_t cudaGraphLaunch (cudaGraphExec_t exec, cudaStream_t stream);
+
+struct cudaFuncAttributes {
+  int ptxVersion; /* of what a kernel was compiled for: major * 10 + minor */
+};
+
+cudaError_t emu_func_attributes (cudaFuncAttributes *attributes);
+
+template <typename F>
+static inline cudaError_t
+cudaFuncGetAttributes (cudaFuncAttributes *attributes, F *)
+{
+  return emu_func_attributes (attributes);
+}
 
 cudaError_t emu_func_set_attribute (
     const void *func, cudaFuncAttribute attribute, int value);
