@@ -7,65 +7,112 @@
  */
 #include "kernels/cuda/common.cuh"
 
-#define THREADS 256
+#define MAX_THREADS 1024
 #define MAX_SHARED 11776 /* floats: 48 KiB less what sums take, rounded */
 
-/* x[j], from shared memory once it is there. */
-static __device__ __forceinline__ float
-value (const Residual *x, const float *row, int j)
+/* N neighbouring numbers: 4 where rows allow it. */
+template <typename T, int N> struct __align__ (N * sizeof (T)) Some
 {
-  return row ? row[j] : x[j];
+  T v[N];
+};
+
+/* Numbers from x, or from shared memory once they are there: only the thread
+ * that put them there reads them. */
+template <int N>
+static __device__ __forceinline__ Some<float, N>
+some_of (const Residual *x, const float *row, int j)
+{
+  return *(const Some<float, N> *) ((row ? row : x) + j);
 }
 
+/* Calls f with each column of the thread from which it has N. */
+template <int N, typename F>
+static __device__ __forceinline__ void
+each_some (int d, F f)
+{
+  for (int j = threadIdx.x * N; j < d; j += blockDim.x * N)
+    f (j);
+}
+
+template <int N>
 static __device__ __forceinline__ float
 read_row (float *row, const Residual *x, int d)
 {
   float sum = 0;
-  for (int j = threadIdx.x; j < d; j += blockDim.x) {
-    float v = x[j];
+  each_some<N> (d, [&] (int j) {
+    Some<float, N> some = some_of<N> (x, NULL, j);
     if (row)
-      row[j] = v; /* only this thread reads it again */
-    sum += v;
-  }
+      *(Some<float, N> *) (row + j) = some;
+    for (int i = 0; i < N; i++)
+      sum += some.v[i];
+  });
   return sum;
 }
 
 /* In both, y may be x. */
-template <typename T>
+template <typename T, int N>
 __global__ void
-__launch_bounds__ (THREADS) layer_norm_kernel (T *y, const Residual *x,
+__launch_bounds__ (MAX_THREADS) layer_norm_kernel (T *y, const Residual *x,
     const float *w, const float *b, int d, float eps, bool keep)
 {
   DYNAMIC_SHARED (float, shared);
-  float *row = keep ? shared : NULL;
+  float *row = keep ? shared : NULL, squares = 0;
+  begin_early ();
   x += (size_t) blockIdx.x * d;
   y += (size_t) blockIdx.x * d;
-  float mean = block_sum (read_row (row, x, d)) / d, squares = 0;
-  for (int j = threadIdx.x; j < d; j += blockDim.x) {
-    float v = value (x, row, j) - mean;
-    squares += v * v;
-  }
+  float mean = block_sum (read_row<N> (row, x, d)) / d;
+  each_some<N> (d, [&] (int j) {
+    Some<float, N> some = some_of<N> (x, row, j);
+    for (int i = 0; i < N; i++)
+      squares += (some.v[i] - mean) * (some.v[i] - mean);
+  });
   float scale = 1 / sqrtf (block_sum (squares) / d + eps);
-  for (int j = threadIdx.x; j < d; j += blockDim.x)
-    store (&y[j], (value (x, row, j) - mean) * scale * w[j] + b[j]);
+  each_some<N> (d, [&] (int j) {
+    Some<float, N> some = some_of<N> (x, row, j);
+    Some<T, N> result;
+    for (int i = 0; i < N; i++)
+      store (&result.v[i], (some.v[i] - mean) * scale * w[j + i] + b[j + i]);
+    *(Some<T, N> *) (y + j) = result;
+  });
 }
 
-template <typename T>
+template <typename T, int N>
 __global__ void
-__launch_bounds__ (THREADS) rms_norm_kernel (
+__launch_bounds__ (MAX_THREADS) rms_norm_kernel (
     T *y, const Residual *x, const float *w, int d, float eps, bool keep)
 {
   DYNAMIC_SHARED (float, shared);
-  float *row = keep ? shared : NULL;
+  float *row = keep ? shared : NULL, squares = 0;
+  begin_early ();
   x += (size_t) blockIdx.x * d;
   y += (size_t) blockIdx.x * d;
-  read_row (row, x, d);
-  float squares = 0;
-  for (int j = threadIdx.x; j < d; j += blockDim.x)
-    squares += value (x, row, j) * value (x, row, j);
+  read_row<N> (row, x, d);
+  each_some<N> (d, [&] (int j) {
+    Some<float, N> some = some_of<N> (x, row, j);
+    for (int i = 0; i < N; i++)
+      squares += some.v[i] * some.v[i];
+  });
   float scale = 1 / sqrtf (block_sum (squares) / d + eps);
-  for (int j = threadIdx.x; j < d; j += blockDim.x)
-    store (&y[j], value (x, row, j) * scale * w[j]);
+  each_some<N> (d, [&] (int j) {
+    Some<float, N> some = some_of<N> (x, row, j);
+    Some<T, N> result;
+    for (int i = 0; i < N; i++)
+      store (&result.v[i], some.v[i] * scale * w[j + i]);
+    *(Some<T, N> *) (y + j) = result;
+  });
+}
+
+/* Four at a time, or one by one. Which, and how many threads, is the width's
+ * affair, so that a row's sums do not depend on the others. */
+template <typename T, typename F>
+static inline void
+with_some (int d, const Residual *x, const T *y, F f)
+{
+  bool aligned = is_aligned (x) && (uintptr_t) y % sizeof (Some<T, 4>) == 0;
+  if (d % 4 == 0 && aligned)
+    f (Constant<4> ());
+  else
+    f (Constant<1> ());
 }
 
 template <typename T>
@@ -76,9 +123,12 @@ launch_layer_norm (Device *dev, T *y, const Residual *x, const float *w,
   bool keep = d <= MAX_SHARED;
   if (n == 0)
     return;
-  LAUNCH (layer_norm_kernel<T>, n, threads_for (d, THREADS),
-      keep ? d * sizeof (float) : 0, cuda_stream (dev), y, x, w, b, d, eps,
-      keep);
+  with_some (d, x, y, [&] (auto some) {
+    constexpr int N = decltype (some)::value;
+    LAUNCH_EARLY ((layer_norm_kernel<T, N>), n,
+        threads_for (d / N, MAX_THREADS), keep ? d * sizeof (float) : 0, dev, y,
+        x, w, b, d, eps, keep);
+  });
   cuda_launched (dev, "layer_norm");
 }
 
@@ -106,8 +156,11 @@ launch_rms_norm (Device *dev, T *y, const Residual *x, const float *w, int n,
   bool keep = d <= MAX_SHARED;
   if (n == 0)
     return;
-  LAUNCH (rms_norm_kernel<T>, n, threads_for (d, THREADS),
-      keep ? d * sizeof (float) : 0, cuda_stream (dev), y, x, w, d, eps, keep);
+  with_some (d, x, y, [&] (auto some) {
+    constexpr int N = decltype (some)::value;
+    LAUNCH_EARLY ((rms_norm_kernel<T, N>), n, threads_for (d / N, MAX_THREADS),
+        keep ? d * sizeof (float) : 0, dev, y, x, w, d, eps, keep);
+  });
   cuda_launched (dev, "rms_norm");
 }
 
