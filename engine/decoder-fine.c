@@ -162,18 +162,17 @@ fill_cells (VlmDecoder *d, VlmFine *fine, int layer, const KvLayer *kv,
           fine->first_page * KV_PAGE_TOKENS + cell.first + j;
     fine->filled[layer * VLM_FINE_CELLS + cells[i]] = TRUE;
   }
-  PagedBatch batch = { .n = count, .slots = store->slots };
   device_upload (d->dev, store->slots, store->host_slots, count * sizeof (int));
   op->matmul (d->dev, d->wide, d->xb, &l->fine_k, count, EPILOGUE_WIDE);
   op->matmul (d->dev, d->v, d->xb, &l->fine_v, count, EPILOGUE_SET);
   for (int i = 0, at = 0; i < n; at += store->cells[cells[i++]].n) {
     VlmFineCell cell = store->cells[cells[i]];
+    PagedBatch batch = { .n = cell.n, .slots = store->slots + at };
 
-    op->rope (d->dev, act_at (d->dev, d->k, (gsize) at * key),
-        d->wide + (gsize) at * key, fine->rope + (gsize) cell.first * c, cell.n,
-        t->kv_heads, c);
+    op->kv_write (d->dev, kv, d->wide + (gsize) at * key,
+        fine->rope + (gsize) cell.first * c,
+        act_at (d->dev, d->v, (gsize) at * key), &batch, t->kv_heads, c);
   }
-  op->kv_write (d->dev, kv, d->k, d->v, &batch, t->kv_heads, c);
 }
 
 static gboolean

@@ -80,7 +80,7 @@ struct VlmDecoder {
   Residual *x;            /* [n,D] */
   Act *xb;                /* [n,D] its norms */
   Act *q, *attn;          /* [n,h*c] */
-  Act *k, *v;             /* [n,k*c] */
+  Act *v;                 /* [n,k*c] */
   float *wide;            /* [n,h*c] q or k before RoPE, where gate is later */
   float *gate, *up;       /* [n,I] */
   Act *hidden;            /* [n,I] */

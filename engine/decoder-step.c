@@ -107,8 +107,7 @@ run_keys (VlmDecoder *d, const DecoderLayer *l, const KvLayer *kv)
   op->rms_norm (d->dev, d->xb, d->x, l->attn_norm, n, t->width, t->eps);
   op->matmul (d->dev, d->wide, d->xb, &l->k, n, EPILOGUE_WIDE);
   op->matmul (d->dev, d->v, d->xb, &l->v, n, EPILOGUE_SET);
-  op->rope (d->dev, d->k, d->wide, d->rope, n, t->kv_heads, t->head_width);
-  op->kv_write (d->dev, kv, d->k, d->v, &d->batch.view[DECODER_ALL],
+  op->kv_write (d->dev, kv, d->wide, d->rope, d->v, &d->batch.view[DECODER_ALL],
       t->kv_heads, t->head_width);
 }
 

@@ -87,7 +87,6 @@ lay_out (VlmDecoder *d)
   d->xb = vlm_arena_take (a, n * t->width, act);
   d->q = vlm_arena_take (a, n * q, act);
   d->attn = vlm_arena_take (a, n * q, act);
-  d->k = vlm_arena_take (a, n * kv, act);
   d->v = vlm_arena_take (a, n * kv, act);
   d->wide = vlm_arena_take (a, n * MAX (hidden, q), sizeof (float));
   d->gate = d->wide;

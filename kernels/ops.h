@@ -304,9 +304,12 @@ typedef struct Ops {
   void (*cls_attention) (Device *dev, float *score, const Act *q, const Act *k,
       int t, int N, int h, int c, float scale);
 
-  /* Writes this step's k, v [n,k*c] at batch->slots. */
-  void (*kv_write) (Device *dev, const KvLayer *kv, const Act *k, const Act *v,
-      const PagedBatch *batch, int n_kv_heads, int c);
+  /* Writes this step's keys and values at batch->slots: k[n,k*c], the sums of
+   * a product, rotated by table[n,c] as rope does and rounded once, or as they
+   * are if it is NULL; v[n,k*c]. */
+  void (*kv_write) (Device *dev, const KvLayer *kv, const float *k,
+      const float *table, const Act *v, const PagedBatch *batch, int n_kv_heads,
+      int c);
 
   /* Causal attention over the cache; query head i reads key head i / (h/k).
    * q, y [n,h*c]. window > 0: key j is seen by the query at position p iff

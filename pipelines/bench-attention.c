@@ -144,7 +144,8 @@ fill (Bed *b)
 
     random_rows (b, rand, b->rows, &table, count);
     set_batch (b, done + count, count);
-    op->kv_write (b->dev, &b->kv, b->rows, b->rows, &b->batch, t->kv_heads, c);
+    op->kv_write (
+        b->dev, &b->kv, b->wide, NULL, b->rows, &b->batch, t->kv_heads, c);
   }
   random_rows (b, rand, b->q, &queries, 1);
   set_batch (b, b->n, 1);

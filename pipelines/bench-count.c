@@ -73,8 +73,8 @@ attention_tiles (Device *dev, Act *y, const Act *q, const Act *k, const Act *v,
 }
 
 static void
-kv_write (Device *dev, const KvLayer *kv, const Act *k, const Act *v,
-    const PagedBatch *batch, int n_kv_heads, int c)
+kv_write (Device *dev, const KvLayer *kv, const float *k, const float *table,
+    const Act *v, const PagedBatch *batch, int n_kv_heads, int c)
 {
   counting.count.cached_bytes +=
       2.0 * batch->n * n_kv_heads * c * dev->act_bytes;

@@ -49,6 +49,32 @@ cache_new (Kt *kt, int n_seqs, int max_len, int max_q, int k, int c)
   return cache;
 }
 
+/* Keys from those that are given: pairs by quarter turns, which round nothing,
+ * so that what keys are stored as is known. */
+static void
+rotate_keys (Kt *kt, Cache *cache)
+{
+  int c = cache->c, half = c / 2;
+  size_t count = (size_t) cache->n_tokens * c;
+  float *keys = kt_bytes (kt, sizeof *keys * count * cache->k);
+  float *table = kt_bytes (kt, sizeof *table * count);
+  for (int i = 0; i < cache->n_tokens; i++)
+    for (int j = 0; j < half; j++) {
+      float *cosine = &table[i * c + j], *sine = cosine + half;
+      int turn = kt_below (kt, 4);
+      *cosine = turn == 0 ? 1 : turn == 2 ? -1 : 0;
+      *sine = turn == 1 ? 1 : turn == 3 ? -1 : 0;
+      for (int head = 0; head < cache->k; head++) {
+        size_t at = ((size_t) i * cache->k + head) * c + j;
+        float a = cache->given[at], b = cache->given[at + half];
+        keys[at] = a * *cosine - b * *sine;
+        keys[at + half] = b * *cosine + a * *sine;
+      }
+    }
+  cache->keys = keys;
+  cache->table = table;
+}
+
 void
 cache_fill (Kt *kt, Cache *cache)
 {
@@ -57,7 +83,12 @@ cache_fill (Kt *kt, Cache *cache)
   float *nothing = kt_bytes (kt, sizeof *nothing * count);
   for (size_t i = 0; i < count; i++)
     nothing[i] = NAN;
-  cache->keys = kt_values (kt, cache->n_tokens * width);
+  cache->given = kt_held (
+      kt, kt_values (kt, cache->n_tokens * width), cache->n_tokens * width);
+  cache->keys = cache->given;
+  cache->table = NULL;
+  if (cache->c % 2 == 0)
+    rotate_keys (kt, cache);
   cache->values = kt_uniform (kt, cache->n_tokens * width, 1);
   cache->K = kt_acts (kt, nothing, count);
   cache->V = kt_acts (kt, nothing, count);
@@ -112,13 +143,16 @@ cache_write (Kt *kt, Cache *cache)
   size_t count = (size_t) cache->n_tokens * cache->k * cache->c;
   BatchBufs bufs =
       batch_new (kt, cache, 0, cache->n_seqs, cache->kv_len, cache->kv_len);
-  KtBuf K = kt_acts (kt, cache->keys, count),
-        V = kt_acts (kt, cache->values, count);
+  KtBuf K = kt_residual (kt, cache->given, count),
+        V = kt_acts (kt, cache->values, count), T = { 0 };
+  if (cache->table)
+    T = kt_array (
+        kt, cache->table, sizeof (float) * cache->n_tokens * cache->c);
   kt_work (kt, 16.0 * count, 0);
   KT_EACH (kt, dev, on)
   {
     PagedBatch batch = batch_on (&bufs, on);
-    dev->op->kv_write (
-        dev, &cache->layer[on], K.on[on], V.on[on], &batch, cache->k, cache->c);
+    dev->op->kv_write (dev, &cache->layer[on], K.on[on], T.on[on], V.on[on],
+        &batch, cache->k, cache->c);
   }
 }

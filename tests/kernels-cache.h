@@ -13,7 +13,9 @@ typedef struct Cache {
   int n_seqs, n_tokens, k, c;  /* n_tokens: of all sequences together */
   int *kv_len, *q_len, *first; /* first token of each in keys, values */
   int *page_start, *pages, *slots;
-  const float *keys, *values; /* [n_tokens,k*c] */
+  const float *keys, *values; /* [n_tokens,k*c] as the cache has them */
+  const float *given, *table; /* keys before they are rotated, and by what:
+                               * [n_tokens,c], or NULL where c is odd */
   KtBuf K, V;
   KvLayer layer[2];
 } Cache;
@@ -28,8 +30,8 @@ typedef struct BatchBufs {
  * q_len, at most max_q, are queried. Pages are in no order. */
 Cache cache_new (Kt *kt, int n_seqs, int max_len, int max_q, int k, int c);
 
-/* Keys as the case's fill says, uniform values, on the host; the devices'
- * caches full of NaN. */
+/* Keys as the case's fill says, rotated by quarter turns, and uniform values,
+ * on the host; the devices' caches full of NaN. */
 void cache_fill (Kt *kt, Cache *cache);
 
 /* All of it into the caches. */

@@ -96,7 +96,7 @@ write_keys (Layer *l, int first, int n)
   Batch b;
   gsize at = (gsize) first * l->k * l->c;
 
-  l->dev->op->kv_write (l->dev, &l->kv, l->K + at, l->V + at,
+  l->dev->op->kv_write (l->dev, &l->kv, l->K + at, NULL, l->V + at,
       batch_of (&b, l, first, n), l->k, l->c);
   l->n = first + n;
 }

@@ -120,43 +120,60 @@ cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
 typedef struct Paged {
   const KvLayer *kv;
   const PagedBatch *batch;
-  const float *k, *v, *q;
+  const float *q;
   float *y, *scratch; /* scratch[n,max_kv_len] */
   int h, n_kv_heads, c, window;
   float scale;
 } Paged;
 
+typedef struct Written {
+  const KvLayer *kv;
+  const float *k, *table, *v;
+  const int *slots;
+  int n_kv_heads, c;
+} Written;
+
+/* A key into its panel, rotated by its row of the table if there is one. */
+static void
+write_key (float *to, const float *k, const float *table, int c)
+{
+  int half = table ? c / 2 : 0;
+  for (int j = 0; j < half; j++) {
+    float a = k[j], b = k[half + j], cosine = table[j], sine = table[half + j];
+    to[j * KEY_PANEL] = a * cosine - b * sine;
+    to[(half + j) * KEY_PANEL] = b * cosine + a * sine;
+  }
+  for (int j = 2 * half; j < c; j++)
+    to[j * KEY_PANEL] = k[j];
+}
+
 static void
 kv_write_rows (void *data, int from, int to, int thread)
 {
-  const Paged *a = data;
-  const PagedBatch *batch = a->batch;
-  const KvLayer *kv = a->kv;
-  int n_kv_heads = a->n_kv_heads, c = a->c;
+  const Written *w = data;
+  int n_kv_heads = w->n_kv_heads, c = w->c;
   for (int i = from; i < to; i++) {
-    int page = batch->slots[i] / KV_PAGE_TOKENS;
-    int place = batch->slots[i] % KV_PAGE_TOKENS;
+    int page = w->slots[i] / KV_PAGE_TOKENS;
+    int place = w->slots[i] % KV_PAGE_TOKENS;
+    const float *table = w->table ? w->table + (size_t) i * c : NULL;
     for (int head = 0; head < n_kv_heads; head++) {
       size_t target = cpu_kv_offset (page, head, n_kv_heads, c);
       size_t source = ((size_t) i * n_kv_heads + head) * c;
-      for (int j = 0; j < c; j++)
-        ((float *) kv->k)[target + cpu_key_offset (place, c) + j * KEY_PANEL] =
-            a->k[source + j];
-      memcpy ((float *) kv->v + target + (size_t) place * c, a->v + source,
+      write_key ((float *) w->kv->k + target + cpu_key_offset (place, c),
+          w->k + source, table, c);
+      memcpy ((float *) w->kv->v + target + (size_t) place * c, w->v + source,
           c * sizeof (float));
     }
   }
 }
 
 static void
-kv_write (Device *dev, const KvLayer *kv, const Act *k, const Act *v,
-    const PagedBatch *batch, int n_kv_heads, int c)
+kv_write (Device *dev, const KvLayer *kv, const float *k, const float *table,
+    const Act *v, const PagedBatch *batch, int n_kv_heads, int c)
 {
-  Paged a = {
-    .kv = kv, .batch = batch, .k = k, .v = v, .n_kv_heads = n_kv_heads, .c = c
-  };
+  Written w = { kv, k, table, v, batch->slots, n_kv_heads, c };
   size_t cost = (size_t) batch->n * n_kv_heads * c * CPU_VALUE;
-  cpu_run (dev, cost, batch->n, 0, kv_write_rows, &a);
+  cpu_run (dev, cost, batch->n, 0, kv_write_rows, &w);
 }
 
 /* One query of one head over keys first .. last of the pages listed. */
@@ -214,8 +231,7 @@ attention_paged (Device *dev, Act *y, const Act *q, const KvLayer *kv,
 {
   size_t n_scores = (size_t) batch->n * batch->max_kv_len;
   float *scratch = cpu_scratch (dev, sizeof (float) * n_scores);
-  Paged a = { kv, batch, NULL, NULL, q, y, scratch, h, n_kv_heads, c, window,
-    scale };
+  Paged a = { kv, batch, q, y, scratch, h, n_kv_heads, c, window, scale };
   if (scratch)
     cpu_run (dev, n_scores * h * c * 2, batch->n, 0, attention_paged_rows, &a);
 }

@@ -11,30 +11,72 @@
 
 #define THREADS 128
 
+/* A token's keys, rotated if there is a table; a thread has both numbers of a
+ * pair, or one of those that are in none. */
 template <typename T>
-__global__ void
-kv_write_kernel (T *to_k, T *to_v, const T *k, const T *v, const int *slots,
-    int n_kv_heads, int c)
+static __device__ __forceinline__ void
+write_keys (
+    T *to, const float *k, const float *table, int slot, int n_kv_heads, int c)
 {
-  begin_early ();
-  int i = blockIdx.x, slot = slots[i], width = n_kv_heads * c;
-  for (int at = threadIdx.x; at < width; at += THREADS) {
-    size_t to = page_row (slot, at / c, n_kv_heads, c) + at % c;
-    to_k[to] = k[(size_t) i * width + at];
-    to_v[to] = v[(size_t) i * width + at];
+  int half = table ? c / 2 : 0, items = c - half;
+  for (int at = threadIdx.x; at < n_kv_heads * items; at += THREADS) {
+    int head = at / items, j = at % items;
+    T *y = to + page_row (slot, head, n_kv_heads, c);
+    const float *x = k + (size_t) head * c;
+    if (j < half) {
+      float a = x[j], b = x[half + j], cosine = table[j];
+      float sine = table[half + j];
+      store (&y[j], a * cosine - b * sine);
+      store (&y[half + j], b * cosine + a * sine);
+    } else {
+      store (&y[half + j], x[half + j]);
+    }
   }
 }
 
-static void
-kv_write (Device *dev, const KvLayer *kv, const Act *k, const Act *v,
-    const PagedBatch *batch, int n_kv_heads, int c)
+/* A token's values, in units that a head's are a whole number of. */
+template <typename U, typename T>
+static __device__ __forceinline__ void
+write_values (T *to, const T *v, int slot, int n_kv_heads, int c)
 {
+  int per_head = c * sizeof (T) / sizeof (U);
+  for (int at = threadIdx.x; at < n_kv_heads * per_head; at += THREADS) {
+    U *y = (U *) (to + page_row (slot, at / per_head, n_kv_heads, c));
+    y[at % per_head] = ((const U *) v)[at];
+  }
+}
+
+/* A block per token. */
+template <typename T>
+__global__ void
+__launch_bounds__ (THREADS)
+    kv_write_kernel (T *to_k, T *to_v, const float *k, const float *table,
+        const T *v, const int *slots, int n_kv_heads, int c, bool packed)
+{
+  begin_early ();
+  int i = blockIdx.x, slot = slots[i];
+  size_t at = (size_t) i * n_kv_heads * c;
+  write_keys (
+      to_k, k + at, table ? table + (size_t) i * c : NULL, slot, n_kv_heads, c);
+  if (packed)
+    write_values<uint4> (to_v, v + at, slot, n_kv_heads, c);
+  else
+    write_values<T> (to_v, v + at, slot, n_kv_heads, c);
+}
+
+static void
+kv_write (Device *dev, const KvLayer *kv, const float *k, const float *table,
+    const Act *v, const PagedBatch *batch, int n_kv_heads, int c)
+{
+  bool packed =
+      c * dev->act_bytes % 16 == 0 && is_aligned (v) && is_aligned (kv->v);
   if (batch->n == 0)
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
     LAUNCH_EARLY (kv_write_kernel<T>, batch->n, THREADS, 0, dev, (T *) kv->k,
-        (T *) kv->v, (const T *) k, (const T *) v, batch->slots, n_kv_heads, c);
+        (T *) kv->v, k, table, (const T *) v, batch->slots, n_kv_heads, c,
+        packed);
   });
   cuda_launched (dev, "kv_write");
 }
