@@ -81,8 +81,7 @@ struct VlmDecoder {
   Act *xb;                /* [n,D] its norms */
   Act *q, *attn;          /* [n,h*c] */
   Act *v;                 /* [n,k*c] */
-  float *wide;            /* [n,h*c] q or k before RoPE, where gate is later */
-  float *gate, *up;       /* [n,I] */
+  float *wide;            /* [n,h*c] q or k before RoPE; [2,n,I] gate and up */
   Act *hidden;            /* [n,I] */
   Residual *out_x;        /* [n_out,D] rows that go on after the last keys */
   Act *out_xb;            /* [n_out,D] */

@@ -128,9 +128,7 @@ run_rows (VlmDecoder *d, const VlmKvPool *pool, int layer, DecoderRows rows,
   op->matmul (d->dev, x, d->attn, &l->o, n, EPILOGUE_ADD);
 
   op->rms_norm (d->dev, xb, x, l->mlp_norm, n, D, t->eps);
-  op->matmul (d->dev, d->gate, xb, &l->gate, n, EPILOGUE_WIDE);
-  op->matmul (d->dev, d->up, xb, &l->up, n, EPILOGUE_WIDE);
-  op->swiglu (d->dev, d->hidden, d->gate, d->up, (gsize) n * t->hidden);
+  op->gated (d->dev, d->hidden, xb, &l->gate, &l->up, n, d->wide);
   op->matmul (d->dev, x, d->hidden, &l->down, n, EPILOGUE_ADD);
 }
 

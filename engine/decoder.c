@@ -88,9 +88,7 @@ lay_out (VlmDecoder *d)
   d->q = vlm_arena_take (a, n * q, act);
   d->attn = vlm_arena_take (a, n * q, act);
   d->v = vlm_arena_take (a, n * kv, act);
-  d->wide = vlm_arena_take (a, n * MAX (hidden, q), sizeof (float));
-  d->gate = d->wide;
-  d->up = vlm_arena_take (a, n * hidden, sizeof (float));
+  d->wide = vlm_arena_take (a, n * MAX (2 * hidden, q), sizeof (float));
   d->hidden = vlm_arena_take (a, n * hidden, act);
   d->out_x =
       vlm_arena_take (a, (gsize) d->max_logits * t->width, sizeof (Residual));

@@ -200,6 +200,12 @@ typedef struct Ops {
   void (*matmul) (Device *dev, void *y, const Act *x, const Mat *w, int n,
       Epilogue epilogue);
 
+  /* y[n,rows] = silu (x gate^T) * (x up^T), the sums rounded once: the first
+   * half of a decoder's MLP. Both matrices are [rows,cols]; work[2,n,rows] is
+   * overwritten. */
+  void (*gated) (Device *dev, Act *y, const Act *x, const Mat *gate,
+      const Mat *up, int n, float *work);
+
   /* y[n,rows] = x[n,cols] W^T in f32: the language model's head, of few rows,
    * whose x need not be narrowed. */
   void (*logits) (

@@ -141,6 +141,59 @@ matmul (Kt *kt, const int *size)
   }
 }
 
+static double *
+gated_twin (Kt *kt, const Product *gate, const Product *up)
+{
+  int n = gate->n, rows = gate->rows, cols = gate->cols;
+  const float *none = kt_bytes (kt, sizeof *none * n * rows);
+  double *g = matmul_twin (
+      kt, none, gate->x, gate->w, gate->bias, n, rows, cols, EPILOGUE_WIDE);
+  const double *u = matmul_twin (
+      kt, none, gate->x, up->w, up->bias, n, rows, cols, EPILOGUE_WIDE);
+  for (int i = 0; i < n * rows; i++)
+    g[i] *= u[i] / (1 + exp (-g[i]));
+  return g;
+}
+
+/* Of few tokens, each has the same bits alone. */
+static void
+check_gated_alone (
+    Kt *kt, const Product *gate, const Product *up, KtBuf *Y, KtBuf *Work)
+{
+  Device *dev = kt_device (kt, 0);
+  int rows = gate->rows;
+  KtBuf one = kt_acts (kt, NULL, rows);
+  if (has_two_ways (dev, gate) && gate->n > FEW)
+    return;
+  for (int i = 0; i < gate->n; i += gate->n / 4 + 1) {
+    dev->op->gated (dev, one.on[0],
+        act_at (dev, gate->X.on[0], (size_t) i * gate->cols), &gate->mat->on[0],
+        &up->mat->on[0], 1, Work->on[0]);
+    if (memcmp (kt_read (kt, &one, 0), kt_read (kt, Y, 0) + (size_t) i * rows,
+            sizeof (float) * rows))
+      kt_fail (kt, "row %d of %d differs from the same row alone", i, gate->n);
+  }
+}
+
+static void
+gated (Kt *kt, const int *size)
+{
+  Product gate = product_of (kt, size, TYPE_BF16, true),
+          up = product_of (kt, size, TYPE_BF16, false);
+  size_t count = (size_t) gate.n * gate.rows, cols = gate.cols;
+  KtBuf Y = kt_acts (kt, NULL, count), Work = kt_residual (kt, NULL, 2 * count);
+  kt_work (kt, 4.0 * gate.rows * cols, 4.0 * count * cols);
+  KT_EACH (kt, dev, on)
+  dev->op->gated (dev, Y.on[on], gate.X.on[on], &gate.mat->on[on],
+      &up.mat->on[on], gate.n, Work.on[on]);
+  if (kt_timing (kt))
+    return;
+  kt_expect (kt, &Y,
+      kt_n_devices (kt) == 1 ? gated_twin (kt, &gate, &up) : NULL, gate.n,
+      gate.rows, TOLERANCE);
+  check_gated_alone (kt, &gate, &up, &Y, &Work);
+}
+
 static void
 logits (Kt *kt, const int *size)
 {
@@ -217,6 +270,11 @@ const KtCase kt_cases_matmul[] = {
           { 600, 4096, 4096, TYPE_BF16 }, { 2885, 1024, 4096, TYPE_F32 },
           { 2885, 1024, 4096, TYPE_BF16 }, { 2885, 4096, 1024, TYPE_BF16 },
           { 2885, 1024, 1024, TYPE_BF16 } } },
+  { KT_SLOT (gated), gated, true,
+      .sizes = { { 1, 1, 1 }, { 3, 37, 65 }, { 8, 50, 96 }, { 2, 19, 1104 },
+          { 5, 130, 577 }, { 70, 33, 64 } },
+      .benches = { { 1, 11008, 4096 }, { 8, 11008, 4096 },
+          { 600, 11008, 4096 } } },
   { KT_SLOT (logits), logits, true,
       .sizes = { { 1, 1, 1 }, { 1, 577, 64 }, { 3, 1000, 65 } },
       .benches = { { 1, 32000, 4096 } } },

@@ -87,6 +87,16 @@ swiglu (Device *dev, Act *y, const float *gate, const float *up, size_t count)
       swiglu_runs, &s);
 }
 
+static void
+gated (Device *dev, Act *y, const Act *x, const Mat *gate, const Mat *up, int n,
+    float *work)
+{
+  size_t count = (size_t) n * gate->rows;
+  dev->op->matmul (dev, work, x, gate, n, EPILOGUE_WIDE);
+  dev->op->matmul (dev, work + count, x, up, n, EPILOGUE_WIDE);
+  dev->op->swiglu (dev, y, work, work + count, count);
+}
+
 typedef struct Embedding {
   float *x;
   const float *patch, *cls, *pos;
@@ -127,5 +137,6 @@ cpu_init_elementwise (Ops *op)
   op->replace_rows = replace_rows;
   op->narrow_rows = narrow_rows;
   op->swiglu = swiglu;
+  op->gated = gated;
   op->embed_patches = embed_patches;
 }

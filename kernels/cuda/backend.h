@@ -113,6 +113,11 @@ void cuda_blas_close (Device *dev);
 void cuda_few_rows (Device *dev, void *y, DataType out, const void *x,
     DataType in, const Mat *w, int n, Epilogue epilogue);
 
+/* The same of the gated product: y = silu (x gate^T) * (x up^T), activations.
+ */
+void cuda_few_rows_gated (
+    Device *dev, Act *y, const Act *x, const Mat *gate, const Mat *up, int n);
+
 void cuda_init_memory (Ops *op);
 void cuda_init_recording (Ops *op);
 void cuda_init_matmul (Ops *op);

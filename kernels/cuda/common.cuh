@@ -281,3 +281,9 @@ apply (Epilogue epilogue, float y, float p)
     return p;
   }
 }
+
+static __device__ __forceinline__ float
+silu_times (float gate, float up)
+{
+  return gate / (1.0f + expf (-gate)) * up;
+}

@@ -171,12 +171,6 @@ template <typename T> struct __align__ (4 * sizeof (T)) Four
   T v[4];
 };
 
-static __device__ __forceinline__ float
-silu_times (float gate, float up)
-{
-  return gate / (1.0f + expf (-gate)) * up;
-}
-
 template <typename T>
 __global__ void
 swiglu_kernel (T *y, const float *gate, const float *up, size_t count)

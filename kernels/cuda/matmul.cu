@@ -145,6 +145,20 @@ matmul (
       dev, y, out_type (dev, epilogue), x, dev->act_type, w, n, epilogue);
 }
 
+static void
+gated (Device *dev, Act *y, const Act *x, const Mat *gate, const Mat *up, int n,
+    float *work)
+{
+  size_t count = (size_t) n * gate->rows;
+  if (n <= CUDA_FEW_ROWS) {
+    cuda_few_rows_gated (dev, y, x, gate, up, n);
+    return;
+  }
+  matmul (dev, work, x, gate, n, EPILOGUE_WIDE);
+  matmul (dev, work + count, x, up, n, EPILOGUE_WIDE);
+  dev->op->swiglu (dev, y, work, work + count, count);
+}
+
 /* More rows than few go in pieces: they are a batch's last tokens. */
 static void
 logits (Device *dev, float *y, const Residual *x, const Mat *w, int n)
@@ -185,6 +199,7 @@ cuda_init_matmul (Ops *op)
   op->mat_clear = mat_clear;
   op->mat_bytes = mat_bytes;
   op->matmul = matmul;
+  op->gated = gated;
   op->logits = logits;
   op->embed = embed;
 }
