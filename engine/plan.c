@@ -14,6 +14,7 @@
 
 #define MAX_BATCH 8
 #define CHUNK 512
+#define GPU_CHUNK 4096
 #define PROMPT_TOKENS 512  /* question, system prompt and template */
 #define OUTPUT_TOKENS 2048 /* generated */
 #define MIN_CONTEXT 1024
@@ -82,12 +83,33 @@ total (const VlmPlan *plan)
          plan->recall_bytes + PICTURE_BYTES;
 }
 
+int
+vlm_plan_chunk (Device *dev, const VlmModel *model, DataType type,
+    int most_tokens, guint64 free_bytes)
+{
+  guint64 least = vlm_decoder_bytes (dev, model, type, CHUNK, 1);
+  int chunk = dev->gpu >= 0 ? GPU_CHUNK : CHUNK;
+  while (chunk > CHUNK &&
+         (chunk / 2 >= most_tokens ||
+             vlm_decoder_bytes (dev, model, type, chunk, 1) - least >
+                 free_bytes / 16))
+    chunk /= 2;
+  return chunk;
+}
+
+int
+vlm_plan_piece (int chunk, int left)
+{
+  int n_pieces = (left + chunk - 1) / chunk;
+  return (left + n_pieces - 1) / n_pieces;
+}
+
 gboolean
 vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
     GError **error)
 {
   const VlmTextConfig *text = &model->config.text;
-  *plan = (VlmPlan){ .type = type, .chunk = CHUNK };
+  *plan = (VlmPlan){ .type = type };
   measure_picture (plan, &model->config);
   plan->positions = position_limit (text);
   int context =
@@ -97,6 +119,7 @@ vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model, DataType type,
   guint64 row = (guint64) text->width * sizeof (Residual);
   guint64 free_bytes = device_memory_free (dev);
 
+  plan->chunk = vlm_plan_chunk (dev, model, type, context, free_bytes);
   int batch = MAX_BATCH;
   for (;;) {
     size_cache (

@@ -47,6 +47,16 @@ vlm_plan_step_logits (const VlmPlan *plan)
   return plan->batch + VLM_DRAFT_TOKENS;
 }
 
+/* Prompt tokens of a step at most. A GPU is not busy with hundreds, and reads
+ * every weight once a step: it gets prompts of up to most_tokens whole where
+ * their working memory is little of what is free. */
+int vlm_plan_chunk (Device *dev, const VlmModel *model, DataType type,
+    int most_tokens, guint64 free_bytes);
+
+/* Tokens of the next of as few and as equal steps as `left` (1 at least) can be
+ * read in: a short one would cost as much as the weights it reads. */
+int vlm_plan_piece (int chunk, int left);
+
 /* Fails with VLM_ERROR_NO_MEMORY when not even one sequence of 1024 tokens
  * fits, naming needed and free bytes. */
 gboolean vlm_plan_make (VlmPlan *plan, Device *dev, const VlmModel *model,

@@ -5,19 +5,20 @@
 #include <string.h>
 #include "engine/scratch.h"
 
-/* A chunk of the prompt, of which `left` tokens are not cached yet. */
+/* A piece of the prompt, of which `left` tokens are not cached yet. */
 static VlmStepInput
 prompt_input (VlmJob *job, int left)
 {
   VlmWork *work = vlm_request_work (job);
   VlmNetworks *net = work->networks;
   int width = net->model->config.text.width, done = work->sequence.length;
+  int n = vlm_plan_piece (net->plan.chunk, left);
   return (VlmStepInput){
     .seq = &work->sequence,
-    .n = MIN (left, net->plan.chunk),
+    .n = n,
     .rows = net->rows + (gsize) done * width,
     .pos = work->in_place ? net->places.pos + done : NULL,
-    .n_logits = left <= net->plan.chunk,
+    .n_logits = n == left,
     .rope_length = work->n_prompt + work->skipped,
     .cancelled = &job->cancelled,
     .fine = work->fine,
@@ -34,7 +35,7 @@ correction_input (VlmJob *job, int left)
   int length = work->sequence.length;
   return (VlmStepInput){
     .seq = &work->sequence,
-    .n = MIN (left, work->networks->plan.chunk),
+    .n = vlm_plan_piece (work->networks->plan.chunk, left),
     .ids = ids + (length - work->n_prompt),
     .rope_length = length + left + work->skipped,
     .cancelled = &job->cancelled,

@@ -4,13 +4,13 @@
 #include "engine/error.h"
 #include "engine/model-shape.h"
 #include "engine/numbers.h"
+#include "engine/plan.h"
 #include "engine/scratch.h"
 #include "pipelines/bench.h"
 
 #include <string.h>
 
-#define CHUNK 512        /* tokens of a step, as the engine's */
-#define PROMPT_TOKENS 32 /* around the image */
+#define PROMPT_TOKENS 32                  /* around the image */
 #define SPARE_BYTES ((guint64) 768 << 20) /* for the probes and the resize */
 
 static gboolean
@@ -151,7 +151,9 @@ lay_out (BenchBed *bed, const BenchOptions *options, GError **error)
   bed->max_sequence = PROMPT_TOKENS +
                       vlm_tile_image_tokens (&bed->geometry, config) +
                       options->tokens;
-  bed->max_tokens = MIN (CHUNK, bed->max_sequence);
+  bed->max_tokens = MIN (
+      bed->max_sequence, vlm_plan_chunk (bed->dev, bed->model, bed->type,
+                             bed->max_sequence, device_memory_free (bed->dev)));
   bed->text_layers = config->text.layers;
   bed->vision_layers = vlm_model_vision_layers (bed->model);
   return TRUE;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/plan.h"
 #include "engine/scratch.h"
 
 #define BEFORE_IMAGE 8 /* prompt tokens */
@@ -85,28 +86,26 @@ see (Frame *f, gint64 *start, GError **error)
   return TRUE;
 }
 
-/* Pieces of one size, the last the only one with logits. */
+/* In the engine's pieces, the last the only one with logits. */
 static gboolean
 prefill (Frame *f, GError **error)
 {
   BenchBed *bed = f->bed;
   int D = bed->model->config.text.width;
   int n = BEFORE_IMAGE + f->image_rows + AFTER_IMAGE;
-  int n_pieces = (n + bed->max_tokens - 1) / bed->max_tokens;
   float *logits = NULL;
 
   vlm_decoder_embed (bed->decoder, bed->x, 0, f->ids, BEFORE_IMAGE);
   vlm_decoder_embed (
       bed->decoder, bed->x, BEFORE_IMAGE + f->image_rows, f->ids, AFTER_IMAGE);
   g_assert (vlm_sequence_reserve (&f->seq, n + f->options->tokens));
-  for (int i = 0, done = 0; i < n_pieces; i++) {
-    int end = n * (i + 1) / n_pieces;
-    VlmStepInput in = { &f->seq, end - done, NULL, bed->x + (gsize) done * D,
-      end == n, n, .fine = f->fine };
+  for (int done = 0, piece; done < n; done += piece) {
+    piece = vlm_plan_piece (bed->max_tokens, n - done);
+    VlmStepInput in = { &f->seq, piece, NULL, bed->x + (gsize) done * D,
+      done + piece == n, n, .fine = f->fine };
 
     if (!vlm_decoder_step (bed->decoder, &in, 1, &logits, error))
       return FALSE;
-    done = end;
   }
   f->next_id = vlm_sampler_next (bed->sampler, logits);
   return TRUE;

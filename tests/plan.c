@@ -125,6 +125,45 @@ test_shrinking (void)
   bed_clear (&bed);
 }
 
+/* On a GPU a prompt is read whole, as far as it can be and memory allows. */
+static void
+test_chunk (void)
+{
+  guint64 plenty = (guint64) 1 << 36;
+  int chunk, last;
+  Bed bed;
+  bed_init (&bed, 100000);
+  g_assert_cmpint (
+      vlm_plan_chunk (bed.dev, bed.model, TYPE_F32, 3000, plenty), ==, 512);
+  bed.dev->gpu = 0;
+  last = vlm_plan_chunk (bed.dev, bed.model, TYPE_F32, 3000, plenty);
+  g_assert_cmpint (last, >=, 3000);
+  g_assert_cmpint (
+      vlm_plan_chunk (bed.dev, bed.model, TYPE_F32, 600, plenty), <, 1200);
+  for (guint64 free = plenty; free; free /= 2, last = chunk) {
+    chunk = vlm_plan_chunk (bed.dev, bed.model, TYPE_F32, 3000, free);
+    g_assert_cmpint (chunk, <=, last);
+  }
+  g_assert_cmpint (last, ==, 512);
+  bed.dev->gpu = -1;
+  bed_clear (&bed);
+}
+
+/* Pieces are as few as can be and differ by one token at most. */
+static void
+test_pieces (void)
+{
+  for (int n = 1; n < 2000; n += 37) {
+    int most = vlm_plan_piece (512, n), n_pieces = 0, piece;
+    for (int left = n; left > 0; left -= piece, n_pieces++) {
+      piece = vlm_plan_piece (512, left);
+      g_assert_true (piece == most || piece == most - 1);
+    }
+    g_assert_cmpint (n_pieces, ==, (n + 511) / 512);
+    g_assert_cmpint (most, <=, 512);
+  }
+}
+
 static size_t allocated;
 static void *(*real_alloc) (Device *, size_t);
 
@@ -183,6 +222,8 @@ main (int argc, char **argv)
   g_test_add_func ("/plan/plenty", test_plenty);
   g_test_add_func ("/plan/positions", test_positions);
   g_test_add_func ("/plan/shrinking", test_shrinking);
+  g_test_add_func ("/plan/chunk", test_chunk);
+  g_test_add_func ("/plan/pieces", test_pieces);
   g_test_add_data_func ("/plan/fine", "mha", test_fine);
   g_test_add_data_func ("/plan/fine-ragged", "ragged", test_fine);
   return g_test_run ();
