@@ -6,7 +6,8 @@
  * registers; keys and values pass through two places in shared memory, the
  * next 64 of them arriving while these are used. Scores and sums are f32;
  * weights are rounded to T before they meet the values. A query's arithmetic
- * depends on its own keys alone, from key 0 on in steps of 64.
+ * depends on its own keys alone, from key 0 on in steps of 64; what none of a
+ * warp's queries sees is left out, which changes no sum.
  */
 #pragma once
 
@@ -34,7 +35,9 @@ template <typename T, int WIDTH> struct MmaTile {
   __device__ void
   fill (const T *from, size_t stride, int n, int c) const
   {
-    for (int at = threadIdx.x; at < MMA_ROWS * N_CHUNKS; at += ATT_THREADS) {
+    UNROLL (8)
+    for (int k = 0; k < MMA_ROWS * N_CHUNKS / ATT_THREADS; k++) {
+      int at = threadIdx.x + k * ATT_THREADS;
       int row = at / N_CHUNKS, i = at % N_CHUNKS;
       bool there = row < n && i * PER_CHUNK < c;
       size_t place = there ? row * stride + i * PER_CHUNK : 0;
@@ -83,21 +86,41 @@ mma_take_queries (MmaState<WIDTH> &state, const MmaTile<T, WIDTH> &q)
     load_matrices (state.q[i], q.chunk (first + lane % 16, 2 * i + lane / 16));
 }
 
+/* Of 64 keys, those that the warp's rows see, the same for all its lanes. */
+struct MmaSeen {
+  int groups; /* of 16 keys, up to the last that a row sees */
+  bool all;   /* every row sees every key */
+};
+
+/* Keys from `at` on; a warp without queries sees none. */
+template <typename T>
+static __device__ __forceinline__ MmaSeen
+mma_seen (const AttQueries<T> &queries, int at)
+{
+  int first = threadIdx.x / WARP * 16, end = min (first + 16, queries.n);
+  AttRange least = queries.range (first), most = queries.range (end - 1);
+  int groups = first < end ? (most.high - at + 16) / 16 : 0;
+  MmaSeen seen = { min (max (groups, 0), MMA_ROWS / 16),
+    first < end && at > most.low && at + MMA_ROWS - 1 <= least.high };
+  return seen;
+}
+
 template <typename T, int WIDTH>
 static __device__ __forceinline__ void
-mma_scores (
-    MmaScores &s, const MmaState<WIDTH> &state, const MmaTile<T, WIDTH> &k)
+mma_scores (MmaScores &s, const MmaState<WIDTH> &state,
+    const MmaTile<T, WIDTH> &k, const MmaSeen &seen)
 {
   int lane = threadIdx.x % WARP;
   uint32_t b[4];
   UNROLL (4)
   for (int j = 0; j < MMA_ROWS / 16; j++)
-    for (int i = 0; i < WIDTH / 16; i++) {
-      load_matrices (
-          b, k.chunk (16 * j + lane / 16 * 8 + lane % 8, 2 * i + lane / 8 % 2));
-      mma (s[2 * j], state.q[i], b, T ());
-      mma (s[2 * j + 1], state.q[i], b + 2, T ());
-    }
+    if (j < seen.groups)
+      for (int i = 0; i < WIDTH / 16; i++) {
+        load_matrices (b,
+            k.chunk (16 * j + lane / 16 * 8 + lane % 8, 2 * i + lane / 8 % 2));
+        mma (s[2 * j], state.q[i], b, T ());
+        mma (s[2 * j + 1], state.q[i], b + 2, T ());
+      }
 }
 
 /* Over the four lanes that share a row. */
@@ -116,9 +139,9 @@ quad_sum (float x)
 }
 
 /* Makes weights of the scores of row g (half 0) or g + 8 (half 1), key 0 of
- * them being `at`; scale is for powers of two. A row that has seen nothing
- * yet has a maximum of minus infinity, and weights of 0. */
-template <int WIDTH>
+ * them being `at`; scale, above 0, is for powers of two. A row that has seen
+ * nothing yet has a maximum of minus infinity, and weights of 0. */
+template <bool ALL, int WIDTH>
 static __device__ __forceinline__ void
 mma_weigh (MmaState<WIDTH> &state, MmaScores &s, int half, AttRange range,
     int at, float scale)
@@ -127,16 +150,17 @@ mma_weigh (MmaState<WIDTH> &state, MmaScores &s, int half, AttRange range,
   float before = state.largest[half], largest = before, sum = 0;
   for (int i = 0; i < 2 * (MMA_ROWS / 8); i++) {
     float *x = &s[i / 2][2 * half + i % 2];
-    *x = range.has (key + i / 2 * 8 + i % 2) ? *x * scale : -INFINITY;
+    if (!ALL && !range.has (key + i / 2 * 8 + i % 2))
+      *x = -INFINITY;
     largest = fmaxf (largest, *x);
   }
   state.largest[half] = largest = quad_max (largest);
-  float base = largest == -INFINITY ? 0 : largest;
+  float base = largest == -INFINITY ? 0 : largest * scale;
   for (int i = 0; i < 2 * (MMA_ROWS / 8); i++) {
     float *x = &s[i / 2][2 * half + i % 2];
-    sum += *x = exp2f (*x - base);
+    sum += *x = power_of_two (*x * scale - base);
   }
-  float rescale = exp2f (before - base);
+  float rescale = power_of_two (before * scale - base);
   state.sum[half] = state.sum[half] * rescale + sum;
   for (int i = 0; i < WIDTH / 8; i++) {
     state.y[i][2 * half] *= rescale;
@@ -147,13 +171,15 @@ mma_weigh (MmaState<WIDTH> &state, MmaScores &s, int half, AttRange range,
 /* Two fragments of weights side by side are one of the left operand. */
 template <typename T, int WIDTH>
 static __device__ __forceinline__ void
-mma_add_values (
-    MmaState<WIDTH> &state, const MmaScores &p, const MmaTile<T, WIDTH> &v)
+mma_add_values (MmaState<WIDTH> &state, const MmaScores &p,
+    const MmaTile<T, WIDTH> &v, const MmaSeen &seen)
 {
   int lane = threadIdx.x % WARP;
   UNROLL (4)
   for (int j = 0; j < MMA_ROWS / 16; j++) {
     uint32_t a[4], b[4];
+    if (j >= seen.groups)
+      continue;
     for (int i = 0; i < 4; i++) {
       const float *two = &p[2 * j + i / 2][i % 2 * 2];
       a[i] = pack_pair (two[0], two[1], T ());
@@ -185,6 +211,7 @@ mma_finish (MmaState<WIDTH> &state, const AttQueries<T> &queries, int c)
 /* Heads of c <= WIDTH channels, a multiple of 8, rows aligned to 16 bytes. */
 template <typename T, int WIDTH> struct AttMma {
   typedef T Act;
+  static constexpr int BLOCKS = WIDTH <= 64 ? 4 : 2; /* beside each other */
   static constexpr int QUERIES = MMA_ROWS;
 
   static size_t
@@ -203,6 +230,24 @@ template <typename T, int WIDTH> struct AttMma {
     shared.v (stage).fill (keys.value (at), keys.stride (), n, c);
   }
 
+  /* 64 keys from `at` on, of which the warp's rows see some. */
+  static __device__ __forceinline__ void
+  step (MmaState<WIDTH> &state, const MmaShared<T, WIDTH> &shared, int stage,
+      const AttQueries<T> &queries, const MmaSeen &seen, int at, float scale)
+  {
+    int row = threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4;
+    MmaScores s = {};
+    mma_scores (s, state, shared.k (stage), seen);
+    for (int half = 0; half < 2; half++) {
+      AttRange range = queries.range (row + 8 * half);
+      if (seen.all)
+        mma_weigh<true> (state, s, half, range, at, scale);
+      else
+        mma_weigh<false> (state, s, half, range, at, scale);
+    }
+    mma_add_values (state, s, shared.v (stage), seen);
+  }
+
   /* Keys `first`, rounded down to a whole step, to `last`. */
   template <typename Keys>
   static __device__ void
@@ -211,7 +256,7 @@ template <typename T, int WIDTH> struct AttMma {
   {
     MmaShared<T, WIDTH> shared = { (T *) memory };
     MmaState<WIDTH> state;
-    int stage = 0, row = threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4;
+    int stage = 0;
     first = first / MMA_ROWS * MMA_ROWS;
     shared.k (1).fill (queries.q, queries.stride, queries.n, c);
     fill (shared, 0, keys, first, last, c);
@@ -223,12 +268,9 @@ template <typename T, int WIDTH> struct AttMma {
       __syncthreads (); /* the other stage is free, this one is complete */
       if (at + MMA_ROWS <= last)
         fill (shared, stage ^ 1, keys, at + MMA_ROWS, last, c);
-      MmaScores s = {};
-      mma_scores (s, state, shared.k (stage));
-      for (int half = 0; half < 2; half++)
-        mma_weigh (
-            state, s, half, queries.range (row + 8 * half), at, scale * LOG2_E);
-      mma_add_values (state, s, shared.v (stage));
+      MmaSeen seen = mma_seen (queries, at);
+      if (seen.groups > 0)
+        step (state, shared, stage, queries, seen, at, scale * LOG2_E);
     }
     mma_finish (state, queries, c);
   }

@@ -148,7 +148,7 @@ att_finish (AttState<PER> &state, const AttQueries<T> &queries, int c)
 
 template <typename T, int PER> struct AttScalar {
   typedef T Act;
-  static constexpr int QUERIES = ATT_QUERIES;
+  static constexpr int QUERIES = ATT_QUERIES, BLOCKS = 1;
 
   static size_t
   bytes (int c)

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * attention_tiles: 4 n_q n_keys h c operations, bound by arithmetic.
- * cls_attention: one query per tile and head; bound by reading the keys.
+ * cls_attention: one query per tile and head, heads summed in order after;
+ * bound by reading the keys.
  */
 #include "kernels/cuda/attention.cuh"
 
@@ -38,7 +39,7 @@ template <typename T> struct TileArgs {
 
 template <typename Way>
 __global__ void
-__launch_bounds__ (ATT_THREADS)
+__launch_bounds__ (ATT_THREADS, Way::BLOCKS)
     attention_tiles_kernel (TileArgs<typename Way::Act> a)
 {
   typedef typename Way::Act T;
@@ -77,57 +78,92 @@ attention_tiles (Device *dev, Act *y, const Act *q, const Act *k, const Act *v,
 
 /* ---- HiRED's score ---- */
 
+/* One key, by 16 bytes where rows are aligned to that. */
 template <typename T>
 static __device__ __forceinline__ float
-dot (const T *a, const T *b, int c)
+dot (const float *q, const T *k, int c, bool packed)
 {
-  float sum = 0;
-  for (int i = 0; i < c; i++)
-    sum += to_float (a[i]) * to_float (b[i]);
+  constexpr int N = 16 / sizeof (T);
+  float sum = 0, part[N];
+  if (!packed) {
+    for (int i = 0; i < c; i++)
+      sum += q[i] * to_float (k[i]);
+    return sum;
+  }
+  UNROLL (8)
+  for (int i = 0; i < c; i += N) {
+    unpack (part, *(const uint4 *) (k + i), T ());
+    for (int j = 0; j < N; j++)
+      sum += q[i + j] * part[j];
+  }
   return sum;
 }
 
-/* A block per tile; heads one after another, so that they are summed in that
- * order. A thread keeps its own keys' scores. */
+/* A block per head and tile: p[t,h,N], the class token's attention to the
+ * patches. A thread keeps its own keys' scores. */
 template <typename T>
 __global__ void
-__launch_bounds__ (CLS_THREADS) cls_attention_kernel (
-    float *score, const T *q, const T *k, int N, int h, int c, float scale)
+__launch_bounds__ (CLS_THREADS) cls_head_kernel (
+    float *p, const T *q, const T *k, int N, int c, float scale, bool packed)
 {
-  DYNAMIC_SHARED (float, row); /* [N+1] */
-  int d = h * c;
-  q += (size_t) blockIdx.x * d;
-  k += (size_t) blockIdx.x * (N + 1) * d;
-  score += (size_t) blockIdx.x * N;
-  for (int head = 0; head < h; head++) {
-    float largest = -INFINITY, sum = 0;
-    for (int j = threadIdx.x; j <= N; j += CLS_THREADS) {
-      row[j] = scale * dot (q + head * c, k + (size_t) j * d + head * c, c);
-      largest = fmaxf (largest, row[j]);
-    }
-    largest = block_max (largest);
-    for (int j = threadIdx.x; j <= N; j += CLS_THREADS)
-      sum += row[j] = expf (row[j] - largest);
-    sum = block_sum (sum);
-    for (int j = threadIdx.x; j <= N; j += CLS_THREADS)
-      if (j > 0)
-        score[j - 1] = (head ? score[j - 1] : 0) + row[j] / sum;
+  DYNAMIC_SHARED (float, row); /* [N+1], and the query behind */
+  int head = blockIdx.x, tile = blockIdx.y, d = gridDim.x * c;
+  float *query = row + N + 1, largest = -INFINITY, sum = 0;
+  q += (size_t) tile * d + head * c;
+  k += (size_t) tile * (N + 1) * d + head * c;
+  p += ((size_t) tile * gridDim.x + head) * N;
+  for (int i = threadIdx.x; i < c; i += CLS_THREADS)
+    query[i] = to_float (q[i]);
+  __syncthreads ();
+  for (int j = threadIdx.x; j <= N; j += CLS_THREADS) {
+    row[j] = scale * dot (query, k + (size_t) j * d, c, packed);
+    largest = fmaxf (largest, row[j]);
   }
+  largest = block_max (largest);
+  for (int j = threadIdx.x; j <= N; j += CLS_THREADS)
+    sum += row[j] = expf (row[j] - largest);
+  sum = block_sum (sum);
+  for (int j = threadIdx.x; j <= N; j += CLS_THREADS)
+    if (j > 0)
+      p[j - 1] = row[j] / sum;
+}
+
+/* Heads in ascending order. */
+__global__ void
+__launch_bounds__ (CLS_THREADS)
+    cls_sum_kernel (float *score, const float *p, int N, int h)
+{
+  int tile = blockIdx.y, j = blockIdx.x * CLS_THREADS + threadIdx.x;
+  float sum = 0;
+  if (j >= N)
+    return;
+  p += (size_t) tile * h * N + j;
+  UNROLL (8)
+  for (int head = 0; head < h; head++)
+    sum += p[(size_t) head * N];
+  score[(size_t) tile * N + j] = sum;
 }
 
 static void
 cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
     int N, int h, int c, float scale)
 {
+  cudaStream_t stream = cuda_stream (dev);
+  bool packed = c * dev->act_bytes % 16 == 0 && is_aligned (k);
   if (t == 0)
+    return;
+  float *p = (float *) cuda_scratch (dev, sizeof (float) * t * h * N);
+  if (!p)
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    size_t shared = (N + 1) * sizeof (float);
-    allow_shared (cls_attention_kernel<T>, shared);
-    LAUNCH (cls_attention_kernel<T>, t, CLS_THREADS, shared, cuda_stream (dev),
-        score, (const T *) q, (const T *) k, N, h, c, scale);
+    size_t shared = (N + 1 + c) * sizeof (float);
+    allow_shared (cls_head_kernel<T>, shared);
+    LAUNCH (cls_head_kernel<T>, dim3 (h, t), CLS_THREADS, shared, stream, p,
+        (const T *) q, (const T *) k, N, c, scale, packed);
   });
+  LAUNCH (cls_sum_kernel, dim3 (blocks_for (N, CLS_THREADS), t), CLS_THREADS, 0,
+      stream, score, (const float *) p, N, h);
   cuda_launched (dev, "cls_attention");
 }
 

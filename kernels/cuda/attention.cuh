@@ -1,9 +1,10 @@
 /* attention.cuh - softmax(scale q k^T) v for a block of queries
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A way to compute it is a type: Act, how many QUERIES a block takes, how many
- * bytes of shared memory, and run (), in which keys.key (j) and
- * keys.value (j) point to rows of c. From a multiple of 64 on, 64 rows are
+ * A way to compute it is a type: Act, how many QUERIES a block takes, for how
+ * many BLOCKS of a processor there shall be registers, how many bytes of shared
+ * memory, and run (), in which keys.key (j) and keys.value (j) point to rows of
+ * c. From a multiple of 64 on, 64 rows are
  * keys.stride () apart.
  */
 #pragma once

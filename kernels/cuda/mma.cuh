@@ -44,6 +44,19 @@ pack_pair (float first, float second, __half)
   return bits;
 }
 
+/* 2 to the power of x, to 2 ulp; 0 for results below the normal numbers. */
+static __device__ __forceinline__ float
+power_of_two (float x)
+{
+#ifdef __CUDA_ARCH__
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return exp2f (x);
+#endif
+}
+
 /* ---- D += A B ---- */
 
 template <typename T>
@@ -185,18 +198,23 @@ load_transposed (uint32_t *r, const T *row)
 
 /* ---- copies ----
  *
- * cp.async by the toolkit's own names for it, which copy at once before
- * compute capability 8.0. A thread waits for its own copies; the others of the
- * block see them behind a barrier after that. */
+ * cp.async; the toolkit's names for it branch where zeros are asked for, and
+ * copy at once before compute capability 8.0. A thread waits for its own
+ * copies; the others of the block see them behind a barrier after that. */
 
 /* 16 bytes, aligned to that, into shared memory; zeros if not `there`. */
 static __device__ __forceinline__ void
 copy_async (void *to, const void *from, bool there)
 {
-  if (there)
-    __pipeline_memcpy_async (to, from, 16);
-  else
-    __pipeline_memcpy_async (to, from, 16, 16);
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+               :
+               : "r"((uint32_t) __cvta_generic_to_shared (to)), "l"(from),
+               "r"(there ? 16 : 0)
+               : "memory");
+#else
+  __pipeline_memcpy_async (to, from, 16, there ? 0 : 16);
+#endif
 }
 
 /* Waits for all of this thread's copies. */
