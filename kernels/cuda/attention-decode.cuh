@@ -1,7 +1,7 @@
 /* attention-decode.cuh - one token's attention by several blocks
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A block takes 128 keys of one key head and all query heads that read it
+ * A block takes 64 keys of one key head and all query heads that read it
  * (eight at most), a warp every fourth group of four keys, its lanes the
  * channels; the splits are joined afterwards (Dao et al., Flash-Decoding,
  * 2023). Where splits begin depends on the sequence alone.
@@ -13,9 +13,9 @@
 
 #define DECODE_THREADS 128
 #define DECODE_WARPS (DECODE_THREADS / WARP)
-#define DECODE_SPLIT 128 /* keys of a block */
-#define DECODE_GROUP 8   /* query heads of a block */
-#define DECODE_STEP 4    /* keys at a time */
+#define DECODE_SPLIT 64 /* keys of a block */
+#define DECODE_GROUP 8  /* query heads of a block */
+#define DECODE_STEP 4   /* keys at a time */
 
 /* What a split leaves of a query head: maximum, sum, values [c]. */
 static __host__ __device__ __forceinline__ int

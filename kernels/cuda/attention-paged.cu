@@ -8,30 +8,30 @@
  */
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/paged.cuh"
+#include "kernels/cuda/rotate.cuh"
 
 #define THREADS 128
 
-/* A token's keys, rotated if there is a table; a thread has both numbers of a
- * pair, or one of those that are in none. */
-template <typename T>
+/* A token's keys, N pairs a thread at a time. */
+template <typename T, int N>
 static __device__ __forceinline__ void
-write_keys (
+write_rotated (
     T *to, const float *k, const float *table, int slot, int n_kv_heads, int c)
 {
-  int half = table ? c / 2 : 0, items = c - half;
+  int half = c / 2, items = half / N;
   for (int at = threadIdx.x; at < n_kv_heads * items; at += THREADS) {
-    int head = at / items, j = at % items;
-    T *y = to + page_row (slot, head, n_kv_heads, c);
-    const float *x = k + (size_t) head * c;
-    if (j < half) {
-      float a = x[j], b = x[half + j], cosine = table[j];
-      float sine = table[half + j];
-      store (&y[j], a * cosine - b * sine);
-      store (&y[half + j], b * cosine + a * sine);
-    } else {
-      store (&y[half + j], x[half + j]);
-    }
+    int head = at / items, j = at % items * N;
+    rotate<T, N> (to + page_row (slot, head, n_kv_heads, c) + j,
+        k + (size_t) head * c + j, table + j, half);
   }
+}
+
+template <typename T>
+static __device__ __forceinline__ void
+write_keys (T *to, const float *k, int slot, int n_kv_heads, int c)
+{
+  for (int at = threadIdx.x; at < n_kv_heads * c; at += THREADS)
+    store (&to[page_row (slot, at / c, n_kv_heads, c) + at % c], k[at]);
 }
 
 /* A token's values, in units that a head's are a whole number of. */
@@ -46,8 +46,8 @@ write_values (T *to, const T *v, int slot, int n_kv_heads, int c)
   }
 }
 
-/* A block per token. */
-template <typename T>
+/* A block per token, N pairs at a time. */
+template <typename T, int N>
 __global__ void
 __launch_bounds__ (THREADS)
     kv_write_kernel (T *to_k, T *to_v, const float *k, const float *table,
@@ -56,8 +56,11 @@ __launch_bounds__ (THREADS)
   begin_early ();
   int i = blockIdx.x, slot = slots[i];
   size_t at = (size_t) i * n_kv_heads * c;
-  write_keys (
-      to_k, k + at, table ? table + (size_t) i * c : NULL, slot, n_kv_heads, c);
+  if (table)
+    write_rotated<T, N> (
+        to_k, k + at, table + (size_t) i * c, slot, n_kv_heads, c);
+  else
+    write_keys (to_k, k + at, slot, n_kv_heads, c);
   if (packed)
     write_values<uint4> (to_v, v + at, slot, n_kv_heads, c);
   else
@@ -74,23 +77,27 @@ kv_write (Device *dev, const KvLayer *kv, const float *k, const float *table,
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    LAUNCH_EARLY (kv_write_kernel<T>, batch->n, THREADS, 0, dev, (T *) kv->k,
-        (T *) kv->v, k, table, (const T *) v, batch->slots, n_kv_heads, c,
-        packed);
+    with_pairs (c, table, k, (T *) kv->k, [&] (auto pairs) {
+      constexpr int N = decltype (pairs)::value;
+      LAUNCH_EARLY ((kv_write_kernel<T, N>), batch->n, THREADS, 0, dev,
+          (T *) kv->k, (T *) kv->v, k, table, (const T *) v, batch->slots,
+          n_kv_heads, c, packed);
+    });
   });
   cuda_launched (dev, "kv_write");
 }
 
+/* Blocks begin with the last rows, which see the most keys. */
 template <typename Way>
 __global__ void
-__launch_bounds__ (ATT_THREADS)
+__launch_bounds__ (ATT_THREADS, Way::BLOCKS)
     attention_paged_kernel (PagedArgs<typename Way::Act> a)
 {
   typedef typename Way::Act T;
   DYNAMIC_SHARED (float, memory);
   int s, row, head = blockIdx.y, d = a.h * a.c;
-  if (!att_find_piece (
-          blockIdx.x, Way::QUERIES, a.q_start, a.n_seqs, &s, &row) ||
+  if (!att_find_piece (gridDim.x - 1 - blockIdx.x, Way::QUERIES, a.q_start,
+          a.n_seqs, &s, &row) ||
       a.q_start[s + 1] - a.q_start[s] == 1)
     return;
   int n = min (a.q_start[s + 1] - row, Way::QUERIES);

@@ -100,6 +100,14 @@ template <typename T> struct __align__ (16) Pack
   T v[N];
 };
 
+static inline bool
+is_aligned (const void *ptr)
+{
+  return (uintptr_t) ptr % 16 == 0;
+}
+
+/* Waits for all kernels before this one. What comes before it in a kernel that
+ * was launched early may read what no kernel writes, and write nothing. */
 /* The numbers that 16 bytes are. They stay whole until they are needed: taken
  * apart at once, they would be waited for at once. */
 static __device__ __forceinline__ void
@@ -141,6 +149,26 @@ unpack (float *to, const uint4 &bits, T type)
 template <int N> struct Constant {
   static constexpr int value = N;
 };
+
+/* N neighbouring numbers, read and written as one. */
+template <typename T, int N> struct __align__ (N * sizeof (T)) Some
+{
+  T v[N];
+};
+
+/* Calls f with how many numbers of rows of `width` go at a time: four, or one
+ * where they are not aligned to that. The width's affair where the arrays are
+ * aligned, so that a row's sums do not depend on others. */
+template <typename T, typename F>
+static inline void
+with_some (size_t width, const float *x, const T *y, F f)
+{
+  if (width % 4 == 0 && is_aligned (x) &&
+      (uintptr_t) y % sizeof (Some<T, 4>) == 0)
+    f (Constant<4> ());
+  else
+    f (Constant<1> ());
+}
 
 /* Calls f with a value of the type; f is a generic lambda. */
 template <typename F>
@@ -190,14 +218,6 @@ allow_shared (F *kernel, size_t bytes)
       kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) bytes);
 }
 
-static inline bool
-is_aligned (const void *ptr)
-{
-  return (uintptr_t) ptr % 16 == 0;
-}
-
-/* Waits for all kernels before this one. What comes before it in a kernel that
- * was launched early may read what no kernel writes, and write nothing. */
 static __device__ __forceinline__ void
 wait_for_earlier ()
 {

@@ -92,14 +92,27 @@ mat_init (Device *dev, Mat *w, DataType want, const void *src,
 
 /* ---- products ---- */
 
-/* y = epilogue (y), in place. */
-template <typename T>
+/* y = epilogue (y), in place, N numbers a thread. */
+template <typename T, int N>
 __global__ void
-finish_kernel (T *y, size_t count, Epilogue epilogue)
+__launch_bounds__ (THREADS)
+    finish_kernel (Some<T, N> *y, size_t count, Epilogue epilogue)
 {
   size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
-  if (i < count)
-    store (&y[i], apply (epilogue, 0, to_float (y[i])));
+  if (i >= count)
+    return;
+  Some<T, N> some = y[i];
+  for (int k = 0; k < N; k++)
+    store (&some.v[k], apply (epilogue, 0, to_float (some.v[k])));
+  y[i] = some;
+}
+
+template <typename T, int N>
+static void
+launch_finish (Device *dev, T *y, size_t count, Epilogue epilogue)
+{
+  LAUNCH ((finish_kernel<T, N>), blocks_for (count / N, THREADS), THREADS, 0,
+      cuda_stream (dev), (Some<T, N> *) y, count / N, epilogue);
 }
 
 static void
@@ -107,8 +120,11 @@ finish (Device *dev, Act *y, size_t count, Epilogue epilogue)
 {
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    LAUNCH (finish_kernel<T>, blocks_for (count, THREADS), THREADS, 0,
-        cuda_stream (dev), (T *) y, count, epilogue);
+    constexpr int N = 16 / sizeof (T);
+    if (count % N == 0 && is_aligned (y))
+      launch_finish<T, N> (dev, (T *) y, count, epilogue);
+    else
+      launch_finish<T, 1> (dev, (T *) y, count, epilogue);
   });
   cuda_launched (dev, "a product's epilogue");
 }

@@ -10,12 +10,6 @@
 #define MAX_THREADS 1024
 #define MAX_SHARED 11776 /* floats: 48 KiB less what sums take, rounded */
 
-/* N neighbouring numbers: 4 where rows allow it. */
-template <typename T, int N> struct __align__ (N * sizeof (T)) Some
-{
-  T v[N];
-};
-
 /* Numbers from x, or from shared memory once they are there: only the thread
  * that put them there reads them. */
 template <int N>
@@ -100,19 +94,6 @@ __launch_bounds__ (MAX_THREADS) rms_norm_kernel (
       store (&result.v[i], some.v[i] * scale * w[j + i]);
     *(Some<T, N> *) (y + j) = result;
   });
-}
-
-/* Four at a time, or one by one. Which, and how many threads, is the width's
- * affair, so that a row's sums do not depend on the others. */
-template <typename T, typename F>
-static inline void
-with_some (int d, const Residual *x, const T *y, F f)
-{
-  bool aligned = is_aligned (x) && (uintptr_t) y % sizeof (Some<T, 4>) == 0;
-  if (d % 4 == 0 && aligned)
-    f (Constant<4> ());
-  else
-    f (Constant<1> ());
 }
 
 template <typename T>

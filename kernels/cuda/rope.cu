@@ -1,9 +1,9 @@
 /* rope.cu - rotary position embedding
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A thread per pair; bound by memory.
+ * Bound by memory.
  */
-#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/rotate.cuh"
 
 #define THREADS 256
 
@@ -22,22 +22,19 @@ rope_table_kernel (float *table, const int *pos, const float *inv_freq, int n,
   table[(size_t) i * 2 * half + half + j] = sinf (angle) * scale;
 }
 
-template <typename T>
+/* A thread has N pairs, neighbours in both halves of a head. */
+template <typename T, int N>
 __global__ void
-rope_kernel (
+__launch_bounds__ (THREADS) rope_kernel (
     T *y, const float *x, const float *table, size_t count, int h, int half)
 {
   size_t at = (size_t) blockIdx.x * THREADS + threadIdx.x;
   begin_early ();
   if (at >= count)
     return;
-  size_t head = at / half, j = at % half;
-  const float *cosine = table + head / h * 2 * half, *sine = cosine + half;
-  x += head * 2 * half + j;
-  y += head * 2 * half + j;
-  float a = x[0], b = x[half];
-  store (&y[0], a * cosine[j] - b * sine[j]);
-  store (&y[half], b * cosine[j] + a * sine[j]);
+  size_t head = at / (half / N), j = at % (half / N) * N;
+  rotate<T, N> (y + head * 2 * half + j, x + head * 2 * half + j,
+      table + head / h * 2 * half + j, half);
 }
 
 static void
@@ -62,8 +59,11 @@ rope (Device *dev, Act *y, const float *x, const float *table, int n, int h,
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    LAUNCH_EARLY (rope_kernel<T>, blocks_for (count, THREADS), THREADS, 0, dev,
-        (T *) y, x, table, count, h, half);
+    with_pairs (c, table, x, (T *) y, [&] (auto pairs) {
+      constexpr int N = decltype (pairs)::value;
+      LAUNCH_EARLY ((rope_kernel<T, N>), blocks_for (count / N, THREADS),
+          THREADS, 0, dev, (T *) y, x, table, count / N, h, half);
+    });
   });
   cuda_launched (dev, "rope");
 }
