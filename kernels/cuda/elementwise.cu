@@ -165,35 +165,19 @@ narrow_rows (
   cuda_launched (dev, "narrow_rows");
 }
 
-/* As many of T as a pack has of f32. */
-template <typename T> struct __align__ (4 * sizeof (T)) Four
-{
-  T v[4];
-};
-
-template <typename T>
+/* N numbers a thread. */
+template <typename T, int N>
 __global__ void
-swiglu_kernel (T *y, const float *gate, const float *up, size_t count)
+__launch_bounds__ (THREADS) swiglu_kernel (Some<T, N> *y,
+    const Some<float, N> *gate, const Some<float, N> *up, size_t count)
 {
   size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
   begin_early ();
-  if (i < count)
-    store (&y[i], silu_times (gate[i], up[i]));
-}
-
-/* Four at a time: 16 bytes are read of each. */
-template <typename T>
-__global__ void
-swiglu_pack_kernel (
-    Four<T> *y, const Pack<float> *gate, const Pack<float> *up, size_t packs)
-{
-  size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x;
-  begin_early ();
-  if (i >= packs)
+  if (i >= count)
     return;
-  Pack<float> g = gate[i], u = up[i];
-  Four<T> result;
-  for (int j = 0; j < 4; j++)
+  Some<float, N> g = gate[i], u = up[i];
+  Some<T, N> result;
+  for (int j = 0; j < N; j++)
     store (&result.v[j], silu_times (g.v[j], u.v[j]));
   y[i] = result;
 }
@@ -205,15 +189,12 @@ swiglu (Device *dev, Act *y, const float *gate, const float *up, size_t count)
     return;
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    size_t packs = count / 4;
-    if (packs * 4 == count && is_aligned (y) && is_aligned (gate) &&
-        is_aligned (up))
-      LAUNCH_EARLY (swiglu_pack_kernel<T>, blocks_for (packs, THREADS), THREADS,
-          0, dev, (Four<T> *) y, (const Pack<float> *) gate,
-          (const Pack<float> *) up, packs);
-    else
-      LAUNCH_EARLY (swiglu_kernel<T>, blocks_for (count, THREADS), THREADS, 0,
-          dev, (T *) y, gate, up, count);
+    with_some (is_aligned (up) ? count : 1, gate, (T *) y, [&] (auto some) {
+      constexpr int N = decltype (some)::value;
+      LAUNCH_EARLY ((swiglu_kernel<T, N>), blocks_for (count / N, THREADS),
+          THREADS, 0, dev, (Some<T, N> *) y, (const Some<float, N> *) gate,
+          (const Some<float, N> *) up, count / N);
+    });
   });
   cuda_launched (dev, "swiglu");
 }
