@@ -154,6 +154,9 @@ struct CUevent_st {
   std::vector<size_t> last;
 };
 
+/* Its streams are as they were before it. */
+void emu_leave_capture (const EmuCapture *capture);
+
 /* Refuses what this thread may not do while something is captured: allocating,
  * freeing, waiting. */
 cudaError_t emu_refuse_in_capture ();

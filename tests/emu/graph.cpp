@@ -6,6 +6,8 @@
  */
 #include "tests/emu/emu.h"
 
+#include <algorithm>
+
 struct CUgraphExec_st {
   std::vector<EmuNode> nodes;
 };
@@ -70,6 +72,20 @@ cudaStreamBeginCapture (cudaStream_t stream, cudaStreamCaptureMode mode)
   return emu_status ();
 }
 
+/* Whether all that was captured comes before what the origin would do next. */
+static bool
+is_joined (const EmuCapture *capture)
+{
+  const std::vector<EmuNode> &nodes = capture->graph->nodes;
+  std::vector<bool> awaited (nodes.size ());
+  for (const EmuNode &node : nodes)
+    for (size_t before : node.after)
+      awaited[before] = true;
+  for (size_t last : capture->origin->last)
+    awaited[last] = true;
+  return std::find (awaited.begin (), awaited.end (), false) == awaited.end ();
+}
+
 cudaError_t
 cudaStreamEndCapture (cudaStream_t stream, cudaGraph_t *graph)
 {
@@ -81,9 +97,10 @@ cudaStreamEndCapture (cudaStream_t stream, cudaGraph_t *graph)
   for (size_t i = 0; i < captures.size (); i++)
     if (captures[i] == capture)
       captures.erase (captures.begin () + (long) i);
-  stream->capture = NULL;
-  stream->last.clear ();
   cudaError_t status = capture->status;
+  if (!status && !is_joined (capture))
+    status = cudaErrorStreamCaptureUnjoined;
+  emu_leave_capture (capture);
   if (status)
     delete capture->graph;
   else

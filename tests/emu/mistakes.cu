@@ -369,6 +369,46 @@ graph_twice ()
   graph (false);
 }
 
+/* Another stream joins the capture, and may not come back. */
+static void
+forked_capture (bool joins)
+{
+  cudaGraph_t captured;
+  cudaEvent_t back;
+  cudaEventCreateWithFlags (&back, cudaEventDisableTiming);
+  cudaStreamBeginCapture (stream, cudaStreamCaptureModeThreadLocal);
+  LAUNCH (fill_kernel, 1, N, 0, stream, x, 7);
+  cudaEventRecord (event, stream);
+  cudaStreamWaitEvent (other, event);
+  LAUNCH (copy_kernel, 1, N, 0, other, y, x, 0);
+  cudaEventRecord (back, other);
+  if (joins)
+    cudaStreamWaitEvent (stream, back);
+  if (cudaStreamEndCapture (stream, &captured) != cudaSuccess)
+    end (false);
+  cudaGraphExec_t exec;
+  cudaGraphInstantiate (&exec, captured, 0);
+  cudaGraphLaunch (exec, stream);
+  LAUNCH (fill_kernel, 1, N, 0, other, x, 8); /* as before the capture */
+  cudaStreamSynchronize (other);
+  fetch (stream);
+  cudaGraphExecDestroy (exec);
+  cudaGraphDestroy (captured);
+  end (host[0] == 7 || host[0] == 8);
+}
+
+static void
+forked_and_joined ()
+{
+  forked_capture (true);
+}
+
+static void
+forked_for_good ()
+{
+  forked_capture (false);
+}
+
 static void
 wait_in_capture ()
 {
@@ -488,7 +528,9 @@ static const struct {
   { "early-read-of-result", early_read_of_result },
   { "early-read-in-graph", early_read_in_graph },
   { "early-without-waiting", early_without_waiting },
-  { "graph-of-freed", graph_of_freed }, { "wait-in-capture", wait_in_capture },
+  { "forked-and-joined", forked_and_joined },
+  { "forked-for-good", forked_for_good }, { "graph-of-freed", graph_of_freed },
+  { "wait-in-capture", wait_in_capture },
   { "pageable-in-capture", pageable_in_capture }, { "all-shared", all_shared },
   { "too-many-threads", too_many_threads },
   { "too-much-shared", too_much_shared } };

@@ -269,6 +269,16 @@ cudaStreamDestroy (cudaStream_t stream)
   return emu_status ();
 }
 
+void
+emu_leave_capture (const EmuCapture *capture)
+{
+  for (cudaStream_t stream : streams)
+    if (stream->capture == capture) {
+      stream->capture = NULL;
+      stream->last.clear ();
+    }
+}
+
 cudaError_t
 cudaStreamSynchronize (cudaStream_t stream)
 {
