@@ -81,7 +81,8 @@ struct VlmDecoder {
   Act *xb;                /* [n,D] its norms */
   Act *q, *attn;          /* [n,h*c] */
   Act *v;                 /* [n,k*c] */
-  float *wide;            /* [n,h*c] q or k before RoPE; [2,n,I] gate and up */
+  float *wide;            /* [n,k*c] k before RoPE; [2,n,I] gate and up */
+  float *wide_q;          /* [n,h*c] q before RoPE, behind k in the same */
   Act *hidden;            /* [n,I] */
   Residual *out_x;        /* [n_out,D] rows that go on after the last keys */
   Act *out_xb;            /* [n_out,D] */

@@ -96,34 +96,44 @@ fill_rope (VlmDecoder *d, const VlmStepInput *inputs, int n_inputs)
         b->view[DECODER_OUT].n, c, d->rope_scale);
 }
 
-/* Keys and values of all tokens into the cache; xb is left normed. */
 static void
-run_keys (VlmDecoder *d, const DecoderLayer *l, const KvLayer *kv)
+turn_queries (VlmDecoder *d, const float *rope, int n)
+{
+  d->dev->op->rope (
+      d->dev, d->q, d->wide_q, rope, n, d->text.heads, d->text.head_width);
+}
+
+/* Keys and values of all tokens into the cache, and if wanted their queries
+ * into q; xb is left normed. */
+static void
+run_keys (VlmDecoder *d, const DecoderLayer *l, const KvLayer *kv,
+    gboolean with_queries)
 {
   const Ops *op = d->dev->op;
   const VlmTextConfig *t = &d->text;
   int n = d->batch.view[DECODER_ALL].n;
+  MatProduct products[] = { { d->wide, &l->k, EPILOGUE_WIDE },
+    { d->v, &l->v, EPILOGUE_SET }, { d->wide_q, &l->q, EPILOGUE_WIDE } };
 
   op->rms_norm (d->dev, d->xb, d->x, l->attn_norm, n, t->width, t->eps);
-  op->matmul (d->dev, d->wide, d->xb, &l->k, n, EPILOGUE_WIDE);
-  op->matmul (d->dev, d->v, d->xb, &l->v, n, EPILOGUE_SET);
+  op->matmul_several (d->dev, products, with_queries ? 3 : 2, d->xb, n);
   op->kv_write (d->dev, kv, d->wide, d->rope, d->v, &d->batch.view[DECODER_ALL],
       t->kv_heads, t->head_width);
+  if (with_queries)
+    turn_queries (d, d->rope, n);
 }
 
-/* The rest of a layer for `rows`: x[n,D] becomes the layer's
- * output, xb[n,D] is its norm and is overwritten. */
+/* The rest of a layer for `rows`, whose queries are in q: x[n,D] becomes the
+ * layer's output; xb[n,D] is overwritten. */
 static void
 run_rows (VlmDecoder *d, const VlmKvPool *pool, int layer, DecoderRows rows,
-    Residual *x, Act *xb, const float *rope)
+    Residual *x, Act *xb)
 {
   const Ops *op = d->dev->op;
   const VlmTextConfig *t = &d->text;
   const DecoderLayer *l = &d->layers[layer];
   int n = d->batch.view[rows].n, D = t->width;
 
-  op->matmul (d->dev, d->wide, xb, &l->q, n, EPILOGUE_WIDE);
-  op->rope (d->dev, d->q, d->wide, rope, n, t->heads, t->head_width);
   vlm_decoder_attend (d, pool, layer, rows);
   op->matmul (d->dev, x, d->attn, &l->o, n, EPILOGUE_ADD);
 
@@ -147,8 +157,8 @@ check_cancelled (const VlmStepInput *inputs, int n_inputs, GError **error)
 void
 vlm_decoder_layer (VlmDecoder *d, const VlmKvPool *pool, int layer)
 {
-  run_keys (d, &d->layers[layer], vlm_kv_pool_layer (pool, layer));
-  run_rows (d, pool, layer, DECODER_ALL, d->x, d->xb, d->rope);
+  run_keys (d, &d->layers[layer], vlm_kv_pool_layer (pool, layer), TRUE);
+  run_rows (d, pool, layer, DECODER_ALL, d->x, d->xb);
 }
 
 static gboolean
@@ -159,6 +169,7 @@ run_layers (
   const Ops *op = d->dev->op;
   const DecoderBatch *b = &d->batch;
   int D = d->text.width, last = d->text.layers - 1;
+  int n_out = b->view[DECODER_OUT].n;
 
   for (int i = 0; i < last; i++) {
     if (!check_cancelled (inputs, n_inputs, error))
@@ -166,14 +177,17 @@ run_layers (
     vlm_decoder_layer (d, pool, i);
   }
 
-  run_keys (d, &d->layers[last], vlm_kv_pool_layer (pool, last));
-  if (b->view[DECODER_OUT].n == 0)
+  run_keys (d, &d->layers[last], vlm_kv_pool_layer (pool, last), FALSE);
+  if (n_out == 0)
     return TRUE;
-  op->gather_rows (d->dev, d->out_x, d->x, b->out_rows.device,
-      b->view[DECODER_OUT].n, D * sizeof (Residual));
-  op->gather_rows (d->dev, d->out_xb, d->xb, b->out_rows.device,
-      b->view[DECODER_OUT].n, D * d->dev->act_bytes);
-  run_rows (d, pool, last, DECODER_OUT, d->out_x, d->out_xb, d->out_rope);
+  op->gather_rows (
+      d->dev, d->out_x, d->x, b->out_rows.device, n_out, D * sizeof (Residual));
+  op->gather_rows (d->dev, d->out_xb, d->xb, b->out_rows.device, n_out,
+      D * d->dev->act_bytes);
+  op->matmul (
+      d->dev, d->wide_q, d->out_xb, &d->layers[last].q, n_out, EPILOGUE_WIDE);
+  turn_queries (d, d->out_rope, n_out);
+  run_rows (d, pool, last, DECODER_OUT, d->out_x, d->out_xb);
   return TRUE;
 }
 

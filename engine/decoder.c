@@ -81,6 +81,7 @@ lay_out (VlmDecoder *d)
   gsize kv = (gsize) t->kv_heads * t->head_width;
   gsize c = t->head_width, hidden = t->hidden;
   gsize n_freq = rope_varies (t) ? n : 1;
+  gsize k_end = (n * kv + 15) / 16 * 16; /* queries behind keys, aligned */
 
   vlm_decoder_batch_layout (&d->batch, a, d->max_tokens);
   d->x = vlm_arena_take (a, n * t->width, sizeof (Residual));
@@ -88,7 +89,9 @@ lay_out (VlmDecoder *d)
   d->q = vlm_arena_take (a, n * q, act);
   d->attn = vlm_arena_take (a, n * q, act);
   d->v = vlm_arena_take (a, n * kv, act);
-  d->wide = vlm_arena_take (a, n * MAX (2 * hidden, q), sizeof (float));
+  d->wide =
+      vlm_arena_take (a, MAX (n * 2 * hidden, k_end + n * q), sizeof (float));
+  d->wide_q = d->wide ? d->wide + k_end : NULL;
   d->hidden = vlm_arena_take (a, n * hidden, act);
   d->out_x =
       vlm_arena_take (a, (gsize) d->max_logits * t->width, sizeof (Residual));

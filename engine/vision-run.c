@@ -102,20 +102,28 @@ run_attention (VlmVision *v, const VisionRows *w, const int *q_start, int n_q)
       1 / sqrtf ((float) c->width / c->heads));
 }
 
-/* The rest of layer l once its keys and values are known, from w->x, its
- * input, to y[n,C], which may be the same. */
+/* The rest of layer l once its queries, keys and values are known: y[n,C]
+ * becomes its output from its input. */
 static void
-run_queries (
-    VlmVision *v, const VisionLayer *l, const VisionRows *w, Residual *y)
+run_rest (VlmVision *v, const VisionLayer *l, const VisionRows *w, Residual *y)
+{
+  run_attention (v, w, v->tile_start, w->n);
+  v->dev->op->matmul (v->dev, y, w->xb, &l->out, w->n, EPILOGUE_ADD);
+  run_mlp (v, l, y, w->xb, w->n);
+}
+
+/* Layer l from w->x, its input, to the same. */
+static void
+run_layer (VlmVision *v, const VisionLayer *l, const VisionRows *w)
 {
   const Ops *op = v->dev->op;
+  MatProduct products[] = { { w->k, &l->k, EPILOGUE_SET },
+    { w->v, &l->v, EPILOGUE_SET }, { w->q, &l->q, EPILOGUE_SET } };
 
-  op->matmul (v->dev, w->q, w->xb, &l->q, w->n, EPILOGUE_SET);
-  run_attention (v, w, v->tile_start, w->n);
-  if (y != w->x)
-    vlm_copy_rows (v->dev, y, w->x, w->n, v->config.width * sizeof *y);
-  op->matmul (v->dev, y, w->xb, &l->out, w->n, EPILOGUE_ADD);
-  run_mlp (v, l, y, w->xb, w->n);
+  op->layer_norm (v->dev, w->xb, w->x, l->norm1_w, l->norm1_b, w->n,
+      v->config.width, v->config.eps);
+  op->matmul_several (v->dev, products, 3, w->xb, w->n);
+  run_rest (v, l, w, w->x);
 }
 
 static void
@@ -150,9 +158,7 @@ run_layers (
 
     if (!check_cancelled (job, error))
       return FALSE;
-    run_keys (v, l, w, w->x);
-    run_values (v, l, w);
-    run_queries (v, l, w, w->x);
+    run_layer (v, l, w);
     save_hidden_state (v, w, i + 1);
   }
   return TRUE;
@@ -229,7 +235,9 @@ encode (VlmVision *v, VlmVisionJob *job, int first, int n_tiles, unsigned taps,
   vlm_vision_tap_last (v, &w, taps);
   run_values (v, last, &w);
   if (v->full) {
-    run_queries (v, last, &w, w.last);
+    v->dev->op->matmul (v->dev, w.q, w.xb, &last->q, w.n, EPILOGUE_SET);
+    vlm_copy_rows (v->dev, w.last, w.x, w.n, v->config.width * sizeof *w.last);
+    run_rest (v, last, &w, w.last);
     run_keys (v, last + 1, &w, w.last);
   }
   vlm_vision_tap_next (v, &w, taps);

@@ -158,6 +158,15 @@ typedef struct RgbCanvas {
   uint8_t colour[3];
 } RgbCanvas;
 
+/* One of several products of the same x. */
+typedef struct MatProduct {
+  void *y;
+  const Mat *w;
+  Epilogue epilogue;
+} MatProduct;
+
+#define MAX_PRODUCTS 3
+
 typedef struct Ops {
   /* ---- memory: see device.h, whose functions call these ---- */
   void *(*alloc) (Device *dev, size_t bytes);
@@ -199,6 +208,12 @@ typedef struct Ops {
   /* y[n,rows] from x[n,cols]. y is Act, or f32 if the epilogue says so. */
   void (*matmul) (Device *dev, void *y, const Act *x, const Mat *w, int n,
       Epilogue epilogue);
+
+  /* The same of several products of one x, which may run beside each other:
+   * none writes what another reads or writes. Their epilogues are SET and
+   * WIDE. */
+  void (*matmul_several) (
+      Device *dev, const MatProduct *products, int count, const Act *x, int n);
 
   /* y[n,rows] = silu (x gate^T) * (x up^T), the sums rounded once: the first
    * half of a decoder's MLP. Both matrices are [rows,cols]; work[2,n,rows] is

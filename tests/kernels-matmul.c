@@ -141,6 +141,42 @@ matmul (Kt *kt, const int *size)
   }
 }
 
+/* Several are the same bits as one after another. */
+static void
+several (Kt *kt, const int *size)
+{
+  static const Epilogue epilogues[] = { EPILOGUE_WIDE, EPILOGUE_SET,
+    EPILOGUE_WIDE };
+  Product p[MAX_PRODUCTS];
+  KtBuf Y[2][MAX_PRODUCTS];
+  int n = size[0], cols = size[2];
+  for (int i = 0; i < MAX_PRODUCTS; i++) {
+    int shape[] = { n, size[1] * (i + 1) / 2 + 1, cols };
+    size_t count = (size_t) n * shape[1];
+    p[i] = product_of (kt, shape, TYPE_BF16, i > 0);
+    for (int way = 0; way < 2; way++)
+      Y[way][i] = epilogue_is_wide (epilogues[i])
+                      ? kt_residual (kt, NULL, count)
+                      : kt_acts (kt, NULL, count);
+  }
+  KT_EACH (kt, dev, on)
+  {
+    MatProduct products[MAX_PRODUCTS];
+    for (int i = 0; i < MAX_PRODUCTS; i++) {
+      products[i] =
+          (MatProduct){ Y[0][i].on[on], &p[i].mat->on[on], epilogues[i] };
+      if (!kt_timing (kt))
+        dev->op->matmul (dev, Y[1][i].on[on], p[0].X.on[on], &p[i].mat->on[on],
+            n, epilogues[i]);
+    }
+    dev->op->matmul_several (dev, products, MAX_PRODUCTS, p[0].X.on[on], n);
+  }
+  for (int i = 0; i < MAX_PRODUCTS && !kt_timing (kt); i++)
+    if (memcmp (kt_read (kt, &Y[0][i], 0), kt_read (kt, &Y[1][i], 0),
+            sizeof (float) * n * p[i].rows))
+      kt_fail (kt, "product %d differs from the same alone", i);
+}
+
 static double *
 gated_twin (Kt *kt, const Product *gate, const Product *up)
 {
@@ -270,6 +306,10 @@ const KtCase kt_cases_matmul[] = {
           { 600, 4096, 4096, TYPE_BF16 }, { 2885, 1024, 4096, TYPE_F32 },
           { 2885, 1024, 4096, TYPE_BF16 }, { 2885, 4096, 1024, TYPE_BF16 },
           { 2885, 1024, 1024, TYPE_BF16 } } },
+  { KT_SLOT (matmul_several), several, true,
+      .sizes = { { 1, 1, 1 }, { 3, 36, 65 }, { 8, 50, 96 }, { 5, 130, 577 },
+          { 70, 34, 64 } },
+      .benches = { { 1, 4096, 4096 }, { 600, 4096, 4096 } } },
   { KT_SLOT (gated), gated, true,
       .sizes = { { 1, 1, 1 }, { 3, 37, 65 }, { 8, 50, 96 }, { 2, 19, 1104 },
           { 5, 130, 577 }, { 70, 33, 64 } },

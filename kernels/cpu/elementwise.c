@@ -88,6 +88,15 @@ swiglu (Device *dev, Act *y, const float *gate, const float *up, size_t count)
 }
 
 static void
+matmul_several (
+    Device *dev, const MatProduct *products, int count, const Act *x, int n)
+{
+  for (int i = 0; i < count; i++)
+    dev->op->matmul (
+        dev, products[i].y, x, products[i].w, n, products[i].epilogue);
+}
+
+static void
 gated (Device *dev, Act *y, const Act *x, const Mat *gate, const Mat *up, int n,
     float *work)
 {
@@ -137,6 +146,7 @@ cpu_init_elementwise (Ops *op)
   op->replace_rows = replace_rows;
   op->narrow_rows = narrow_rows;
   op->swiglu = swiglu;
+  op->matmul_several = matmul_several;
   op->gated = gated;
   op->embed_patches = embed_patches;
 }

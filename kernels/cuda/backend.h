@@ -52,6 +52,10 @@ typedef struct Cuda {
   bool overlaps;        /* kernels may begin while those before them run */
   cudaStream_t stream;  /* of all ops */
   cudaStream_t uploads; /* of copies from the host */
+  /* Of products beside the first of several, which wait for `forked` and are
+   * waited for by `joined`. */
+  cudaStream_t beside[MAX_PRODUCTS - 1];
+  cudaEvent_t forked, joined[MAX_PRODUCTS - 1];
   cudaEvent_t computed, uploaded;
   bool busy; /* something was submitted that nobody has waited for */
   CudaStage stages[CUDA_N_STAGES];
@@ -61,8 +65,8 @@ typedef struct Cuda {
   void *scratch; /* see cuda_scratch */
   size_t scratch_bytes;
   cublasLtHandle_t blas;
-  void *workspace; /* cuBLASLt's */
-  CudaPlan *plans; /* of shapes seen, the latest last */
+  void *workspace[MAX_PRODUCTS]; /* cuBLASLt's */
+  CudaPlan *plans;               /* of shapes seen, the latest last */
   int n_plans;
   CudaRecording recordings[CUDA_MAX_RECORDINGS];
   int n_recordings;
@@ -98,20 +102,21 @@ void cuda_launched (Device *dev, const char *what);
 void *cuda_scratch (Device *dev, size_t bytes);
 
 /* Products of more rows than the matrix-vector kernels take: y = x W^T + bias,
- * or added to y. x and W are of `type`, y and bias of `out`. False, and nothing
- * is done, if cuBLASLt has no algorithm for the shape. */
-bool cuda_blas_matmul (Device *dev, void *y, DataType out, const void *x,
-    const void *w, const void *bias, DataType type, int n, int rows, int cols,
-    bool adds);
+ * or added to y. x and W are of `type`, y and bias of `out`. `lane` 0 is the
+ * stream of all ops, the others those beside it. False, and nothing is done, if
+ * cuBLASLt has no algorithm for the shape. */
+bool cuda_blas_matmul (Device *dev, int lane, void *y, DataType out,
+    const void *x, const void *w, const void *bias, DataType type, int n,
+    int rows, int cols, bool adds);
 bool cuda_blas_open (Device *dev);
 void cuda_blas_close (Device *dev);
 
 /* Rows of x, CUDA_FEW_ROWS at a time, each in the same arithmetic whatever n
- * is. x is `in`: of the activations' type, or f32 if `out`, y's type, is too; W
- * is of W's type. */
+ * is. x is `in`: of the activations' type, or f32; y is f32 if the epilogue is
+ * wide, or x's type is. */
 #define CUDA_FEW_ROWS 8
-void cuda_few_rows (Device *dev, void *y, DataType out, const void *x,
-    DataType in, const Mat *w, int n, Epilogue epilogue);
+void cuda_few_rows (Device *dev, const MatProduct *products, int count,
+    const void *x, DataType in, int n);
 
 /* The same of the gated product: y = silu (x gate^T) * (x up^T), activations.
  */

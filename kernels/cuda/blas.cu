@@ -29,8 +29,12 @@ cuda_blas_open (Device *dev)
 {
   Cuda *cuda = cuda_of (dev);
   cuda->plans = (CudaPlan *) calloc (MAX_PLANS, sizeof *cuda->plans);
-  cuda->workspace = device_alloc (dev, WORKSPACE_BYTES);
-  return cuda->plans && cuda->workspace &&
+  for (int i = 0; i < MAX_PRODUCTS; i++) {
+    cuda->workspace[i] = device_alloc (dev, WORKSPACE_BYTES);
+    if (!cuda->workspace[i])
+      return false;
+  }
+  return cuda->plans &&
          check (dev, cublasLtCreate (&cuda->blas), "opening cuBLASLt");
 }
 
@@ -57,7 +61,8 @@ cuda_blas_close (Device *dev)
   free (cuda->plans);
   if (cuda->blas)
     cublasLtDestroy (cuda->blas);
-  cudaFree (cuda->workspace);
+  for (int i = 0; i < MAX_PRODUCTS; i++)
+    cudaFree (cuda->workspace[i]);
 }
 
 static cudaDataType_t
@@ -206,7 +211,7 @@ alignment_of (const void *ptr)
 }
 
 bool
-cuda_blas_matmul (Device *dev, void *y, DataType out, const void *x,
+cuda_blas_matmul (Device *dev, int lane, void *y, DataType out, const void *x,
     const void *w, const void *bias, DataType type, int n, int rows, int cols,
     bool adds)
 {
@@ -231,8 +236,8 @@ cuda_blas_matmul (Device *dev, void *y, DataType out, const void *x,
   set_bias (plan, bias);
   check (dev,
       cublasLtMatmul (cuda->blas, plan->desc, &one, w, plan->w, x, plan->x,
-          &beta, y, plan->y, y, plan->y, &plan->algo, cuda->workspace,
-          WORKSPACE_BYTES, stream),
+          &beta, y, plan->y, y, plan->y, &plan->algo, cuda->workspace[lane],
+          WORKSPACE_BYTES, lane ? cuda->beside[lane - 1] : stream),
       "a product");
   return true;
 }

@@ -245,6 +245,14 @@ close_streams (const Cuda *cuda)
   for (int i = 0; i < DEVICE_MARKS; i++)
     if (cuda->marks[i])
       cudaEventDestroy (cuda->marks[i]);
+  for (int i = 0; i < MAX_PRODUCTS - 1; i++) {
+    if (cuda->joined[i])
+      cudaEventDestroy (cuda->joined[i]);
+    if (cuda->beside[i])
+      cudaStreamDestroy (cuda->beside[i]);
+  }
+  if (cuda->forked)
+    cudaEventDestroy (cuda->forked);
   if (cuda->uploads)
     cudaStreamDestroy (cuda->uploads);
   if (cuda->stream)
@@ -358,6 +366,21 @@ find_gpu (int index, cudaDeviceProp *prop, DeviceStatus *status)
 }
 
 static bool
+make_stream (Device *dev, cudaStream_t *stream)
+{
+  return cuda_check (dev,
+      cudaStreamCreateWithFlags (stream, cudaStreamNonBlocking),
+      "making a stream");
+}
+
+static bool
+make_event (Device *dev, cudaEvent_t *event, unsigned flags)
+{
+  return cuda_check (
+      dev, cudaEventCreateWithFlags (event, flags), "making an event");
+}
+
+static bool
 make_stages (Device *dev)
 {
   for (int i = 0; i < CUDA_N_STAGES; i++) {
@@ -366,9 +389,7 @@ make_stages (Device *dev)
             cudaHostAlloc (
                 (void **) &stage->data, CUDA_STAGE_BYTES, cudaHostAllocDefault),
             "allocating pinned memory") ||
-        !cuda_check (dev,
-            cudaEventCreateWithFlags (&stage->done, cudaEventDisableTiming),
-            "making an event"))
+        !make_event (dev, &stage->done, cudaEventDisableTiming))
       return false;
   }
   return cuda_check (dev,
@@ -382,21 +403,17 @@ make_streams (Device *dev)
 {
   Cuda *cuda = cuda_of (dev);
   unsigned quick = cudaEventDisableTiming;
-  for (int i = 0; i < DEVICE_MARKS; i++)
-    if (!cuda_check (dev,
-            cudaEventCreateWithFlags (&cuda->marks[i], cudaEventDefault),
-            "making an event"))
-      return false;
-  return cuda_check (dev,
-             cudaStreamCreateWithFlags (&cuda->stream, cudaStreamNonBlocking),
-             "making a stream") &&
-         cuda_check (dev,
-             cudaStreamCreateWithFlags (&cuda->uploads, cudaStreamNonBlocking),
-             "making a stream") &&
-         cuda_check (dev, cudaEventCreateWithFlags (&cuda->computed, quick),
-             "making an event") &&
-         cuda_check (dev, cudaEventCreateWithFlags (&cuda->uploaded, quick),
-             "making an event");
+  bool made = make_stream (dev, &cuda->stream) &&
+              make_stream (dev, &cuda->uploads) &&
+              make_event (dev, &cuda->computed, quick) &&
+              make_event (dev, &cuda->uploaded, quick) &&
+              make_event (dev, &cuda->forked, quick);
+  for (int i = 0; i < DEVICE_MARKS && made; i++)
+    made = make_event (dev, &cuda->marks[i], cudaEventDefault);
+  for (int i = 0; i < MAX_PRODUCTS - 1 && made; i++)
+    made = make_stream (dev, &cuda->beside[i]) &&
+           make_event (dev, &cuda->joined[i], quick);
+  return made;
 }
 
 static bool

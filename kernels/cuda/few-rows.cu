@@ -3,7 +3,8 @@
  *
  * A warp has a row of W, or four where eight tokens share what is read of x,
  * and goes along it 16 bytes a lane at a time, the next of them on their way.
- * Of the gated product it has pairs of rows, one of each matrix.
+ * Of the gated product it has pairs of rows, one of each matrix; several
+ * products of the same x are one launch.
  * Bound by memory: rows cols bytes of W, whose first the kernel fetches while
  * those before it still run. A token's terms are added in an order that depends
  * on cols alone, so its result is the same bits whatever else is in the batch.
@@ -21,11 +22,21 @@ template <int N, bool GATED> struct Few {
   static constexpr int OUT = ROWS / MATS, PER_BLOCK = THREADS / WARP * OUT;
 };
 
-/* The two matrices of a product; up is NULL unless it is gated. */
-template <typename W> struct FewMats {
+/* A product; up is NULL unless it is gated. y is f32 if `wide`. */
+template <typename W> struct FewProduct {
   const W *w, *up;
   const float *bias, *up_bias;
-  int rows, cols;
+  void *y;
+  int rows;
+  bool wide;
+  Epilogue epilogue;
+};
+
+/* Those of one launch. packed: everything is aligned to 16 bytes. */
+template <typename W> struct FewArgs {
+  FewProduct<W> products[MAX_PRODUCTS];
+  int cols;
+  bool packed;
 };
 
 /* A lane's next packs of its rows of W, from column j on; each is of COUNT
@@ -106,32 +117,36 @@ biased (float sum, const float *bias, int row)
 }
 
 /* Row `row` of y from the lanes' parts of its sums. */
-template <typename Y, typename W, int N, typename F>
+template <typename W, int N, typename F>
 static __device__ __forceinline__ void
-finish_row (Y *y, const float (*sum)[N], const FewMats<W> &mats, int row,
-    Epilogue epilogue)
+finish_row (const FewProduct<W> &product, const float (*sum)[N], int row)
 {
   int lane = threadIdx.x % WARP;
   for (int i = 0; i < N; i++) {
-    float p = biased (sum[0][i], mats.bias, row), result;
-    Y *to = y + (size_t) i * mats.rows + row;
+    float p = biased (sum[0][i], product.bias, row), result;
+    size_t at = (size_t) i * product.rows + row;
+    float *wide = (float *) product.y + at;
     if constexpr (F::MATS == 2)
-      result = silu_times (p, biased (sum[1][i], mats.up_bias, row));
+      result = silu_times (p, biased (sum[1][i], product.up_bias, row));
     else
-      result =
-          apply (epilogue, epilogue == EPILOGUE_ADD ? to_float (*to) : 0, p);
-    if (lane == i)
-      store (to, result);
+      result = apply (
+          product.epilogue, product.epilogue == EPILOGUE_ADD ? *wide : 0, p);
+    if (lane != i)
+      continue;
+    if (product.wide)
+      *wide = result;
+    else
+      store ((W *) product.y + at, result);
   }
 }
 
-/* y[N,rows]; packed: everything is aligned to 16 bytes. */
-template <typename Y, typename T, typename W, int N, bool GATED>
+/* y[N,rows] of each product. */
+template <typename T, typename W, int N, bool GATED>
 __global__ void
-__launch_bounds__ (THREADS) few_rows_kernel (
-    Y *y, const T *x, FewMats<W> mats, Epilogue epilogue, bool packed)
+__launch_bounds__ (THREADS) few_rows_kernel (const T *x, FewArgs<W> args)
 {
   typedef Few<N, GATED> F;
+  const FewProduct<W> &product = args.products[blockIdx.y];
   int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   int first = blockIdx.x * F::PER_BLOCK + warp * F::OUT;
   const W *of[F::ROWS];
@@ -139,89 +154,96 @@ __launch_bounds__ (THREADS) few_rows_kernel (
   Ahead<W, F> ahead;
   let_next_begin ();
   for (int row = 0; row < F::ROWS; row++)
-    of[row] = (row % F::MATS ? mats.up : mats.w) +
-              (size_t) min (first + row / F::MATS, mats.rows - 1) * mats.cols;
-  if (packed)
-    ahead.fetch (of, lane * Ahead<W, F>::COUNT, mats.cols);
+    of[row] =
+        (row % F::MATS ? product.up : product.w) +
+        (size_t) min (first + row / F::MATS, product.rows - 1) * args.cols;
+  if (args.packed && first < product.rows)
+    ahead.fetch (of, lane * Ahead<W, F>::COUNT, args.cols);
   wait_for_earlier ();
-  if (packed)
-    add_packs<T, W, N, F> (sum, ahead, of, x, mats.cols, lane);
+  if (first >= product.rows)
+    return;
+  if (args.packed)
+    add_packs<T, W, N, F> (sum, ahead, of, x, args.cols, lane);
   else
-    add_singles<T, W, N, F> (sum, of, x, mats.cols, lane);
+    add_singles<T, W, N, F> (sum, of, x, args.cols, lane);
   UNROLL (4)
   for (int i = 0; i < F::OUT; i++)
-    if (first + i < mats.rows)
-      finish_row<Y, W, N, F> (
-          y, sum.v + i * F::MATS, mats, first + i, epilogue);
+    if (first + i < product.rows)
+      finish_row<W, N, F> (product, sum.v + i * F::MATS, first + i);
 }
 
-template <typename Y, typename T, typename W, int N, bool GATED>
+template <typename T, typename W, int N, bool GATED>
 static void
-launch (
-    Device *dev, Y *y, const T *x, const FewMats<W> &mats, Epilogue epilogue)
+launch (Device *dev, const T *x, const FewArgs<W> &args, int count, int rows)
 {
-  bool packed = mats.cols % 8 == 0 && is_aligned (x) && is_aligned (mats.w) &&
-                is_aligned (mats.up);
-  LAUNCH_EARLY ((few_rows_kernel<Y, T, W, N, GATED>),
-      blocks_for (mats.rows, Few<N, GATED>::PER_BLOCK), THREADS, 0, dev, y, x,
-      mats, epilogue, packed);
+  LAUNCH_EARLY ((few_rows_kernel<T, W, N, GATED>),
+      dim3 (blocks_for (rows, Few<N, GATED>::PER_BLOCK), count), THREADS, 0,
+      dev, x, args);
 }
 
-/* Rows in pieces of eight, four, two and one; each piece reads W once. */
-template <bool GATED, typename Y, typename T, typename W>
+/* n tokens' results from y on are done. */
+template <typename W>
 static void
-run (Device *dev, Y *y, const T *x, const FewMats<W> &mats, int n,
-    Epilogue epilogue)
+advance (FewArgs<W> *args, int count, int n)
 {
-  for (int i = 0; i < n;) {
-    Y *to = y + (size_t) i * mats.rows;
-    const T *from = x + (size_t) i * mats.cols;
-    if (n - i >= 8) {
-      launch<Y, T, W, 8, GATED> (dev, to, from, mats, epilogue);
-      i += 8;
-    } else if (n - i >= 4) {
-      launch<Y, T, W, 4, GATED> (dev, to, from, mats, epilogue);
-      i += 4;
-    } else if (n - i >= 2) {
-      launch<Y, T, W, 2, GATED> (dev, to, from, mats, epilogue);
-      i += 2;
-    } else {
-      launch<Y, T, W, 1, GATED> (dev, to, from, mats, epilogue);
-      i += 1;
-    }
+  for (int i = 0; i < count; i++) {
+    FewProduct<W> *p = &args->products[i];
+    size_t bytes = p->wide ? sizeof (float) : sizeof (W);
+    p->y = (char *) p->y + bytes * n * p->rows;
   }
 }
 
-template <typename T>
-static FewMats<T>
-mats_of (const Mat *w, const Mat *up)
+/* Tokens in pieces of eight, four, two and one; each piece reads W once. */
+template <bool GATED, typename T, typename W>
+static void
+run (Device *dev, const T *x, FewArgs<W> args, int count, int n)
 {
-  return { (const T *) w->data, up ? (const T *) up->data : NULL, w->bias,
-    up ? up->bias : NULL, w->rows, w->cols };
+  int rows = 0, piece;
+  args.packed = args.cols % 8 == 0 && is_aligned (x);
+  for (int i = 0; i < count; i++) {
+    const FewProduct<W> &p = args.products[i];
+    args.packed = args.packed && is_aligned (p.w) && is_aligned (p.up);
+    rows = max (rows, p.rows);
+  }
+  for (; n > 0; n -= piece, x += (size_t) piece * args.cols) {
+    piece = n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+    if (piece == 8)
+      launch<T, W, 8, GATED> (dev, x, args, count, rows);
+    else if (piece == 4)
+      launch<T, W, 4, GATED> (dev, x, args, count, rows);
+    else if (piece == 2)
+      launch<T, W, 2, GATED> (dev, x, args, count, rows);
+    else
+      launch<T, W, 1, GATED> (dev, x, args, count, rows);
+    advance (&args, count, piece);
+  }
 }
 
-/* W is of T; y and x are of T or f32, as backend.h says. */
-template <typename T>
-static void
-run_types (Device *dev, void *y, DataType out, const void *x, DataType in,
-    const Mat *w, int n, Epilogue epilogue)
+template <typename W>
+static FewProduct<W>
+product_of (void *y, const Mat *w, const Mat *up, Epilogue epilogue, bool wide)
 {
-  FewMats<T> mats = mats_of<T> (w, NULL);
-  float *to = (float *) y;
-  if (in == TYPE_F32)
-    run<false> (dev, to, (const float *) x, mats, n, epilogue);
-  else if (out == TYPE_F32)
-    run<false> (dev, to, (const T *) x, mats, n, epilogue);
-  else
-    run<false> (dev, (T *) y, (const T *) x, mats, n, epilogue);
+  return { (const W *) w->data, up ? (const W *) up->data : NULL, w->bias,
+    up ? up->bias : NULL, y, w->rows, wide, epilogue };
 }
 
 void
-cuda_few_rows (Device *dev, void *y, DataType out, const void *x, DataType in,
-    const Mat *w, int n, Epilogue epilogue)
+cuda_few_rows (Device *dev, const MatProduct *products, int count,
+    const void *x, DataType in, int n)
 {
+  bool x_is_wide = in == TYPE_F32;
   with_act (dev, [&] (auto act) {
-    run_types<decltype (act)> (dev, y, out, x, in, w, n, epilogue);
+    typedef decltype (act) T;
+    FewArgs<T> args = {};
+    args.cols = products[0].w->cols;
+    for (int i = 0; i < count; i++)
+      args.products[i] = product_of<T> (products[i].y, products[i].w, NULL,
+          products[i].epilogue,
+          x_is_wide || epilogue_is_wide (products[i].epilogue));
+    if (x_is_wide)
+      run<false> (dev, (const float *) x, args, count, n);
+    else
+      run<false> (dev, (const T *) x, args, count, n);
   });
   cuda_launched (dev, "a product of few rows");
 }
@@ -232,8 +254,10 @@ cuda_few_rows_gated (
 {
   with_act (dev, [&] (auto act) {
     typedef decltype (act) T;
-    run<true> (
-        dev, (T *) y, (const T *) x, mats_of<T> (gate, up), n, EPILOGUE_SET);
+    FewArgs<T> args = {};
+    args.cols = gate->cols;
+    args.products[0] = product_of<T> (y, gate, up, EPILOGUE_SET, false);
+    run<true> (dev, (const T *) x, args, 1, n);
   });
   cuda_launched (dev, "a gated product of few rows");
 }

@@ -129,25 +129,20 @@ finish (Device *dev, Act *y, size_t count, Epilogue epilogue)
   cuda_launched (dev, "a product's epilogue");
 }
 
-static DataType
-out_type (const Device *dev, Epilogue epilogue)
-{
-  return epilogue_is_wide (epilogue) ? TYPE_F32 : dev->act_type;
-}
-
 /* cuBLASLt adds bias and residual; what is left is done in place. False, and
  * nothing is done, if it has no algorithm. */
 static bool
-multiply_many (
-    Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
+multiply_many (Device *dev, int lane, const MatProduct *p, const Act *x, int n)
 {
-  DataType out = out_type (dev, epilogue);
+  const Mat *w = p->w;
+  bool wide = epilogue_is_wide (p->epilogue);
+  DataType out = wide ? TYPE_F32 : dev->act_type;
   const void *bias = out == TYPE_F32 ? w->bias : w->pack;
-  if (!cuda_blas_matmul (dev, y, out, x, w->data, bias, w->type, n, w->rows,
-          w->cols, epilogue == EPILOGUE_ADD))
+  if (!cuda_blas_matmul (dev, lane, p->y, out, x, w->data, bias, w->type, n,
+          w->rows, w->cols, p->epilogue == EPILOGUE_ADD))
     return false;
-  if (epilogue == EPILOGUE_GELU || epilogue == EPILOGUE_QUICK_GELU)
-    finish (dev, y, (size_t) n * w->rows, epilogue);
+  if (p->epilogue == EPILOGUE_GELU || p->epilogue == EPILOGUE_QUICK_GELU)
+    finish (dev, p->y, (size_t) n * w->rows, p->epilogue);
   return true;
 }
 
@@ -155,10 +150,49 @@ static void
 matmul (
     Device *dev, void *y, const Act *x, const Mat *w, int n, Epilogue epilogue)
 {
-  if (n > CUDA_FEW_ROWS && multiply_many (dev, y, x, w, n, epilogue))
+  MatProduct product = { y, w, epilogue };
+  if (n <= CUDA_FEW_ROWS || !multiply_many (dev, 0, &product, x, n))
+    cuda_few_rows (dev, &product, 1, x, dev->act_type, n);
+}
+
+/* The streams beside that of all ops wait for what is on it, or it for them. */
+static void
+fork (Device *dev, int count)
+{
+  Cuda *cuda = cuda_of (dev);
+  cuda_check (dev, cudaEventRecord (cuda->forked, cuda_stream (dev)), "a fork");
+  for (int i = 0; i < count; i++)
+    cuda_check (
+        dev, cudaStreamWaitEvent (cuda->beside[i], cuda->forked, 0), "a fork");
+}
+
+static void
+join (Device *dev, int count)
+{
+  Cuda *cuda = cuda_of (dev);
+  for (int i = 0; i < count; i++) {
+    cuda_check (
+        dev, cudaEventRecord (cuda->joined[i], cuda->beside[i]), "a join");
+    cuda_check (dev,
+        cudaStreamWaitEvent (cuda_stream (dev), cuda->joined[i], 0), "a join");
+  }
+}
+
+/* None of the products alone is enough for all processors of a GPU, or leaves
+ * them idle at its end. */
+static void
+matmul_several (
+    Device *dev, const MatProduct *products, int count, const Act *x, int n)
+{
+  if (n <= CUDA_FEW_ROWS) {
+    cuda_few_rows (dev, products, count, x, dev->act_type, n);
     return;
-  cuda_few_rows (
-      dev, y, out_type (dev, epilogue), x, dev->act_type, w, n, epilogue);
+  }
+  fork (dev, count - 1);
+  for (int i = 0; i < count; i++)
+    if (!multiply_many (dev, i, &products[i], x, n))
+      cuda_few_rows (dev, &products[i], 1, x, dev->act_type, n);
+  join (dev, count - 1);
 }
 
 static void
@@ -170,8 +204,9 @@ gated (Device *dev, Act *y, const Act *x, const Mat *gate, const Mat *up, int n,
     cuda_few_rows_gated (dev, y, x, gate, up, n);
     return;
   }
-  matmul (dev, work, x, gate, n, EPILOGUE_WIDE);
-  matmul (dev, work + count, x, up, n, EPILOGUE_WIDE);
+  MatProduct products[] = { { work, gate, EPILOGUE_WIDE },
+    { work + count, up, EPILOGUE_WIDE } };
+  matmul_several (dev, products, 2, x, n);
   dev->op->swiglu (dev, y, work, work + count, count);
 }
 
@@ -179,7 +214,8 @@ gated (Device *dev, Act *y, const Act *x, const Mat *gate, const Mat *up, int n,
 static void
 logits (Device *dev, float *y, const Residual *x, const Mat *w, int n)
 {
-  cuda_few_rows (dev, y, TYPE_F32, x, TYPE_F32, w, n, EPILOGUE_SET);
+  MatProduct product = { y, w, EPILOGUE_SET };
+  cuda_few_rows (dev, &product, 1, x, TYPE_F32, n);
 }
 
 /* ---- embed ---- */
@@ -215,6 +251,7 @@ cuda_init_matmul (Ops *op)
   op->mat_clear = mat_clear;
   op->mat_bytes = mat_bytes;
   op->matmul = matmul;
+  op->matmul_several = matmul_several;
   op->gated = gated;
   op->logits = logits;
   op->embed = embed;
