@@ -99,45 +99,55 @@ differ (uint8_t a, uint8_t b)
 }
 
 #define REPLACE_THREADS 1024
+#define REPLACE_PIECES 8 /* blocks of a row: there are few, a tile's pixels */
 
-/* A block per row: there are few, and each is a tile's pixels. */
 template <typename U>
 __global__ void
 __launch_bounds__ (REPLACE_THREADS)
     replace_kernel (int *changed, U *y, const U *x, size_t width)
 {
   __shared__ int n_changed;
+  size_t row = blockIdx.y * width;
+  size_t end = width * (blockIdx.x + 1) / REPLACE_PIECES;
   bool any = false;
-  x += blockIdx.x * width;
-  y += blockIdx.x * width;
   if (threadIdx.x == 0)
     n_changed = 0;
   __syncthreads ();
-  for (size_t j = threadIdx.x; j < width; j += REPLACE_THREADS) {
-    U now = x[j];
-    any = any || differ (now, y[j]);
-    y[j] = now;
+  for (size_t j = width * blockIdx.x / REPLACE_PIECES + threadIdx.x; j < end;
+       j += REPLACE_THREADS) {
+    U now = x[row + j];
+    any = any || differ (now, y[row + j]);
+    y[row + j] = now;
   }
   if (any)
     atomicAdd (&n_changed, 1);
   __syncthreads ();
-  if (threadIdx.x == 0)
-    changed[blockIdx.x] = n_changed > 0;
+  if (threadIdx.x == 0 && n_changed > 0)
+    atomicMax (&changed[blockIdx.y], 1);
+}
+
+template <typename U>
+static void
+launch_replace (
+    Device *dev, int *changed, void *y, const void *x, int n, size_t bytes)
+{
+  LAUNCH (replace_kernel<U>, dim3 (REPLACE_PIECES, n), REPLACE_THREADS, 0,
+      cuda_stream (dev), changed, (U *) y, (const U *) x, bytes / sizeof (U));
 }
 
 static void
 replace_rows (
     Device *dev, int *changed, void *y, const void *x, int n, size_t bytes)
 {
-  cudaStream_t stream = cuda_stream (dev);
   if (n == 0)
     return;
+  cuda_check (dev,
+      cudaMemsetAsync (changed, 0, n * sizeof *changed, cuda_stream (dev)),
+      "replace_rows");
   if (bytes % 16 == 0 && is_aligned (y) && is_aligned (x))
-    LAUNCH (replace_kernel<uint4>, n, REPLACE_THREADS, 0, stream, changed,
-        (uint4 *) y, (const uint4 *) x, bytes / 16);
+    launch_replace<uint4> (dev, changed, y, x, n, bytes);
   else
-    LAUNCH (replace_kernel<uint8_t>, n, REPLACE_THREADS, 0, stream, changed,
-        (uint8_t *) y, (const uint8_t *) x, bytes);
+    launch_replace<uint8_t> (dev, changed, y, x, n, bytes);
   cuda_launched (dev, "replace_rows");
 }
 
