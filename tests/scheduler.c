@@ -279,8 +279,8 @@ test_load_left (void)
   g_assert_cmpint (counters ().loaded, ==, 0);
 
   /* A cancelled load may be started anew. */
-  vlm_engine_load (engine, on_load, &watch);
   watch.last_percent = 0;
+  vlm_engine_load (engine, on_load, &watch);
   load_watch_wait (&watch, 1);
   g_assert_no_error (watch.error);
   vlm_engine_unref (engine);
