@@ -163,8 +163,10 @@ fill_cells (VlmDecoder *d, VlmFine *fine, int layer, const KvLayer *kv,
     fine->filled[layer * VLM_FINE_CELLS + cells[i]] = TRUE;
   }
   device_upload (d->dev, store->slots, store->host_slots, count * sizeof (int));
-  op->matmul (d->dev, d->wide, d->xb, &l->fine_k, count, EPILOGUE_WIDE);
-  op->matmul (d->dev, d->v, d->xb, &l->fine_v, count, EPILOGUE_SET);
+  op->matmul_several (d->dev,
+      (MatProduct[]){ { d->wide, &l->fine_k, EPILOGUE_WIDE },
+          { d->v, &l->fine_v, EPILOGUE_SET } },
+      2, d->xb, count);
   for (int i = 0, at = 0; i < n; at += store->cells[cells[i++]].n) {
     VlmFineCell cell = store->cells[cells[i]];
     PagedBatch batch = { .n = cell.n, .slots = store->slots + at };

@@ -128,22 +128,6 @@ __launch_bounds__ (CLS_THREADS) cls_head_kernel (
       p[j - 1] = row[j] / sum;
 }
 
-/* Heads in ascending order. */
-__global__ void
-__launch_bounds__ (CLS_THREADS)
-    cls_sum_kernel (float *score, const float *p, int N, int h)
-{
-  int tile = blockIdx.y, j = blockIdx.x * CLS_THREADS + threadIdx.x;
-  float sum = 0;
-  if (j >= N)
-    return;
-  p += (size_t) tile * h * N + j;
-  UNROLL (8)
-  for (int head = 0; head < h; head++)
-    sum += p[(size_t) head * N];
-  score[(size_t) tile * N + j] = sum;
-}
-
 static void
 cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
     int N, int h, int c, float scale)
@@ -162,8 +146,7 @@ cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
     LAUNCH (cls_head_kernel<T>, dim3 (h, t), CLS_THREADS, shared, stream, p,
         (const T *) q, (const T *) k, N, c, scale, packed);
   });
-  LAUNCH (cls_sum_kernel, dim3 (blocks_for (N, CLS_THREADS), t), CLS_THREADS, 0,
-      stream, score, (const float *) p, N, h);
+  cuda_sum_heads (dev, score, p, NULL, t, N, h, N);
   cuda_launched (dev, "cls_attention");
 }
 

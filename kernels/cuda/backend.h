@@ -123,6 +123,11 @@ void cuda_few_rows (Device *dev, const MatProduct *products, int count,
 void cuda_few_rows_gated (
     Device *dev, Act *y, const Act *x, const Mat *gate, const Mat *up, int n);
 
+/* score[n,count] = p[n,h,stride], from column first[i] on (0 if NULL), summed
+ * over heads in ascending order. */
+void cuda_sum_heads (Device *dev, float *score, const float *p,
+    const int *first, int n, int count, int h, int stride);
+
 void cuda_init_memory (Ops *op);
 void cuda_init_recording (Ops *op);
 void cuda_init_matmul (Ops *op);

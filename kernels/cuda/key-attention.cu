@@ -51,11 +51,19 @@ sum_heads_kernel (float *score, const float *p, const int *first, int count,
   int s = blockIdx.y, j = blockIdx.x * THREADS + threadIdx.x;
   if (j >= count)
     return;
-  p += (size_t) s * h * stride + first[s] + j;
+  p += (size_t) s * h * stride + (first ? first[s] : 0) + j;
   float sum = 0;
   for (int head = 0; head < h; head++)
     sum += p[(size_t) head * stride];
   score[(size_t) s * count + j] = sum;
+}
+
+void
+cuda_sum_heads (Device *dev, float *score, const float *p, const int *first,
+    int n, int count, int h, int stride)
+{
+  LAUNCH (sum_heads_kernel, dim3 (blocks_for (count, THREADS), n), THREADS, 0,
+      cuda_stream (dev), score, p, first, count, h, stride);
 }
 
 static void
@@ -78,9 +86,7 @@ key_attention (Device *dev, float *score, const Act *q, const KvLayer *kv,
     LAUNCH (key_scores_kernel<T>, dim3 (h, batch->n_seqs), THREADS,
         c * sizeof (float), cuda_stream (dev), args, p, stride);
   });
-  LAUNCH (sum_heads_kernel, dim3 (blocks_for (count, THREADS), batch->n_seqs),
-      THREADS, 0, cuda_stream (dev), score, (const float *) p, first, count, h,
-      stride);
+  cuda_sum_heads (dev, score, p, first, batch->n_seqs, count, h, stride);
   cuda_launched (dev, "key_attention");
 }
 

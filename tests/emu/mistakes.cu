@@ -98,7 +98,7 @@ async_kernel (int *y, const int *x, bool wait)
   copies_wait ();
 }
 
-/* Adds what an earlier kernel wrote, seen before or after it has run; or does
+/* Copies what an earlier kernel wrote, read before or after it has run; or does
  * not wait at all. */
 __global__ void
 early_kernel (int *y, const int *x, bool reads, bool waits)
