@@ -90,7 +90,8 @@ serve_folder () {
 # screen: a display of its own for what runs from here on
 screen () {
   command -v Xvfb >/dev/null || { echo "no Xvfb"; exit 77; }
-  Xvfb -displayfd 5 -screen 0 800x600x24 -nolisten tcp 5>display.txt \
+  # Else it begins anew, and refuses who comes then, when its last client left.
+  Xvfb -displayfd 5 -screen 0 800x600x24 -nolisten tcp -noreset 5>display.txt \
     >xvfb.txt 2>&1 &
   serving=$!
   wait_for display.txt
