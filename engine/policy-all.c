@@ -11,7 +11,7 @@ all_plan (
   VlmCanvas canvas = vlm_canvas_stock (g);
 
   for (int t = 0; t < vlm_tile_count (g); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (&canvas, g, t);
+    PatchRect rect = vlm_canvas_tile (&canvas, g, t);
 
     per_tile[t] = vlm_patch_count (&rect);
   }

@@ -72,7 +72,7 @@ check_tiles (
     const VlmCanvas *canvas, const VlmPolicyInput *input, GError **error)
 {
   for (int t = 0; t < vlm_tile_count (&input->geometry); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (canvas, &input->geometry, t);
+    PatchRect rect = vlm_canvas_tile (canvas, &input->geometry, t);
 
     if (!vlm_pick_check (input, t, &rect, error))
       return FALSE;
@@ -114,7 +114,7 @@ propose (const VlmCanvas *canvas, const VlmPolicyInput *input,
 
   greedy->n_heap = 0;
   for (int t = first; t < end; t++) {
-    VlmPatchRect rect = vlm_canvas_tile (canvas, g, t);
+    PatchRect rect = vlm_canvas_tile (canvas, g, t);
 
     for (int y = rect.y0; y < rect.y1; y++)
       for (int x = rect.x0; x < rect.x1; x++) {

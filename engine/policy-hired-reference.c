@@ -48,7 +48,7 @@ share_by_bands (
     const VlmPolicyInput *input, int sub, int *per_tile, GError **error)
 {
   const VlmTileGeometry *g = &input->geometry;
-  VlmPatchRect whole = { 0, g->side, 0, g->side };
+  PatchRect whole = { 0, g->side, 0, g->side };
   int count[VLM_MAX_TILES], n = g->rows * g->cols, N = g->side * g->side;
   VlmPick top;
   int sum;
@@ -95,7 +95,7 @@ reference_select (
     const VlmPolicyInput *input, VlmSelection *selection, GError **error)
 {
   const VlmTileGeometry *g = &input->geometry;
-  VlmPatchRect whole = { 0, g->side, 0, g->side };
+  PatchRect whole = { 0, g->side, 0, g->side };
   VlmCanvas canvas = vlm_canvas_transposed (g);
   VlmPick pick[VLM_MAX_TILES];
   int N = g->side * g->side, dropped = 0;

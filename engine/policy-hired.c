@@ -10,15 +10,9 @@
  */
 #include "engine/policy-hired.h"
 
-#include <math.h>
-
-#include "engine/error.h"
 #include "engine/policy-pick.h"
 #include "engine/policy-share.h"
-
-/* Largest content score of a tile that cannot overflow below; real ones stay
- * under the number of heads. */
-#define MAX_SCORE (1 << 20)
+#include "kernels/share.h"
 
 int
 vlm_hired_area (const VlmTileGeometry *g, int y, int x)
@@ -32,26 +26,40 @@ vlm_hired_area (const VlmTileGeometry *g, int y, int x)
 
 /* ---- plan ---- */
 
+/* The patches of tile 0 whose centres lie in tile t: a rectangle, as rows and
+ * columns are told apart alone. */
+static PatchRect
+hired_area (const VlmPolicyInput *input, int t)
+{
+  const VlmTileGeometry *g = &input->geometry;
+  int row = (t - 1) / g->cols, col = (t - 1) % g->cols;
+  PatchRect area = { 0 };
+
+  for (int i = 0; i < g->side; i++) {
+    int of_row = (vlm_hired_area (g, i, 0) - 1) / g->cols;
+    int of_col = (vlm_hired_area (g, 0, i) - 1) % g->cols;
+
+    area.y0 += of_row < row;
+    area.y1 += of_row <= row;
+    area.x0 += of_col < col;
+    area.x1 += of_col <= col;
+  }
+  return area;
+}
+
 /* Equation 1: attention of the first layer over each tile's area, [n]. */
 static gboolean
 content_scores (const VlmPolicyInput *input, gint64 *weight, GError **error)
 {
   const VlmTileGeometry *g = &input->geometry;
-  double score[VLM_MAX_TILES] = { 0 };
 
-  for (int y = 0; y < g->side; y++)
-    for (int x = 0; x < g->side; x++)
-      score[vlm_hired_area (g, y, x) - 1] += input->cls_first[y * g->side + x];
+  for (int t = 1; t < vlm_tile_count (g); t++) {
+    PatchRect area = hired_area (input, t);
+    double sum = share_sum (input->cls_first, &area, g->side);
 
-  for (int i = 0; i < g->rows * g->cols; i++) {
-    if (!(score[i] >= 0 && score[i] <= MAX_SCORE)) {
-      vlm_fail (error, VLM_ERROR_REQUEST, NULL,
-          "The first layer's attention to the area of tile %d sums to %g, "
-          "expected 0 to %d.",
-          i + 1, vlm_shown_sum (score[i]), MAX_SCORE);
+    if (!vlm_share_check (t, sum, error))
       return FALSE;
-    }
-    weight[i] = (gint64) floor (score[i] * (1 << 24) + 0.5);
+    weight[t - 1] = share_weight (sum);
   }
   return TRUE;
 }
@@ -73,10 +81,11 @@ hired_plan (
   sub = total - full;
   *all = total == N + sub_eligible;
 
-  if (sub > 0 && sub < sub_eligible && !content_scores (input, weight, error))
+  if (input->cls_first && sub > 0 && sub < sub_eligible &&
+      !content_scores (input, weight, error))
     return FALSE;
   per_tile[0] = full;
-  vlm_share_tokens (sub, weight, eligible + 1, g->rows * g->cols, per_tile + 1);
+  share_out (sub, weight, eligible + 1, g->rows * g->cols, per_tile + 1);
   return TRUE;
 }
 
@@ -99,5 +108,6 @@ const VlmPolicy vlm_policy_hired = {
   .params = { { "alpha", "Share of the budget that the whole picture gets", 0,
       1, 0.5 } },
   .plan = hired_plan,
+  .area = hired_area,
   .best_of = hired_canvas,
 };

@@ -18,7 +18,7 @@ refuse (int y, int x, GError **error)
 
 static gboolean
 all_numbers (
-    const float *score, int side, const VlmPatchRect *rect, GError **error)
+    const float *score, int side, const PatchRect *rect, GError **error)
 {
   for (int y = rect->y0; y < rect->y1; y++)
     for (int x = rect->x0; x < rect->x1; x++)
@@ -31,7 +31,7 @@ all_numbers (
 
 gboolean
 vlm_pick_init (VlmPick *pick, const float *score, int side,
-    const VlmPatchRect *rect, int n, GError **error)
+    const PatchRect *rect, int n, GError **error)
 {
   g_return_val_if_fail (n >= 0 && n <= vlm_patch_count (rect), FALSE);
 
@@ -47,8 +47,8 @@ vlm_pick_init (VlmPick *pick, const float *score, int side,
 }
 
 gboolean
-vlm_pick_check (const VlmPolicyInput *input, int t, const VlmPatchRect *rect,
-    GError **error)
+vlm_pick_check (
+    const VlmPolicyInput *input, int t, const PatchRect *rect, GError **error)
 {
   int S = input->geometry.side;
 
@@ -60,7 +60,7 @@ vlm_pick_check (const VlmPolicyInput *input, int t, const VlmPatchRect *rect,
 
 gboolean
 vlm_pick_tile (VlmPick *pick, const VlmPolicyInput *input, int t,
-    const VlmPatchRect *rect, int n, GError **error)
+    const PatchRect *rect, int n, GError **error)
 {
   int S = input->geometry.side;
 
@@ -85,7 +85,7 @@ vlm_canvas_stock (const VlmTileGeometry *g)
   int y, x, h, w;
 
   vlm_tile_kept (g, &y, &h, &x, &w);
-  canvas.used = (VlmPatchRect){ y, y + h, x, x + w };
+  canvas.used = (PatchRect){ y, y + h, x, x + w };
   return canvas;
 }
 
@@ -115,7 +115,7 @@ vlm_canvas_transposed (const VlmTileGeometry *g)
 {
   int h = g->cols * g->side, w = g->rows * g->side;
   VlmCanvas canvas = { .across = g->rows, .used = { 0, h, 0, w } };
-  VlmPatchRect *used = &canvas.used;
+  PatchRect *used = &canvas.used;
 
   if (h == 0)
     return canvas;
@@ -134,11 +134,11 @@ clip (int from, int to, int at, int n, int *lo, int *hi)
   *hi = CLAMP (to - at * n, *lo, n);
 }
 
-VlmPatchRect
+PatchRect
 vlm_canvas_tile (const VlmCanvas *canvas, const VlmTileGeometry *g, int t)
 {
-  VlmPatchRect rect = { 0, g->side, 0, g->side };
-  const VlmPatchRect *used = &canvas->used;
+  PatchRect rect = { 0, g->side, 0, g->side };
+  const PatchRect *used = &canvas->used;
 
   if (t > 0) {
     int r = (t - 1) / canvas->across, c = (t - 1) % canvas->across;
@@ -180,7 +180,7 @@ void
 vlm_canvas_marked (const VlmCanvas *canvas, const VlmTileGeometry *g,
     const float *mark, float value, VlmSelection *selection)
 {
-  const VlmPatchRect *used = &canvas->used;
+  const PatchRect *used = &canvas->used;
   int S = g->side, N = S * S;
 
   selection->n = 0;
@@ -197,7 +197,7 @@ void
 vlm_canvas_order (const VlmCanvas *canvas, const VlmPolicyInput *input,
     VlmPick *pick, VlmSelection *selection)
 {
-  const VlmPatchRect *used = &canvas->used;
+  const PatchRect *used = &canvas->used;
   int S = input->geometry.side, N = S * S;
 
   selection->n = 0;
@@ -228,12 +228,11 @@ vlm_pick_tiles (const VlmCanvas *canvas, const VlmTileGeometry *g,
     const int *per_tile, const int *live, int n, int first, PatchTile *tiles)
 {
   for (int i = 0; i < n; i++) {
-    VlmPatchRect rect = vlm_canvas_tile (canvas, g, live[i]);
+    PatchRect rect = vlm_canvas_tile (canvas, g, live[i]);
     int count = per_tile[live[i]];
 
     g_assert (count <= vlm_patch_count (&rect));
-    tiles[i] = (PatchTile){ live[i], rect.y0, rect.y1, rect.x0, rect.x1, count,
-      first };
+    tiles[i] = (PatchTile){ live[i], rect, count, first };
     first += count;
   }
 }
@@ -252,7 +251,7 @@ vlm_pick_everything (const VlmPolicyInput *input, VlmSelection *selection)
   VlmCanvas canvas = vlm_canvas_stock (g);
 
   for (int t = 0; t < vlm_tile_count (g); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (&canvas, g, t);
+    PatchRect rect = vlm_canvas_tile (&canvas, g, t);
 
     if (selection->per_tile[t] != vlm_patch_count (&rect))
       return FALSE;

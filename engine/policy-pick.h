@@ -21,15 +21,15 @@ typedef struct {
 /* score[side*side]; 0 <= n <= patches of the rectangle. FALSE and an error
  * if a score in it is not a number; none is read when n is 0. */
 gboolean vlm_pick_init (VlmPick *pick, const float *score, int side,
-    const VlmPatchRect *rect, int n, GError **error);
+    const PatchRect *rect, int n, GError **error);
 
 /* Whether the last layer's scores of tile t are numbers; else an error. */
-gboolean vlm_pick_check (const VlmPolicyInput *input, int t,
-    const VlmPatchRect *rect, GError **error);
+gboolean vlm_pick_check (
+    const VlmPolicyInput *input, int t, const PatchRect *rect, GError **error);
 
 /* vlm_pick_init over the last layer's scores of tile t. */
 gboolean vlm_pick_tile (VlmPick *pick, const VlmPolicyInput *input, int t,
-    const VlmPatchRect *rect, int n, GError **error);
+    const PatchRect *rect, int n, GError **error);
 
 /* Whether the pick takes this token. Ask once per token, in ascending order,
  * for every token of the rectangle. */
@@ -48,11 +48,11 @@ VlmCanvas vlm_canvas_transposed (const VlmTileGeometry *g);
 
 /* The part of tile t in use: all of tile 0, else its share of the canvas,
  * which may be empty. */
-VlmPatchRect vlm_canvas_tile (
+PatchRect vlm_canvas_tile (
     const VlmCanvas *canvas, const VlmTileGeometry *g, int t);
 
 static inline int
-vlm_patch_count (const VlmPatchRect *rect)
+vlm_patch_count (const PatchRect *rect)
 {
   return (rect->y1 - rect->y0) * (rect->x1 - rect->x0);
 }

@@ -46,7 +46,7 @@ vlm_prumerge_plan (
   if (!vlm_prumerge_is_adaptive (input))
     return TRUE;
   for (int t = 0; t < vlm_tile_count (g); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (&canvas, g, t);
+    PatchRect rect = vlm_canvas_tile (&canvas, g, t);
     int n = vlm_patch_count (&rect);
 
     per_tile[t] = n > 0 ? n + 1 : 0;

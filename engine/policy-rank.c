@@ -61,7 +61,7 @@ int
 vlm_rank_list (
     const VlmCanvas *canvas, const VlmTileGeometry *g, int t, int *list)
 {
-  VlmPatchRect rect = vlm_canvas_tile (canvas, g, t);
+  PatchRect rect = vlm_canvas_tile (canvas, g, t);
   int n = 0;
 
   for (int y = rect.y0; y < rect.y1; y++)
@@ -105,7 +105,7 @@ typedef struct {
 static int
 place (const Places *p, int id)
 {
-  const VlmPatchRect *used = &p->canvas->used;
+  const PatchRect *used = &p->canvas->used;
   int S = p->side, N = S * S, t = id / N - 1, j = id % N;
   int across = p->canvas->across, y, x;
 

@@ -3,97 +3,21 @@
  */
 #include "engine/policy-share.h"
 
+#include "engine/error.h"
 #include "engine/policy-pick.h"
+#include "kernels/share.h"
 
-typedef struct {
-  int n;
-  gint64 left;                  /* budget not yet given */
-  gint64 weight[VLM_MAX_TILES]; /* 0 once a tile is full */
-  gint64 sum;                   /* of the weights */
-  gboolean open[VLM_MAX_TILES]; /* may still get some */
-} Sharing;
+G_STATIC_ASSERT (VLM_MAX_TILES <= SHARE_MAX_TILES);
 
-/* Sums what is open; weights that are all zero become the caps. */
-static void
-weigh (Sharing *s, const int *cap)
+gboolean
+vlm_share_check (int tile, double sum, GError **error)
 {
-  for (int round = 0; round < 2; round++) {
-    s->sum = 0;
-    for (int i = 0; i < s->n; i++)
-      if (s->open[i])
-        s->sum += s->weight[i];
-    if (s->sum > 0)
-      return;
-    for (int i = 0; i < s->n; i++)
-      s->weight[i] = cap[i];
-  }
-}
-
-/* Fills the tiles whose quota reaches their cap; FALSE when there is none. */
-static gboolean
-fill_capped (Sharing *s, const int *cap, int *share)
-{
-  gint64 given = 0;
-  gboolean any = FALSE;
-
-  weigh (s, cap);
-  for (int i = 0; i < s->n; i++)
-    if (s->open[i] && s->left * s->weight[i] >= cap[i] * s->sum) {
-      share[i] = cap[i];
-      given += cap[i];
-      s->open[i] = FALSE;
-      any = TRUE;
-    }
-  s->left -= given;
-  return any;
-}
-
-static int
-largest_remainder (const Sharing *s, const gint64 *remainder)
-{
-  int best = -1;
-
-  for (int i = 0; i < s->n; i++)
-    if (s->open[i] && (best < 0 || remainder[i] > remainder[best]))
-      best = i;
-  return best;
-}
-
-static void
-share_rest (Sharing *s, int *share)
-{
-  gint64 remainder[VLM_MAX_TILES], left = s->left;
-
-  for (int i = 0; i < s->n; i++)
-    if (s->open[i]) {
-      share[i] = (int) (s->left * s->weight[i] / s->sum);
-      remainder[i] = s->left * s->weight[i] % s->sum;
-      left -= share[i];
-    }
-  for (; left > 0; left--) {
-    int i = largest_remainder (s, remainder);
-
-    g_return_if_fail (i >= 0);
-    share[i]++;
-    remainder[i] = -1;
-  }
-}
-
-void
-vlm_share_tokens (
-    int budget, const gint64 *weight, const int *cap, int n, int *share)
-{
-  Sharing s = { .n = n, .left = budget };
-
-  g_return_if_fail (n <= VLM_MAX_TILES);
-  for (int i = 0; i < n; i++) {
-    s.weight[i] = weight[i];
-    s.open[i] = cap[i] > 0;
-    share[i] = 0;
-  }
-  while (fill_capped (&s, cap, share))
-    continue;
-  share_rest (&s, share);
+  if (share_weight (sum) >= 0)
+    return TRUE;
+  return vlm_fail (error, VLM_ERROR_REQUEST, NULL,
+      "The first layer's attention to the area of tile %d sums to %g, "
+      "expected 0 to %d.",
+      tile, vlm_shown_sum (sum), SHARE_MAX_SUM);
 }
 
 int
@@ -103,7 +27,7 @@ vlm_share_eligible (const VlmTileGeometry *g, int *eligible)
   int sum = 0;
 
   for (int t = 0; t < vlm_tile_count (g); t++) {
-    VlmPatchRect rect = vlm_canvas_tile (&canvas, g, t);
+    PatchRect rect = vlm_canvas_tile (&canvas, g, t);
 
     sum += eligible[t] = vlm_patch_count (&rect);
   }
@@ -123,7 +47,7 @@ vlm_share_plan (const VlmPolicyInput *input, const gint64 *weight,
   }
   if (!vlm_budget_tokens (input, 1e-6, sum, &total, error))
     return FALSE;
-  vlm_share_tokens (total, weight ? weight : even, eligible, n, per_tile);
+  share_out (total, weight ? weight : even, eligible, n, per_tile);
   *all = total == sum;
   return TRUE;
 }

@@ -11,14 +11,6 @@
 
 G_BEGIN_DECLS
 
-/* Shares `budget` among n <= VLM_MAX_TILES tiles in proportion to weight[n],
- * none above cap[n], by largest remainder, ties to the lower tile. A capped
- * tile's excess goes to the others; weights that are all zero count as the
- * caps. budget <= sum of caps; share[n] adds up to it. Products of budget or
- * a cap with the sum of the weights must fit 63 bits. */
-void vlm_share_tokens (
-    int budget, const gint64 *weight, const int *cap, int n, int *share);
-
 /* Eligible tokens of each tile, [P]; returns their sum. */
 int vlm_share_eligible (const VlmTileGeometry *g, int *eligible);
 
@@ -27,5 +19,9 @@ int vlm_share_eligible (const VlmTileGeometry *g, int *eligible);
  * eligible[P]. *all when that is everything. Fails as VlmPolicy.plan. */
 gboolean vlm_share_plan (const VlmPolicyInput *input, const gint64 *weight,
     const int *eligible, int *per_tile, gboolean *all, GError **error);
+
+/* Whether what the first layer's attention to the area of a tile sums to is a
+ * weight (kernels/share.h); else an error of VLM_ERROR_REQUEST. */
+gboolean vlm_share_check (int tile, double sum, GError **error);
 
 G_END_DECLS

@@ -6,7 +6,8 @@
  * pure: host arrays in, a selection out, no allocation, no clock, integers and
  * fixed tie rules where a decision is made, so that every device keeps the
  * same tokens for the same scores. Where the choice follows from the plan by
- * the rule that most share, the device makes it, and select is not needed.
+ * the rule that most share, the device makes it, and select is not needed; so
+ * it does the plan's shares, where these alone depend on scores.
  *
  * A selection is a sparse matrix over the encoder's tokens: each row that the
  * language model sees is one token, or, where a policy merges, a weighted sum
@@ -43,16 +44,11 @@ typedef enum {
 
 #define VLM_TAPS_NEXT (VLM_TAP_CLS_NEXT | VLM_TAP_COSINES_NEXT)
 
-/* Patches y0 <= y < y1, x0 <= x < x1 of a tile. */
-typedef struct {
-  int y0, y1, x0, x1;
-} VlmPatchRect;
-
 /* Tiles stitched side by side, `across` in a row, and what is used of them,
  * in patches. */
 typedef struct {
   int across;
-  VlmPatchRect used;
+  PatchRect used;
   gboolean bare; /* no newlines even if nothing is dropped */
 } VlmCanvas;
 
@@ -126,6 +122,13 @@ typedef struct {
    * that is not a number. */
   gboolean (*plan) (const VlmPolicyInput *input, int *per_tile, gboolean *all,
       GError **error);
+
+  /* Where tiles 1 and up share what tile 0 leaves them, which nothing but the
+   * geometry decides, in proportion to the first layer's attention to a part of
+   * tile 0, by share_patches in kernels/ops.h: that part. The device may do it
+   * then: of the plan without cls_first, whose weights are the tiles' sizes,
+   * all but these shares holds. Only with best_of; NULL else. */
+  PatchRect (*area) (const VlmPolicyInput *input, int tile);
 
   /* Which of the two chooses is not NULL.
    *

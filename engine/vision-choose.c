@@ -1,12 +1,54 @@
-/* vision-choose.c - kept tokens that the device chooses
+/* vision-choose.c - kept tokens that the device shares out and chooses
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * How many rows there are of each tile, and so every shape that follows, is
- * known from the plan. Which they are stays on the device: the host learns of
- * it, if at all, with what it waits for anyway.
+ * How many rows there are, and so every shape that follows, is known before
+ * there are scores. How many of them are each tile's and which they are stays
+ * on the device: the host learns of it, if at all, with what it waits for
+ * anyway.
  */
 #include "engine/policy-pick.h"
+#include "engine/policy-share.h"
 #include "engine/vision-private.h"
+
+/* Where sizes alone would give a tile fewer tokens, attention may give it
+ * none: it need not be encoded then, which is worth waiting for. */
+#define SURE_SHARE 4
+
+VisionSharing
+vlm_vision_sharing (
+    const VlmVision *v, const VlmVisionJob *job, const int *per_tile)
+{
+  const VlmTileGeometry *g = &job->input.geometry;
+  int eligible[VLM_MAX_TILES], shared = 0, most = 0;
+  gboolean sure = TRUE;
+
+  vlm_share_eligible (g, eligible);
+  for (int t = 1; t < vlm_tile_count (g); t++) {
+    shared += per_tile[t];
+    most += eligible[t];
+    sure &= per_tile[t] >= MIN (SURE_SHARE, eligible[t]);
+  }
+  if (shared == 0 || shared == most)
+    return VISION_NO_SHARES;
+  return v->dev->gpu >= 0 && sure ? VISION_DEVICE_SHARES : VISION_PLAN_SHARES;
+}
+
+/* Corrects the tiles' numbers by v->score, of tile 0's first layer. */
+static void
+share (VlmVision *v, const VlmVisionJob *job, const int *per_tile)
+{
+  PatchRect areas[VLM_MAX_TILES] = { 0 };
+  int n = 0;
+
+  for (int i = 0; i < v->n_live; i++)
+    if (v->live[i] > 0) {
+      areas[i] = job->policy->area (&job->input, v->live[i]);
+      n += per_tile[v->live[i]];
+    }
+  device_upload (v->dev, v->areas, areas, v->n_live * sizeof *areas);
+  v->dev->op->share_patches (v->dev, v->choice, v->kept_start, v->sums,
+      v->score, v->areas, v->n_live, v->config.side, n);
+}
 
 /* What the attention of the needed rows wants to know: a class token that is
  * kept is one of tile 0's. */
@@ -46,6 +88,8 @@ vlm_vision_settle_choice (
       v->n_live, first, tiles);
   device_upload (v->dev, v->choice, tiles, v->n_live * sizeof *tiles);
   upload_starts (v, tiles, v->n_kept);
+  if (v->sharing == VISION_DEVICE_SHARES)
+    share (v, job, selection->per_tile);
 }
 
 void
@@ -62,21 +106,53 @@ vlm_vision_choose (VlmVision *v)
 void
 vlm_vision_fetch (VlmVision *v, gboolean ids)
 {
-  int first = vlm_vision_class_rows (v);
+  const VisionFetched *f = &v->fetched;
+  int first = vlm_vision_class_rows (v), n = v->n_live;
 
   v->fetches_ids = ids;
   if (!v->chooses)
     return;
-  device_fetch (v->dev, v->fetched, v->bad, v->n_live * sizeof *v->bad);
+  device_fetch (v->dev, f->bad, v->bad, n * sizeof *f->bad);
+  if (v->sharing == VISION_DEVICE_SHARES) {
+    device_fetch (v->dev, f->sums, v->sums, n * sizeof *f->sums);
+    device_fetch (
+        v->dev, f->starts, v->kept_start, (n + 1) * sizeof *f->starts);
+  }
   if (ids)
-    device_fetch (v->dev, v->fetched + v->max_tiles, v->sequence_rows + first,
-        v->selection->n * sizeof (int));
+    device_fetch (v->dev, f->sequence, v->sequence_rows + first,
+        v->selection->n * sizeof *f->sequence);
+}
+
+/* What the device made of the plan. */
+static gboolean
+finish_shares (const VlmVision *v, VlmSelection *selection, GError **error)
+{
+  const int *start = v->fetched.starts;
+
+  for (int i = 0; i < v->n_live; i++) {
+    if (!vlm_share_check (v->live[i], v->fetched.sums[i], error))
+      return FALSE;
+    if (v->live[i] > 0)
+      selection->per_tile[v->live[i]] = start[i + 1] - start[i];
+  }
+  return TRUE;
+}
+
+static gboolean
+check_scores (const VlmVision *v, GError **error)
+{
+  for (int i = 0; i < v->n_live; i++)
+    if (v->fetched.bad[i] >= 0) {
+      vlm_pick_refuse (v->live[i], v->fetched.bad[i], v->config.side, error);
+      return FALSE;
+    }
+  return TRUE;
 }
 
 static void
 fill_order (const VlmVision *v, VlmSelection *selection)
 {
-  const int *rows = v->fetched + v->max_tiles;
+  const int *rows = v->fetched.sequence;
   int N = v->config.n_patches;
 
   for (int i = 0; i < selection->n; i++)
@@ -89,12 +165,13 @@ vlm_vision_finish (VlmVision *v, VlmSelection *selection, GError **error)
 {
   if (!vlm_device_status (v->dev, error))
     return FALSE;
-  for (int i = 0; v->chooses && i < v->n_live; i++)
-    if (v->fetched[i] >= 0) {
-      vlm_pick_refuse (v->live[i], v->fetched[i], v->config.side, error);
-      return FALSE;
-    }
-  if (v->chooses && v->fetches_ids)
+  if (!v->chooses)
+    return TRUE;
+  if ((v->sharing == VISION_DEVICE_SHARES &&
+          !finish_shares (v, selection, error)) ||
+      !check_scores (v, error))
+    return FALSE;
+  if (v->fetches_ids)
     fill_order (v, selection);
   return TRUE;
 }

@@ -22,8 +22,8 @@ vlm_vision_set_live (
   v->n_tiles = n_tiles;
   v->n_live = 0;
   for (int t = 0; t < n_tiles; t++) {
-    gboolean wanted =
-        per_tile[t] > 0 || (t == 0 && (base || v->keep_class_token));
+    gboolean wanted = (per_tile && per_tile[t] > 0) ||
+                      (t == 0 && (base || v->keep_class_token));
 
     v->slot[t] = wanted ? v->n_live : -1;
     if (wanted)

@@ -20,6 +20,21 @@ typedef struct {
   Mat fc2;                                      /* [C,F] */
 } VisionLayer;
 
+/* Who divides among the tiles what tile 0 leaves them. */
+typedef enum {
+  VISION_PLAN_SHARES,   /* the policy's plan, of scores that the host reads */
+  VISION_DEVICE_SHARES, /* the device, by policy->area */
+  VISION_NO_SHARES,     /* nobody: no score changes the plan */
+} VisionSharing;
+
+/* What the device has to say of a picture when it is done. */
+typedef struct {
+  double *sums;  /* [P] */
+  int *bad;      /* [P] */
+  int *starts;   /* [P+1] */
+  int *sequence; /* [P*(N+1)] */
+} VisionFetched;
+
 struct VlmVision {
   Device *dev;
   VlmVisionConfig config;
@@ -62,19 +77,22 @@ struct VlmVision {
   int *kept_from;      /* [P*(N+1)+1] its place among kept_rows */
   PatchTile *choice;   /* [P] where the device chooses: see ops.h */
   int *bad;            /* [P] */
+  PatchRect *areas;    /* [P] where the device shares, and ... */
+  double *sums;        /* [P] ... what it found */
   int *merge_start;    /* [P*(N+1)+1] */
   float *merge_weight; /* [P*(N+1)] */
 
   /* host */
   int *host_ints, *host_starts; /* where the above are made */
-  int *fetched; /* of device_host_alloc: [P] bad, [P*(N+1)] sequence_rows */
-  int *place;   /* [P*(N+1)] of a row among kept_rows, or -1 */
-  int n_live;   /* tiles that are encoded */
-  int *live;    /* [P] their numbers, ascending */
-  int *slot;    /* [P] place of a tile among them, or -1 */
-  int n_tiles;  /* of the picture */
-  int n_kept;   /* rows that the selection needs, class token included */
-  int n_out;    /* rows that it makes of them */
+  VisionFetched fetched;        /* of device_host_alloc */
+  int *place;                   /* [P*(N+1)] of a row among kept_rows, or -1 */
+  int n_live;                   /* tiles that are encoded */
+  int *live;                    /* [P] their numbers, ascending */
+  int *slot;                    /* [P] place of a tile among them, or -1 */
+  int n_tiles;                  /* of the picture */
+  int n_kept; /* rows that the selection needs, class token included */
+  int n_out;  /* rows that it makes of them */
+  VisionSharing sharing;
   gboolean fetches_ids;
   gboolean chooses; /* the device does; what it chooses of is ... */
   int across;       /* ... a canvas of so many tiles in a row */
@@ -123,8 +141,13 @@ void vlm_vision_tap_next (VlmVision *v, const VisionRows *w, unsigned taps);
 
 /* vision-choose.c */
 
+/* Who shares for a policy with an area, given its plan without scores. */
+VisionSharing vlm_vision_sharing (
+    const VlmVision *v, const VlmVisionJob *job, const int *per_tile);
+
 /* Whether the device is to choose, for this plan and these live tiles; then
- * what it needs is uploaded, before there is anything to wait for. If it is
+ * what it needs is uploaded, before there is anything to wait for, and where
+ * the device shares, it does. If it is
  * not and the policy has no select, the selection is complete. */
 void vlm_vision_settle_choice (
     VlmVision *v, const VlmVisionJob *job, VlmSelection *selection);
@@ -141,8 +164,8 @@ void vlm_vision_fetch (VlmVision *v, gboolean ids);
 /* Where the select strategy is "full", tile 0's class token comes first. */
 int vlm_vision_class_rows (const VlmVision *v);
 
-/* Says which tiles are encoded and where they lie: those with tokens, and
- * tile 0 if `base`. */
+/* Says which tiles are encoded and where they lie: those with tokens, if there
+ * is a plan, and tile 0 if `base`. */
 void vlm_vision_set_live (
     VlmVision *v, const int *per_tile, int n_tiles, gboolean base);
 

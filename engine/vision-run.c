@@ -257,6 +257,21 @@ plan (VlmVision *v, VlmVisionJob *job, VlmSelection *selection, gboolean *all,
   return TRUE;
 }
 
+/* What of the plan no score changes, and who says the rest. */
+static gboolean
+foresee (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
+    gboolean *all, gint64 *policy_us, GError **error)
+{
+  v->sharing = VISION_PLAN_SHARES;
+  if (!job->policy->area)
+    return TRUE;
+  v->sharing = VISION_NO_SHARES;
+  if (!plan (v, job, selection, all, policy_us, error))
+    return FALSE;
+  v->sharing = vlm_vision_sharing (v, job, selection->per_tile);
+  return TRUE;
+}
+
 /* Tile 0 first, as far as the plan reads it, then the tiles that are given
  * tokens. */
 static gboolean
@@ -265,19 +280,22 @@ see (VlmVision *v, VlmVisionJob *job, VlmSelection *selection,
 {
   unsigned plan_taps = job->policy->plan_taps;
   unsigned taps = plan_taps | job->policy->select_taps;
-  gboolean early = (plan_taps & ~VLM_TAP_CLS_FIRST) != 0, all;
+  gboolean early = (plan_taps & ~VLM_TAP_CLS_FIRST) != 0, all = FALSE;
+  gboolean by_first = (plan_taps & VLM_TAP_CLS_FIRST) != 0, plans;
   int n_tiles = vlm_tile_count (&job->input.geometry);
   int first = early ? 1 : 0;
 
-  memset (selection->per_tile, 0, n_tiles * sizeof (int));
-  vlm_vision_set_live (v, selection->per_tile, n_tiles, TRUE);
-  if (plan_taps & VLM_TAP_CLS_FIRST && !tap_base (v, job, error))
+  if (!foresee (v, job, selection, &all, policy_us, error))
+    return FALSE;
+  plans = v->sharing == VISION_PLAN_SHARES;
+  vlm_vision_set_live (v, NULL, n_tiles, TRUE);
+  if (by_first && v->sharing != VISION_NO_SHARES && !tap_base (v, job, error))
     return FALSE;
   if (job->cache)
-    vlm_tile_cache_hear (job->cache, plan_taps & VLM_TAP_CLS_FIRST);
+    vlm_tile_cache_hear (job->cache, by_first && plans);
   if (early && !encode (v, job, 0, 1, taps, error))
     return FALSE;
-  if (!plan (v, job, selection, &all, policy_us, error))
+  if (plans && !plan (v, job, selection, &all, policy_us, error))
     return FALSE;
   vlm_vision_set_live (v, selection->per_tile, n_tiles, early);
   vlm_vision_settle_choice (v, job, selection);

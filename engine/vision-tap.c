@@ -30,6 +30,8 @@ vlm_vision_can_tap (const VlmVision *v, const VlmPolicy *policy, GError **error)
 void
 vlm_vision_offer (const VlmVision *v, unsigned taps, VlmPolicyInput *input)
 {
+  if (v->sharing != VISION_PLAN_SHARES)
+    taps &= ~VLM_TAP_CLS_FIRST;
   input->cls_first = taps & VLM_TAP_CLS_FIRST ? v->cls_first : NULL;
   input->cls_last = taps & VLM_TAP_CLS_LAST ? v->cls_last : NULL;
   input->key = taps & VLM_TAP_KEYS_LAST ? v->key : NULL;
@@ -79,7 +81,8 @@ tap_class (VlmVision *v, const VisionLayer *l, const VisionRows *w, int heads,
 void
 vlm_vision_tap_first (VlmVision *v, const VisionRows *w)
 {
-  tap_class (v, &v->layers[0], w, v->config.heads, v->cls_first);
+  tap_class (v, &v->layers[0], w, v->config.heads,
+      v->sharing == VISION_PLAN_SHARES ? v->cls_first : NULL);
 }
 
 /* Keys of the patches of the i-th tile. */

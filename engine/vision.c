@@ -80,6 +80,8 @@ lay_out_ints (VlmVision *v, int tiles, int rows)
   v->kept_from = vlm_arena_take (a, rows + 1, sizeof (int));
   v->choice = vlm_arena_take (a, tiles, sizeof (PatchTile));
   v->bad = vlm_arena_take (a, tiles, sizeof (int));
+  v->areas = vlm_arena_take (a, tiles, sizeof (PatchRect));
+  v->sums = vlm_arena_take (a, tiles, sizeof (double));
   v->merge_start = vlm_arena_take (a, rows + 1, sizeof (int));
   v->merge_weight = vlm_arena_take (a, rows, sizeof (float));
 }
@@ -150,6 +152,19 @@ vision_new_empty (Device *dev, const VlmModel *model, int max_tiles)
   return v;
 }
 
+static void
+allocate_fetched (VlmVision *v)
+{
+  gsize P = v->max_tiles, rows = P * vlm_vision_tile_rows (v);
+  VisionFetched *f = &v->fetched;
+
+  f->sums = device_host_alloc (
+      v->dev, P * sizeof *f->sums + (P + P + 1 + rows) * sizeof (int));
+  f->bad = (int *) (f->sums + P);
+  f->starts = f->bad + P;
+  f->sequence = f->starts + P + 1;
+}
+
 /* Zeroed, so that what no policy asks for is never touched. */
 static void
 allocate_host (VlmVision *v)
@@ -185,9 +200,7 @@ vlm_vision_new (Device *dev, const VlmModel *model, DataType type,
     return NULL;
   lay_out (v);
   allocate_host (v);
-  v->fetched = device_host_alloc (
-      dev, (max_tiles + (gsize) max_tiles * vlm_vision_tile_rows (v)) *
-               sizeof *v->fetched);
+  allocate_fetched (v);
   if (!vlm_device_check (dev, error))
     return NULL;
   return g_steal_pointer (&v);
@@ -213,7 +226,7 @@ vlm_vision_free (VlmVision *v)
   device_forget (v->dev, v);
   vlm_params_free (v->params);
   device_free (v->dev, v->arena.base);
-  device_host_free (v->dev, v->fetched);
+  device_host_free (v->dev, v->fetched.sums);
   g_free (v->host_ints);
   g_free (v->host_starts);
   g_free (v->place);

@@ -3,13 +3,14 @@
  *
  * One forward pass over all tiles of a picture, which does only what the kept
  * tokens need: the layers after the deepest feature layer never run; scores
- * come from the class token's query alone; tiles without budget stop after
- * the plan; in the last layer, once its keys are known the kept tokens are
- * known, so the rest of that layer runs only for them and for those merged
- * into them. None of this changes a value. A policy that reads the layer
- * after the last has every token run through the last one, and that layer's
- * keys and the class token's query computed. What no policy in use reads is
- * not computed. Source: transformers' modeling_clip.py; the HiRED paper, 4.2.
+ * come from the class token's query alone; tiles that the host knows to have no
+ * budget stop after the plan; in the last layer, once its keys are known the
+ * kept tokens are known, so the rest of that layer runs only for them and for
+ * those merged into them. None of this changes a value. A policy that reads the
+ * layer after the last has every token run through the last one, and that
+ * layer's keys and the class token's query computed. What no policy in use
+ * reads is not computed. Source: transformers' modeling_clip.py; the HiRED
+ * paper, 4.2.
  */
 #pragma once
 

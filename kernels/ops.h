@@ -92,14 +92,22 @@ typedef struct KeyChoice {
   int n_recent; /* at most n_most */
 } KeyChoice;
 
+/* Patches y0 <= y < y1, x0 <= x < x1 of a tile. */
+typedef struct PatchRect {
+  int y0, y1, x0, x1;
+} PatchRect;
+
 /* A tile whose patches are chosen. Tile 0 is the whole picture, number 1 +
  * r*across + c lies in row r and column c of a canvas of tiles. */
 typedef struct PatchTile {
   int number;
-  int y0, y1, x0, x1; /* that may be: y0 <= y < y1, x0 <= x < x1 */
-  int n;              /* that are */
-  int first;          /* where they are listed */
+  PatchRect used; /* that may be */
+  int n;          /* that are */
+  int first;      /* where they are listed */
 } PatchTile;
+
+/* Most tiles that patches are shared among. */
+#define SHARE_MAX_TILES 64
 
 /* How logits become an id; neutral values in brackets. */
 typedef struct SampleParams {
@@ -386,6 +394,15 @@ typedef struct Ops {
    * first: row i*(side*side+1) + 1 + j is patch j of tile i. tiles[t] is a
    * device array, numbers ascending and lists one after another. What lies
    * before the first list, class tokens, stays what and where it is. */
+
+  /* Shares n patches among the tiles numbered 1 and up, in proportion to the
+   * attention score[side*side] that the class token of tile 0 pays to area[t]
+   * of tile 0, by the rule of kernels/share.h, none above its rectangle. Sets
+   * their n and first, tile 0's n and the first list's place being given, and
+   * start[i+1], where the list of tile i ends. sum[i]: what its area holds (of
+   * tile 0: 0); if one is no weight, all count as 0. t <= SHARE_MAX_TILES. */
+  void (*share_patches) (Device *dev, PatchTile *tiles, int *start, double *sum,
+      const float *score, const PatchRect *area, int t, int side, int n);
 
   /* rows: each tile's n patches of highest score[t,side*side] in its rectangle,
    * in ascending order; of equal scores the lowest patches, as

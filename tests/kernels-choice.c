@@ -31,26 +31,27 @@ typedef struct Choice {
 static PatchTile
 random_tile (Kt *kt, int number, int side)
 {
-  PatchTile tile = { number, 0, side, 0, side, 0, 0 };
+  PatchTile tile = { number, { 0, side, 0, side }, 0, 0 };
+  PatchRect *used = &tile.used;
   if (kt_timing (kt) || number == 0)
     return tile;
-  tile.y0 = kt_below (kt, side + 1);
-  tile.y1 = tile.y0 + kt_below (kt, side - tile.y0 + 1);
-  tile.x0 = kt_below (kt, 3) ? 0 : kt_below (kt, side);
-  tile.x1 -= kt_below (kt, 3) ? 0 : kt_below (kt, side - tile.x0);
+  used->y0 = kt_below (kt, side + 1);
+  used->y1 = used->y0 + kt_below (kt, side - used->y0 + 1);
+  used->x0 = kt_below (kt, 3) ? 0 : kt_below (kt, side);
+  used->x1 -= kt_below (kt, 3) ? 0 : kt_below (kt, side - used->x0);
   return tile;
 }
 
 static int
-count (const PatchTile *tile)
+count (const PatchRect *used)
 {
-  return (tile->y1 - tile->y0) * (tile->x1 - tile->x0);
+  return (used->y1 - used->y0) * (used->x1 - used->x0);
 }
 
 static int
 share (Kt *kt, const PatchTile *tile, Budget budget)
 {
-  int most = count (tile);
+  int most = count (&tile->used);
   if (kt_timing (kt))
     return most / 5;
   return budget == NONE ? 0 : budget == ALL ? most : kt_below (kt, most + 1);
@@ -89,10 +90,11 @@ choose_twin (
     Kt *kt, int *rows, const float *score, const PatchTile *tile, int S)
 {
   bool *taken = kt_bytes (kt, S * S);
+  PatchRect used = tile->used;
   for (int i = 0; i < tile->n; i++) {
     int best = -1;
-    for (int y = tile->y0; y < tile->y1; y++)
-      for (int x = tile->x0; x < tile->x1; x++)
+    for (int y = used.y0; y < used.y1; y++)
+      for (int x = used.x0; x < used.x1; x++)
         if (!taken[y * S + x] &&
             (best < 0 || is_better (score[y * S + x], score[best])))
           best = y * S + x;
@@ -106,8 +108,9 @@ choose_twin (
 static int
 bad_twin (const float *score, const PatchTile *tile, int S)
 {
-  for (int y = tile->y0; y < tile->y1 && tile->n; y++)
-    for (int x = tile->x0; x < tile->x1; x++)
+  PatchRect used = tile->used;
+  for (int y = used.y0; y < used.y1 && tile->n; y++)
+    for (int x = used.x0; x < used.x1; x++)
       if (isnan (score[y * S + x]))
         return y * S + x;
   return -1;

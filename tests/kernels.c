@@ -19,8 +19,8 @@
 
 static const KtCase *const families[] = { kt_cases_memory, kt_cases_matmul,
   kt_cases_norm, kt_cases_elementwise, kt_cases_merge, kt_cases_attention,
-  kt_cases_listed, kt_cases_choice, kt_cases_rope, kt_cases_sample,
-  kt_cases_image, kt_cases_onednn };
+  kt_cases_listed, kt_cases_share, kt_cases_choice, kt_cases_rope,
+  kt_cases_sample, kt_cases_image, kt_cases_onednn };
 #define FEW_SIZES 3
 #define N_FAMILIES (int) (sizeof families / sizeof *families)
 

@@ -58,6 +58,7 @@ extern const KtCase kt_cases_elementwise[];
 extern const KtCase kt_cases_merge[];
 extern const KtCase kt_cases_attention[];
 extern const KtCase kt_cases_listed[];
+extern const KtCase kt_cases_share[];
 extern const KtCase kt_cases_choice[];
 extern const KtCase kt_cases_rope[];
 extern const KtCase kt_cases_sample[];

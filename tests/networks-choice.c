@@ -116,31 +116,41 @@ test_choice (Device *dev, gconstpointer data)
   }
 }
 
+static void
+expect_refusal (VisionBed *bed, const char *policy, const char *message)
+{
+  g_autoptr (GError) error = NULL;
+  const Act *features;
+  gsize seen;
+
+  g_assert_false (choose (bed, policy, 0.6, TRUE, &features, &seen, &error));
+  g_assert_error (error, VLM_ERROR, VLM_ERROR_REQUEST);
+  g_assert_cmpstr (error->message, ==, message);
+}
+
 /* A score that is not a number ends this picture, not the next one. */
 static void
 test_choice_of_nan (Device *dev, gconstpointer data)
 {
   VisionBed *bed = vision_bed_new (dev, data, MAX_TILES);
-  g_autoptr (GError) error = NULL;
   float *good = bed->lut, bad[3 * 256];
-  const Act *features;
-  gsize seen;
 
   for (int i = 0; i < 3 * 256; i++)
     bad[i] = NAN;
   bed->lut = device_alloc (dev, sizeof bad);
   device_upload (dev, bed->lut, bad, sizeof bad);
   bed->job.lut = bed->lut;
-  g_assert_false (
-      choose (bed, "fastervlm", 0.3, TRUE, &features, &seen, &error));
-  g_assert_error (error, VLM_ERROR, VLM_ERROR_REQUEST);
-  g_assert_cmpstr (error->message, ==,
+  expect_refusal (bed, "fastervlm",
       "Tile 0, last layer: The attention score of patch 0 of row 0 is not a "
       "number.");
+  expect_refusal (bed, "hired",
+      "The first layer's attention to the area of tile 1 sums to nan, expected "
+      "0 to 1048576.");
   device_free (dev, bed->lut);
   bed->job.lut = bed->lut = good;
   make_wish (MAX_TILES, 1, 0);
   choose_and_compare (bed, "fastervlm", 0.3);
+  choose_and_compare (bed, "hired", 0.6);
   vision_bed_free (bed);
 }
 

@@ -7,7 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/policy-hired.h"
-#include "engine/policy-share.h"
+#include "kernels/share.h"
 #include "tests/policy-bed.h"
 
 /* ---- parts of hired ---- */
@@ -22,7 +22,7 @@ check_allocation (
   g_assert_cmpint (parse_list (caps, cap), ==, n);
   for (int i = 0; i < n; i++)
     wide[i] = weight[i];
-  vlm_share_tokens (budget, wide, cap, n, share);
+  share_out (budget, wide, cap, n, share);
   check_list (expected, share, n);
 }
 

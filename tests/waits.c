@@ -1,10 +1,10 @@
 /* waits.c - how often a frame makes the host wait for a GPU
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Once for what its policy's plan reads, or, if it reads nothing, for which
- * tiles changed where their states are used again; once for each token; nothing
- * else, whatever is asked for besides and wherever the picture is. One in GPU
- * memory is let go of with the first of these waits.
+ * Once for which tiles changed, where their states are used again, or for what
+ * its policy's plan reads, so little being shared that a tile may get nothing;
+ * once for each token; nothing else, whatever is asked for besides and wherever
+ * the picture is. One in GPU memory is let go of with the first of these waits.
  */
 #include "engine/engine.h"
 #include "engine/runner.h"
@@ -66,7 +66,7 @@ go_on (int percent, gpointer user_data)
 
 /* Waits up to the first token, and for each that follows. */
 static void
-count_waits (const char *policy, gboolean detail, VlmReuse reuse,
+count_waits (const char *policy, double budget, gboolean detail, VlmReuse reuse,
     VlmMemory memory, unsigned *to_first, unsigned *after)
 {
   Device *dev = vlm_runner_device (runner);
@@ -77,6 +77,7 @@ count_waits (const char *policy, gboolean detail, VlmReuse reuse,
 
   vlm_settings_init (settings);
   vlm_settings_set_policy (settings, vlm_policy_find (policy));
+  settings->token_budget = budget;
   settings->reuse = reuse;
   settings->detail = detail;
   settings->max_tokens = 4;
@@ -110,23 +111,27 @@ test_waits (gconstpointer data)
   VlmMemory memory = GPOINTER_TO_INT (data);
   static const struct {
     const char *policy;
+    double budget;
     unsigned to_first, with_tiles; /* the token's among them */
-  } wanted[] = { { "hired", 2, 2 }, { "fastervlm", 1, 2 }, { "all", 1, 2 } };
+  } wanted[] = { { "hired", 0.5, 1, 2 }, { "hired", 0.1, 2, 2 },
+    { "hired", 1, 1, 2 }, { "fastervlm", 0.2, 1, 2 }, { "all", 0.2, 1, 2 } };
   unsigned to_first, after;
 
   /* sizes what only grows */
-  count_waits ("hired", FALSE, VLM_REUSE_TILES, memory, &to_first, &after);
+  count_waits ("hired", 1, FALSE, VLM_REUSE_TILES, memory, &to_first, &after);
   for (gsize i = 0; i < G_N_ELEMENTS (wanted); i++)
     for (int detail = 0; detail < 2; detail++) {
-      count_waits (wanted[i].policy, detail, 0, memory, &to_first, &after);
-      count_waits (wanted[i].policy, detail, 0, memory, &to_first, &after);
+      count_waits (wanted[i].policy, wanted[i].budget, detail, 0, memory,
+          &to_first, &after);
+      count_waits (wanted[i].policy, wanted[i].budget, detail, 0, memory,
+          &to_first, &after);
       g_test_message ("%s: %u", wanted[i].policy, to_first);
       g_assert_cmpuint (to_first, ==, wanted[i].to_first);
       g_assert_cmpuint (after, ==, 1);
       /* the first picture of them is compared with nothing */
       for (int round = 0; round < 3; round++)
-        count_waits (wanted[i].policy, detail, VLM_REUSE_TILES, memory,
-            &to_first, &after);
+        count_waits (wanted[i].policy, wanted[i].budget, detail,
+            VLM_REUSE_TILES, memory, &to_first, &after);
       g_assert_cmpuint (to_first, ==, wanted[i].with_tiles);
       g_assert_cmpuint (after, ==, 1);
     }

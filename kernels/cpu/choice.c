@@ -1,4 +1,4 @@
-/* choice.c - the best of some scores, the best patches of tiles, plain C
+/* choice.c - the best of some scores, tiles' shares and best patches, plain C
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Scores become integers that order alike; digit by digit from the top their
@@ -8,6 +8,7 @@
 #include "kernels/choice.h"
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/share.h"
 
 #define DIGIT_BITS 11
 #define DIGITS (1 << DIGIT_BITS)
@@ -41,13 +42,14 @@ static int
 choose (
     int *rows, int patch_0, const float *score, const PatchTile *tile, int side)
 {
+  PatchRect used = tile->used;
   int n_at = 0, bad = -1;
   if (tile->n == 0)
     return -1;
-  uint32_t cut = choice_cut (score + tile->y0 * side + tile->x0, side,
-      tile->y1 - tile->y0, tile->x1 - tile->x0, tile->n, &n_at);
-  for (int y = tile->y0; y < tile->y1; y++)
-    for (int x = tile->x0; x < tile->x1; x++) {
+  uint32_t cut = choice_cut (score + used.y0 * side + used.x0, side,
+      used.y1 - used.y0, used.x1 - used.x0, tile->n, &n_at);
+  for (int y = used.y0; y < used.y1; y++)
+    for (int x = used.x0; x < used.x1; x++) {
       int j = y * side + x;
       uint32_t rank = choice_rank (score[j]);
       if (rank > cut || (rank == cut && n_at-- > 0))
@@ -56,6 +58,15 @@ choose (
         bad = j;
     }
   return bad;
+}
+
+static void
+share_patches (Device *dev, PatchTile *tiles, int *start, double *sum,
+    const float *score, const PatchRect *area, int t, int side, int n)
+{
+  for (int i = 0; i < t; i++)
+    sum[i] = tiles[i].number > 0 ? share_sum (score, &area[i], side) : 0;
+  share_tiles (tiles, start, sum, t, n);
 }
 
 static void
@@ -119,6 +130,7 @@ pack_patches (Device *dev, int *sequence, int *from, const int *rows,
 void
 cpu_init_choice (Ops *op)
 {
+  op->share_patches = share_patches;
   op->choose_patches = choose_patches;
   op->pack_patches = pack_patches;
 }

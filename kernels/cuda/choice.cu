@@ -1,32 +1,58 @@
-/* choice.cu - the best patches of tiles, and the order they are packed in
+/* choice.cu - tiles' shares, their best patches, the order of packing
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A block has a tile. Choosing is bound by its passes over 576 scores; packing
- * finds a row's place by counting, in each tile beside its own, the rows that
- * come before it, and is bound by the steps of these searches.
+ * Sharing is one block, a thread to a tile and then one alone: a few hundred
+ * steps. Else a block has a tile. Choosing is bound by its passes over 576
+ * scores; packing finds a row's place by counting, in each tile beside its own,
+ * the rows that come before it, and is bound by the steps of these searches.
  */
 #include "kernels/cuda/choice.cuh"
+#include "kernels/share.h"
 
 #define THREADS CHOICE_THREADS
 #define NONE 0x7fffffff
 
+__global__ void
+__launch_bounds__ (SHARE_MAX_TILES)
+    share_patches_kernel (PatchTile *tiles, int *start, double *sum,
+        const float *score, const PatchRect *area, int t, int side, int n)
+{
+  int i = threadIdx.x;
+  if (i < t)
+    sum[i] = tiles[i].number > 0 ? share_sum (score, &area[i], side) : 0;
+  __syncthreads ();
+  if (i == 0)
+    share_tiles (tiles, start, sum, t, n);
+}
+
+static void
+share_patches (Device *dev, PatchTile *tiles, int *start, double *sum,
+    const float *score, const PatchRect *area, int t, int side, int n)
+{
+  if (t == 0)
+    return;
+  LAUNCH (share_patches_kernel, 1, SHARE_MAX_TILES, 0, cuda_stream (dev), tiles,
+      start, sum, score, area, t, side, n);
+  cuda_launched (dev, "share_patches");
+}
+
 /* A tile's rectangle, row by row. */
 struct PatchScores {
   const float *score; /* [side,side] */
-  PatchTile tile;
+  PatchRect used;
   int side, row; /* of patch 0 */
 
   __device__ int
   count () const
   {
-    return (tile.y1 - tile.y0) * (tile.x1 - tile.x0);
+    return (used.y1 - used.y0) * (used.x1 - used.x0);
   }
 
   __device__ int
   patch (int i) const
   {
-    int width = tile.x1 - tile.x0;
-    return (tile.y0 + i / width) * side + tile.x0 + i % width;
+    int width = used.x1 - used.x0;
+    return (used.y0 + i / width) * side + used.x0 + i % width;
   }
 
   __device__ unsigned
@@ -62,7 +88,7 @@ __launch_bounds__ (THREADS) choose_patches_kernel (
     int *rows, int *bad, const float *score, const PatchTile *tiles, int side)
 {
   int i = blockIdx.x, N = side * side, n = tiles[i].n, n_at;
-  PatchScores scores = { score + (size_t) i * N, tiles[i], side,
+  PatchScores scores = { score + (size_t) i * N, tiles[i].used, side,
     i * (N + 1) + 1 };
   int first_bad = n > 0 ? find_bad (scores) : -1;
   if (threadIdx.x == 0)
@@ -146,6 +172,7 @@ pack_patches (Device *dev, int *sequence, int *from, const int *rows,
 void
 cuda_init_choice (Ops *op)
 {
+  op->share_patches = share_patches;
   op->choose_patches = choose_patches;
   op->pack_patches = pack_patches;
 }
