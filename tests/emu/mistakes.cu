@@ -336,6 +336,29 @@ half_awaited_fetch ()
   early_read (true);
 }
 
+struct Source {
+  const int *x;
+  int n;
+};
+
+__global__ void
+copy_some_kernel (int *to, Source from)
+{
+  if ((int) threadIdx.x < from.n)
+    to[threadIdx.x] = from.x[threadIdx.x];
+}
+
+/* A kernel that could read what has been freed. */
+static void
+struct_of_freed ()
+{
+  cudaStreamSynchronize (stream);
+  cudaFree (x);
+  LAUNCH (copy_some_kernel, 1, N, 0, stream, y, Source{ x, 0 });
+  fetch (stream);
+  end (true);
+}
+
 /* A graph of one copy, run twice; between, its source may be freed. */
 static void
 graph (bool frees)
@@ -530,6 +553,7 @@ static const struct {
   { "early-without-waiting", early_without_waiting },
   { "forked-and-joined", forked_and_joined },
   { "forked-for-good", forked_for_good }, { "graph-of-freed", graph_of_freed },
+  { "struct-of-freed", struct_of_freed },
   { "wait-in-capture", wait_in_capture },
   { "pageable-in-capture", pageable_in_capture }, { "all-shared", all_shared },
   { "too-many-threads", too_many_threads },

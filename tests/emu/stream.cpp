@@ -103,13 +103,17 @@ fits (const EmuLaunch &launch)
          launch.shared <= shared;
 }
 
+/* A word of a struct is a pointer if it leads to memory of ours. */
 static void
 check_pointers (const EmuLaunch &launch)
 {
+  std::string what = std::string ("argument of kernel ") + launch.name;
   for (const void *ptr : launch.pointers)
     if (ptr)
-      emu_check_range (ptr, 0, emu_is_pinned (ptr),
-          (std::string ("argument of kernel ") + launch.name).c_str ());
+      emu_check_range (ptr, 0, emu_is_pinned (ptr), what.c_str ());
+  for (const void *word : launch.words)
+    if (emu_is_device (word) || emu_is_pinned (word))
+      emu_check_range (word, 0, emu_is_pinned (word), what.c_str ());
 }
 
 /* A launch, and those of its blocks that have begun, if any. */

@@ -73,16 +73,32 @@ struct EmuLaunch {
   bool early; /* may begin while kernels before it run: waits for them itself */
   std::function<void ()> thread;      /* the kernel over its arguments */
   std::vector<const void *> pointers; /* those among its arguments */
+  std::vector<const void *> words;    /* of its structs: pointers among them */
 };
 
 void emu_launch (cudaStream_t stream, EmuLaunch launch);
 
+/* Padding is not among the words: it holds whatever was there before. */
 template <typename T>
 static inline void
-emu_note_pointer (std::vector<const void *> &pointers, const T &value)
+emu_note_words (std::vector<const void *> &words, T value)
+{
+#if __has_builtin(__builtin_clear_padding)
+  size_t before = words.size (), n = sizeof value / sizeof words[0];
+  __builtin_clear_padding (&value);
+  words.resize (before + n);
+  memcpy (words.data () + before, &value, n * sizeof words[0]);
+#endif
+}
+
+template <typename T>
+static inline void
+emu_note_pointers (EmuLaunch &launch, const T &value)
 {
   if constexpr (std::is_pointer_v<T>)
-    pointers.push_back ((const void *) value);
+    launch.pointers.push_back ((const void *) value);
+  if constexpr (std::is_class_v<T>)
+    emu_note_words (launch.words, value);
 }
 
 template <typename... P, typename... A>
@@ -93,11 +109,10 @@ emu_launch_kernel (const char *name, bool early, void (*kernel) (P...),
   std::tuple<std::decay_t<P>...> values (
       static_cast<std::decay_t<P>> (args)...);
   EmuLaunch launch = { name, (const void *) kernel, grid, block, shared, early,
-    [kernel, values] { std::apply (kernel, values); }, {} };
+    [kernel, values] { std::apply (kernel, values); }, {}, {} };
   std::apply (
-      [&launch] (const auto &...value) {
-        (emu_note_pointer (launch.pointers, value), ...);
-      },
+      [&launch] (
+          const auto &...value) { (emu_note_pointers (launch, value), ...); },
       values);
   emu_launch (stream, std::move (launch));
 }
