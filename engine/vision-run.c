@@ -40,9 +40,9 @@ embed (VlmVision *v, const VlmVisionJob *job, const VisionRows *w)
       op->patches (v->dev, y, job->tiles + tile * tile_bytes, job->lut, 1,
           c->image_size, c->patch);
   }
-  op->matmul (v->dev, w->q, v->hidden, &v->patch, w->n_tiles * c->n_patches,
-      EPILOGUE_SET);
-  op->embed_patches (v->dev, w->x, w->q, v->class_embedding, v->positions,
+  op->matmul (v->dev, w->last, v->hidden, &v->patch, w->n_tiles * c->n_patches,
+      EPILOGUE_WIDE);
+  op->embed_patches (v->dev, w->x, w->last, v->class_embedding, v->positions,
       w->n_tiles, c->n_patches, c->width);
   op->layer_norm_residual (
       v->dev, w->x, v->pre_norm_w, v->pre_norm_b, w->n, c->width, c->eps);

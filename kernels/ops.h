@@ -290,9 +290,9 @@ typedef struct Ops {
   void (*swiglu) (
       Device *dev, Act *y, const float *gate, const float *up, size_t count);
 
-  /* x[t,N+1,d]: row 0 = cls + pos[0], row 1+j = patch[t,j] + pos[1+j].
-   * cls[d] and pos[N+1,d] are f32. */
-  void (*embed_patches) (Device *dev, Residual *x, const Act *patch,
+  /* x[t,N+1,d]: row 0 = cls + pos[0], row 1+j = patch[t,j] + pos[1+j]. patch,
+   * the sums of a product, cls[d] and pos[N+1,d] are f32. */
+  void (*embed_patches) (Device *dev, Residual *x, const float *patch,
       const float *cls, const float *pos, int t, int N, int d);
 
   /* ---- merge: what policies that merge tokens need ---- */

@@ -203,7 +203,7 @@ embed_patches (Kt *kt, const int *size)
         want[((size_t) i * (N + 1) + j) * d + k] =
             (double) pos[(size_t) j * d + k] +
             (j ? patch[((size_t) i * N + j - 1) * d + k] : cls[k]);
-  KtBuf P = kt_acts (kt, patch, (size_t) t * N * d),
+  KtBuf P = kt_residual (kt, patch, (size_t) t * N * d),
         C = kt_array (kt, cls, sizeof *cls * d),
         S = kt_array (kt, pos, sizeof *pos * (N + 1) * d),
         X = kt_residual (kt, NULL, (size_t) t * (N + 1) * d);

@@ -117,7 +117,7 @@ reference_run (Reference *r, Device *dev, const guint8 *tiles, const float *lut,
 
   scratch_init (&s, dev, t);
   op->patches (dev, s.hidden, tiles, lut, t, 32, 8);
-  op->matmul (dev, s.q, s.hidden, &r->patch, t * N, EPILOGUE_SET);
+  op->matmul (dev, s.q, s.hidden, &r->patch, t * N, EPILOGUE_WIDE);
   op->embed_patches (dev, s.x, s.q, r->cls, r->pos, t, N, C);
   op->layer_norm_residual (dev, s.x, r->pre_w, r->pre_b, t * (N + 1), C, 1e-5f);
   device_download (dev, r->state[0], s.x, t * (N + 1) * C * sizeof (float));

@@ -128,7 +128,7 @@ embed_patches_rows (void *data, int from, int to, int thread)
 }
 
 static void
-embed_patches (Device *dev, Residual *x, const Act *patch, const float *cls,
+embed_patches (Device *dev, Residual *x, const float *patch, const float *cls,
     const float *pos, int t, int N, int d)
 {
   Embedding e = { x, patch, cls, pos, N, d };

@@ -210,9 +210,8 @@ swiglu (Device *dev, Act *y, const float *gate, const float *up, size_t count)
 }
 
 /* A block per row of x. */
-template <typename T>
 __global__ void
-embed_patches_kernel (Residual *x, const T *patch, const float *cls,
+embed_patches_kernel (Residual *x, const float *patch, const float *cls,
     const float *pos, int N, int d)
 {
   int tile = blockIdx.x / (N + 1), j = blockIdx.x % (N + 1);
@@ -220,20 +219,17 @@ embed_patches_kernel (Residual *x, const T *patch, const float *cls,
   pos += (size_t) j * d;
   patch += ((size_t) tile * N + j - 1) * d;
   for (int i = threadIdx.x; i < d; i += blockDim.x)
-    x[i] = (j ? to_float (patch[i]) : cls[i]) + pos[i];
+    x[i] = (j ? patch[i] : cls[i]) + pos[i];
 }
 
 static void
-embed_patches (Device *dev, Residual *x, const Act *patch, const float *cls,
+embed_patches (Device *dev, Residual *x, const float *patch, const float *cls,
     const float *pos, int t, int N, int d)
 {
   if (t == 0)
     return;
-  with_act (dev, [&] (auto act) {
-    typedef decltype (act) T;
-    LAUNCH (embed_patches_kernel<T>, t * (N + 1), THREADS, 0, cuda_stream (dev),
-        x, (const T *) patch, cls, pos, N, d);
-  });
+  LAUNCH (embed_patches_kernel, t * (N + 1), THREADS, 0, cuda_stream (dev), x,
+      patch, cls, pos, N, d);
   cuda_launched (dev, "embed_patches");
 }
 
