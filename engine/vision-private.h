@@ -64,9 +64,10 @@ struct VlmVision {
   Act *hidden;     /* [P*(N+1),F]; the patches' pixels; keys
                     * and cosines of a tile */
   Residual *saved[VLM_MAX_FEATURE_LAYERS]; /* as x or NULL, by layer */
-  Act *features;          /* [P*(N+1)+1,C*layers] if there are several */
-  Act *class_x, *class_q; /* [P,C] */
-  float *score;           /* device [P,N] */
+  Act *features;  /* [P*(N+1)+1,C*layers] if there are several */
+  Act *class_x;   /* [P,C] */
+  float *class_q; /* [P,C] */
+  float *score;   /* device [P,N] */
   /* device integers */
   int *class_rows; /* [P] row of each live tile's class token */
   int *tile_start; /* [P+1] first row of each live tile */
@@ -114,6 +115,7 @@ typedef struct {
   int n;               /* rows */
   Residual *x, *last;  /* [n,C] */
   Act *xb, *q, *k, *v; /* [n,C] */
+  float *wide_k; /* [n,C] k before it was rounded; in v->hidden, or k itself */
 } VisionRows;
 
 static inline int
@@ -133,8 +135,8 @@ gboolean vlm_vision_can_tap (
 void vlm_vision_offer (
     const VlmVision *v, unsigned taps, VlmPolicyInput *input);
 
-/* Record the taps of one layer, whose normed input and keys are w->xb and
- * w->k. */
+/* Record the taps of one layer, whose normed input and keys are w->xb, w->k and
+ * w->wide_k, which is overwritten. */
 void vlm_vision_tap_first (VlmVision *v, const VisionRows *w);
 void vlm_vision_tap_last (VlmVision *v, const VisionRows *w, unsigned taps);
 void vlm_vision_tap_next (VlmVision *v, const VisionRows *w, unsigned taps);

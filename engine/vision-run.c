@@ -13,10 +13,11 @@ rows_of (const VlmVision *v, int first, int n_tiles)
 {
   int stride = vlm_vision_tile_rows (v);
   gsize at = (gsize) first * stride * v->config.width;
+  Act *k = act_at (v->dev, v->k, at);
 
   return (VisionRows){ first, n_tiles, n_tiles * stride, v->x + at,
-    v->last + at, act_at (v->dev, v->xb, at), act_at (v->dev, v->q, at),
-    act_at (v->dev, v->k, at), act_at (v->dev, v->v, at) };
+    v->last + at, act_at (v->dev, v->xb, at), act_at (v->dev, v->q, at), k,
+    act_at (v->dev, v->v, at), v->dev->act_type == TYPE_F32 ? k : v->hidden };
 }
 
 /* x = h0 of live tiles. */
@@ -48,7 +49,7 @@ embed (VlmVision *v, const VlmVisionJob *job, const VisionRows *w)
       v->dev, w->x, v->pre_norm_w, v->pre_norm_b, w->n, c->width, c->eps);
 }
 
-/* xb = norm of x[n,C], k = its keys in layer l. */
+/* xb = norm of x[n,C], k and wide_k = its keys in layer l. */
 static void
 run_keys (
     VlmVision *v, const VisionLayer *l, const VisionRows *w, const Residual *x)
@@ -57,7 +58,9 @@ run_keys (
 
   op->layer_norm (v->dev, w->xb, x, l->norm1_w, l->norm1_b, w->n,
       v->config.width, v->config.eps);
-  op->matmul (v->dev, w->k, w->xb, &l->k, w->n, EPILOGUE_SET);
+  op->matmul (v->dev, w->wide_k, w->xb, &l->k, w->n, EPILOGUE_WIDE);
+  if (w->wide_k != w->k)
+    op->narrow_rows (v->dev, w->k, w->wide_k, NULL, w->n, v->config.width);
 }
 
 static void

@@ -71,9 +71,9 @@ tap_class (VlmVision *v, const VisionLayer *l, const VisionRows *w, int heads,
 
   op->gather_rows (
       v->dev, v->class_x, w->xb, v->class_rows, n, C * v->dev->act_bytes);
-  op->matmul (v->dev, v->class_q, v->class_x, &l->q, n, EPILOGUE_SET);
-  op->cls_attention (v->dev, v->score, v->class_q, w->k, n, N, heads, C / heads,
-      1 / sqrtf ((float) C / heads));
+  op->matmul (v->dev, v->class_q, v->class_x, &l->q, n, EPILOGUE_WIDE);
+  op->cls_attention (v->dev, v->score, v->class_q, w->wide_k, n, N, heads,
+      C / heads, 1 / sqrtf ((float) C / heads));
   if (score)
     fetch (v, w, v->score, N, score);
 }

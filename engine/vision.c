@@ -98,8 +98,9 @@ shared_bytes (const VlmVision *v)
   gsize cosines = N <= VISION_MAX_COMPARED ? N * N * sizeof (float) : 0;
   gsize near = v->max_tiles * N * 4 * sizeof (float);
   gsize hidden = MAX (rows * MAX (c->hidden, c->width), pixels) * act;
+  gsize wide = rows * c->width * sizeof (float);
 
-  return MAX (MAX (hidden, near), MAX (keys, cosines));
+  return MAX (MAX (hidden, wide), MAX (near, MAX (keys, cosines)));
 }
 
 static void
@@ -123,7 +124,7 @@ lay_out (VlmVision *v)
   if (v->n_feature_layers > 1)
     v->features = vlm_arena_take (a, (rows + 1) * C * v->n_feature_layers, act);
   v->class_x = vlm_arena_take (a, tiles * C, act);
-  v->class_q = vlm_arena_take (a, tiles * C, act);
+  v->class_q = vlm_arena_take (a, tiles * C, sizeof *v->class_q);
   v->score = vlm_arena_take (a, tiles * c->n_patches, sizeof (float));
   lay_out_ints (v, tiles, rows);
 }

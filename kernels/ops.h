@@ -328,10 +328,11 @@ typedef struct Ops {
       int c, float scale);
 
   /* HiRED's score: q[t,h*c] is the class token's query, k[t,N+1,h*c] with
-   * the class token's key first. score[t,N] = softmax over all N+1 keys per
-   * head, summed over heads in ascending order, class column dropped. f32. */
-  void (*cls_attention) (Device *dev, float *score, const Act *q, const Act *k,
-      int t, int N, int h, int c, float scale);
+   * the class token's key first, the sums of products. score[t,N] = softmax over
+   * all N+1 keys per head, summed over heads in ascending order, class column
+   * dropped. All f32. */
+  void (*cls_attention) (Device *dev, float *score, const float *q,
+      const float *k, int t, int N, int h, int c, float scale);
 
   /* Writes this step's keys and values at batch->slots: k[n,k*c], the sums of
    * a product, rotated by table[n,c] as rope does and rounded once, or as they

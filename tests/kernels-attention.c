@@ -76,7 +76,7 @@ cls_attention (Kt *kt, const int *size)
   const float *q = kt_uniform (kt, (size_t) t * d, 1);
   const float *k = kt_values (kt, n_k);
   float scale = 1 / sqrtf (c);
-  KtBuf Q = kt_acts (kt, q, (size_t) t * d), K = kt_acts (kt, k, n_k),
+  KtBuf Q = kt_residual (kt, q, (size_t) t * d), K = kt_residual (kt, k, n_k),
         S = kt_array (kt, NULL, sizeof (float) * t * N);
   kt_work (kt, 4.0 * n_k, 2.0 * n_k);
   KT_EACH (kt, dev, on)

@@ -173,7 +173,7 @@ cls_attention_tasks (void *data, int from, int to, int thread)
 }
 
 static void
-cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
+cls_attention (Device *dev, float *score, const float *q, const float *k, int t,
     int N, int h, int c, float scale)
 {
   size_t n_keys = N + 1;

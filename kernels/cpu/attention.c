@@ -105,7 +105,7 @@ cls_attention_tiles (void *data, int from, int to, int thread)
 }
 
 static void
-cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
+cls_attention (Device *dev, float *score, const float *q, const float *k, int t,
     int N, int h, int c, float scale)
 {
   float *scratch = cpu_scratch (dev, sizeof (float) * t * (N + 1));

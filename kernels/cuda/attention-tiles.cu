@@ -79,32 +79,31 @@ attention_tiles (Device *dev, Act *y, const Act *q, const Act *k, const Act *v,
 /* ---- HiRED's score ---- */
 
 /* One key, by 16 bytes where rows are aligned to that. */
-template <typename T>
 static __device__ __forceinline__ float
-dot (const float *q, const T *k, int c, bool packed)
+dot (const float *q, const float *k, int c, bool packed)
 {
-  constexpr int N = 16 / sizeof (T);
-  float sum = 0, part[N];
+  float sum = 0;
   if (!packed) {
     for (int i = 0; i < c; i++)
-      sum += q[i] * to_float (k[i]);
+      sum += q[i] * k[i];
     return sum;
   }
   UNROLL (8)
-  for (int i = 0; i < c; i += N) {
-    unpack (part, *(const uint4 *) (k + i), T ());
-    for (int j = 0; j < N; j++)
-      sum += q[i + j] * part[j];
+  for (int i = 0; i < c; i += 4) {
+    float4 part = *(const float4 *) (k + i);
+    sum += q[i] * part.x;
+    sum += q[i + 1] * part.y;
+    sum += q[i + 2] * part.z;
+    sum += q[i + 3] * part.w;
   }
   return sum;
 }
 
 /* A block per head and tile: p[t,h,N], the class token's attention to the
  * patches. A thread keeps its own keys' scores. */
-template <typename T>
 __global__ void
-__launch_bounds__ (CLS_THREADS) cls_head_kernel (
-    float *p, const T *q, const T *k, int N, int c, float scale, bool packed)
+__launch_bounds__ (CLS_THREADS) cls_head_kernel (float *p, const float *q,
+    const float *k, int N, int c, float scale, bool packed)
 {
   DYNAMIC_SHARED (float, row); /* [N+1], and the query behind */
   int head = blockIdx.x, tile = blockIdx.y, d = gridDim.x * c;
@@ -113,7 +112,7 @@ __launch_bounds__ (CLS_THREADS) cls_head_kernel (
   k += (size_t) tile * (N + 1) * d + head * c;
   p += ((size_t) tile * gridDim.x + head) * N;
   for (int i = threadIdx.x; i < c; i += CLS_THREADS)
-    query[i] = to_float (q[i]);
+    query[i] = q[i];
   __syncthreads ();
   for (int j = threadIdx.x; j <= N; j += CLS_THREADS) {
     row[j] = scale * dot (query, k + (size_t) j * d, c, packed);
@@ -129,23 +128,20 @@ __launch_bounds__ (CLS_THREADS) cls_head_kernel (
 }
 
 static void
-cls_attention (Device *dev, float *score, const Act *q, const Act *k, int t,
+cls_attention (Device *dev, float *score, const float *q, const float *k, int t,
     int N, int h, int c, float scale)
 {
   cudaStream_t stream = cuda_stream (dev);
-  bool packed = c * dev->act_bytes % 16 == 0 && is_aligned (k);
+  bool packed = c % 4 == 0 && is_aligned (k);
   if (t == 0)
     return;
   float *p = (float *) cuda_scratch (dev, sizeof (float) * t * h * N);
   if (!p)
     return;
-  with_act (dev, [&] (auto act) {
-    typedef decltype (act) T;
-    size_t shared = (N + 1 + c) * sizeof (float);
-    allow_shared (cls_head_kernel<T>, shared);
-    LAUNCH (cls_head_kernel<T>, dim3 (h, t), CLS_THREADS, shared, stream, p,
-        (const T *) q, (const T *) k, N, c, scale, packed);
-  });
+  size_t shared = (N + 1 + c) * sizeof (float);
+  allow_shared (cls_head_kernel, shared);
+  LAUNCH (cls_head_kernel, dim3 (h, t), CLS_THREADS, shared, stream, p, q, k, N,
+      c, scale, packed);
   cuda_sum_heads (dev, score, p, NULL, t, N, h, N);
   cuda_launched (dev, "cls_attention");
 }
