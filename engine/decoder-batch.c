@@ -3,6 +3,10 @@
  */
 #include "engine/decoder-private.h"
 
+/* A step of no more tokens, as those of decoding are, has its arrays closer
+ * together: all of a block is uploaded. */
+#define FEW_TOKENS 64
+
 static IntArray
 take (DecoderBatch *batch, int *offset, int count)
 {
@@ -16,6 +20,7 @@ take (DecoderBatch *batch, int *offset, int count)
   return array;
 }
 
+/* Arrays for n tokens; returns how many integers. Ids come first. */
 static int
 place (DecoderBatch *batch, int n)
 {
@@ -38,9 +43,9 @@ place (DecoderBatch *batch, int n)
 void
 vlm_decoder_batch_layout (DecoderBatch *batch, VlmArena *arena, int max_tokens)
 {
-  int count = place (batch, max_tokens);
+  int count = place (batch, MAX (max_tokens, FEW_TOKENS));
 
-  batch->bytes = count * sizeof (int);
+  batch->max_tokens = max_tokens;
   batch->device = vlm_arena_take (arena, count, sizeof (int));
   if (!batch->device)
     return;
@@ -179,8 +184,12 @@ vlm_decoder_batch_build (
     DecoderBatch *batch, Device *dev, const VlmStepInput *inputs, int n_inputs)
 {
   const VlmPageList *list = vlm_kv_pool_list (inputs[0].seq->pool);
-  int n_pages = 0;
+  int n_pages = 0, n_tokens = 0, n_ints;
 
+  for (int s = 0; s < n_inputs; s++)
+    n_tokens += inputs[s].n;
+  n_ints =
+      place (batch, n_tokens <= FEW_TOKENS ? FEW_TOKENS : batch->max_tokens);
   batch->view[DECODER_ALL] = (PagedBatch){ .n_seqs = n_inputs };
   batch->view[DECODER_OUT] = (PagedBatch){ 0 };
   for (int s = 0; s < n_inputs; s++) {
@@ -207,7 +216,7 @@ vlm_decoder_batch_build (
 
   link_views (batch, list);
   find_runs (batch, inputs, n_inputs);
-  device_upload (dev, batch->device, batch->host, batch->bytes);
+  device_upload (dev, batch->device, batch->host, n_ints * sizeof (int));
   device_upload (dev, list->device, list->host, n_pages * sizeof (int));
   for (int s = 0; s < n_inputs; s++)
     take_places (batch, dev, &inputs[s], s);

@@ -39,10 +39,10 @@ typedef struct {
 } DecoderRun;
 
 /* The step as the ops see it, built on the host and uploaded in one piece.
- * Arrays are sized for max_tokens, a sequence having at least one token. */
+ * Arrays are sized for as many sequences as tokens. */
 typedef struct {
-  gsize bytes; /* of the block */
-  int *host, *device;
+  int max_tokens;
+  int *host, *device; /* the block */
   IntArray ids;                    /* [n] or unused rows of it */
   IntArray pos;                    /* [n] */
   IntArray slots;                  /* [n] */
