@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#define LITTLE_BYTES ((size_t) 64 << 10)
 #define RESERVED_BYTES ((size_t) 64 << 20) /* for the driver's own needs */
 
 static size_t
@@ -93,10 +94,13 @@ end_upload (Device *dev)
       dev, cudaStreamWaitEvent (cuda->stream, cuda->uploaded, 0), "an upload");
 }
 
+/* Little goes in the ops' own stream: two that wait for each other take longer
+ * than that. */
 static void
 upload (Device *dev, void *dst, const void *src, size_t bytes)
 {
-  cudaStream_t stream = begin_upload (dev);
+  bool little = bytes <= LITTLE_BYTES;
+  cudaStream_t stream = little ? cuda_stream (dev) : begin_upload (dev);
   for (size_t done = 0; done < bytes;) {
     CudaStage *stage = take_stage (dev);
     size_t count =
@@ -109,7 +113,8 @@ upload (Device *dev, void *dst, const void *src, size_t bytes)
     cuda_check (dev, cudaEventRecord (stage->done, stream), "an upload");
     done += count;
   }
-  end_upload (dev);
+  if (!little)
+    end_upload (dev);
 }
 
 /* dst may hold nothing sensible after a failure, so it is cleared first. */
