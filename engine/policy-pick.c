@@ -232,7 +232,7 @@ vlm_pick_tiles (const VlmCanvas *canvas, const VlmTileGeometry *g,
     int count = per_tile[live[i]];
 
     g_assert (count <= vlm_patch_count (&rect));
-    tiles[i] = (PatchTile){ live[i], rect, count, first };
+    tiles[i] = (PatchTile){ live[i], rect, { 0 }, count, first };
     first += count;
   }
 }

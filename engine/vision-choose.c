@@ -33,21 +33,18 @@ vlm_vision_sharing (
   return v->dev->gpu >= 0 && sure ? VISION_DEVICE_SHARES : VISION_PLAN_SHARES;
 }
 
-/* Corrects the tiles' numbers by v->score, of tile 0's first layer. */
-static void
-share (VlmVision *v, const VlmVisionJob *job, const int *per_tile)
+/* What is shared by; returns how many rows are. */
+static int
+set_areas (const VlmVision *v, const VlmVisionJob *job, PatchTile *tiles)
 {
-  PatchRect areas[VLM_MAX_TILES] = { 0 };
   int n = 0;
 
   for (int i = 0; i < v->n_live; i++)
     if (v->live[i] > 0) {
-      areas[i] = job->policy->area (&job->input, v->live[i]);
-      n += per_tile[v->live[i]];
+      tiles[i].area = job->policy->area (&job->input, v->live[i]);
+      n += tiles[i].n;
     }
-  device_upload (v->dev, v->areas, areas, v->n_live * sizeof *areas);
-  v->dev->op->share_patches (v->dev, v->choice, v->kept_start, v->sums,
-      v->score, v->areas, v->n_live, v->config.side, n);
+  return n;
 }
 
 /* What the attention of the needed rows wants to know: a class token that is
@@ -72,7 +69,8 @@ vlm_vision_settle_choice (
 {
   PatchTile tiles[VLM_MAX_TILES];
   const VlmPolicyInput *input = &job->input;
-  int first = vlm_vision_class_rows (v);
+  gboolean shares = v->sharing == VISION_DEVICE_SHARES;
+  int first = vlm_vision_class_rows (v), n_shared = 0;
   VlmCanvas canvas;
 
   if (!job->policy->best_of)
@@ -86,10 +84,13 @@ vlm_vision_settle_choice (
   v->n_kept = v->n_out = first + selection->n;
   vlm_pick_tiles (&canvas, &input->geometry, selection->per_tile, v->live,
       v->n_live, first, tiles);
+  if (shares)
+    n_shared = set_areas (v, job, tiles);
   device_upload (v->dev, v->choice, tiles, v->n_live * sizeof *tiles);
   upload_starts (v, tiles, v->n_kept);
-  if (v->sharing == VISION_DEVICE_SHARES)
-    share (v, job, selection->per_tile);
+  if (shares)
+    v->dev->op->share_patches (v->dev, v->choice, v->kept_start, v->sums,
+        v->score, v->n_live, v->config.side, n_shared);
 }
 
 void

@@ -17,8 +17,6 @@ void
 vlm_vision_set_live (
     VlmVision *v, const int *per_tile, int n_tiles, gboolean base)
 {
-  int *start = v->host_ints;
-
   v->n_tiles = n_tiles;
   v->n_live = 0;
   for (int t = 0; t < n_tiles; t++) {
@@ -29,10 +27,6 @@ vlm_vision_set_live (
     if (wanted)
       v->live[v->n_live++] = t;
   }
-  for (int i = 0; i <= v->n_live; i++)
-    start[i] = i * vlm_vision_tile_rows (v);
-  upload (v, v->tile_start, start, v->n_live + 1);
-  upload (v, v->class_rows, start, v->n_live);
 }
 
 static int

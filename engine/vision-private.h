@@ -69,8 +69,7 @@ struct VlmVision {
   float *class_q; /* [P,C] */
   float *score;   /* device [P,N] */
   /* device integers */
-  int *class_rows; /* [P] row of each live tile's class token */
-  int *tile_start; /* [P+1] first row of each live tile */
+  int *tile_start; /* [P+1] first row of each live tile, its class token's */
   int *kept_start; /* [P+1] first needed row of each live tile */
   int *kept_rows;  /* [P*(N+1)] rows needed, ascending */
   /* of output row i, or while merging of entry e: */
@@ -78,8 +77,7 @@ struct VlmVision {
   int *kept_from;      /* [P*(N+1)+1] its place among kept_rows */
   PatchTile *choice;   /* [P] where the device chooses: see ops.h */
   int *bad;            /* [P] */
-  PatchRect *areas;    /* [P] where the device shares, and ... */
-  double *sums;        /* [P] ... what it found */
+  double *sums;        /* [P] what it shared by */
   int *merge_start;    /* [P*(N+1)+1] */
   float *merge_weight; /* [P*(N+1)] */
 

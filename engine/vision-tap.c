@@ -70,7 +70,7 @@ tap_class (VlmVision *v, const VisionLayer *l, const VisionRows *w, int heads,
   int N = v->config.n_patches, C = v->config.width, n = w->n_tiles;
 
   op->gather_rows (
-      v->dev, v->class_x, w->xb, v->class_rows, n, C * v->dev->act_bytes);
+      v->dev, v->class_x, w->xb, v->tile_start, n, C * v->dev->act_bytes);
   op->matmul (v->dev, v->class_q, v->class_x, &l->q, n, EPILOGUE_WIDE);
   op->cls_attention (v->dev, v->score, v->class_q, w->wide_k, n, N, heads,
       C / heads, 1 / sqrtf ((float) C / heads));

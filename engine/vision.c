@@ -72,7 +72,6 @@ lay_out_ints (VlmVision *v, int tiles, int rows)
 {
   VlmArena *a = &v->arena;
 
-  v->class_rows = vlm_arena_take (a, tiles, sizeof (int));
   v->tile_start = vlm_arena_take (a, tiles + 1, sizeof (int));
   v->kept_start = vlm_arena_take (a, tiles + 1, sizeof (int));
   v->kept_rows = vlm_arena_take (a, rows, sizeof (int));
@@ -80,7 +79,6 @@ lay_out_ints (VlmVision *v, int tiles, int rows)
   v->kept_from = vlm_arena_take (a, rows + 1, sizeof (int));
   v->choice = vlm_arena_take (a, tiles, sizeof (PatchTile));
   v->bad = vlm_arena_take (a, tiles, sizeof (int));
-  v->areas = vlm_arena_take (a, tiles, sizeof (PatchRect));
   v->sums = vlm_arena_take (a, tiles, sizeof (double));
   v->merge_start = vlm_arena_take (a, rows + 1, sizeof (int));
   v->merge_weight = vlm_arena_take (a, rows, sizeof (float));
@@ -166,6 +164,17 @@ allocate_fetched (VlmVision *v)
   f->sequence = f->starts + P + 1;
 }
 
+static void
+upload_tile_starts (VlmVision *v)
+{
+  g_autofree int *start = g_new (int, v->max_tiles + 1);
+
+  for (int i = 0; i <= v->max_tiles; i++)
+    start[i] = i * vlm_vision_tile_rows (v);
+  device_upload (
+      v->dev, v->tile_start, start, (v->max_tiles + 1) * sizeof *start);
+}
+
 /* Zeroed, so that what no policy asks for is never touched. */
 static void
 allocate_host (VlmVision *v)
@@ -200,6 +209,7 @@ vlm_vision_new (Device *dev, const VlmModel *model, DataType type,
   if (!vlm_arena_allocate (&v->arena, dev, "image encoder", error))
     return NULL;
   lay_out (v);
+  upload_tile_starts (v);
   allocate_host (v);
   allocate_fetched (v);
   if (!vlm_device_check (dev, error))

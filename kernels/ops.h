@@ -102,6 +102,7 @@ typedef struct PatchRect {
 typedef struct PatchTile {
   int number;
   PatchRect used; /* that may be */
+  PatchRect area; /* of tile 0: what it shows of this one; for shares */
   int n;          /* that are */
   int first;      /* where they are listed */
 } PatchTile;
@@ -397,13 +398,13 @@ typedef struct Ops {
    * before the first list, class tokens, stays what and where it is. */
 
   /* Shares n patches among the tiles numbered 1 and up, in proportion to the
-   * attention score[side*side] that the class token of tile 0 pays to area[t]
-   * of tile 0, by the rule of kernels/share.h, none above its rectangle. Sets
-   * their n and first, tile 0's n and the first list's place being given, and
+   * attention score[side*side] that the class token of tile 0 pays to their
+   * areas, by the rule of kernels/share.h, none above its rectangle. Sets their
+   * n and first, tile 0's n and the first list's place being given, and
    * start[i+1], where the list of tile i ends. sum[i]: what its area holds (of
    * tile 0: 0); if one is no weight, all count as 0. t <= SHARE_MAX_TILES. */
   void (*share_patches) (Device *dev, PatchTile *tiles, int *start, double *sum,
-      const float *score, const PatchRect *area, int t, int side, int n);
+      const float *score, int t, int side, int n);
 
   /* rows: each tile's n patches of highest score[t,side*side] in its rectangle,
    * in ascending order; of equal scores the lowest patches, as

@@ -31,7 +31,7 @@ typedef struct Choice {
 static PatchTile
 random_tile (Kt *kt, int number, int side)
 {
-  PatchTile tile = { number, { 0, side, 0, side }, 0, 0 };
+  PatchTile tile = { number, { 0, side, 0, side }, { 0 }, 0, 0 };
   PatchRect *used = &tile.used;
   if (kt_timing (kt) || number == 0)
     return tile;

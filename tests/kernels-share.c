@@ -14,7 +14,6 @@
 typedef struct Share {
   int side, t, n, most; /* n of at most so many are shared */
   PatchTile tile[MOST_TILES];
-  PatchRect area[MOST_TILES];
 } Share;
 
 static int
@@ -43,8 +42,9 @@ share_new (Kt *kt, const int *size)
   Share s = { .side = size[0] };
   for (int number = size[2] ? 0 : 1; number <= size[1]; number++) {
     PatchTile *tile = &s.tile[s.t];
-    *tile = (PatchTile){ number, random_rect (kt, s.side), -7, -7 };
-    s.area[s.t++] = random_rect (kt, s.side);
+    *tile = (PatchTile){ number, random_rect (kt, s.side),
+      random_rect (kt, s.side), -7, -7 };
+    s.t++;
     if (number > 0)
       s.most += count (&tile->used);
     else
@@ -58,7 +58,7 @@ share_new (Kt *kt, const int *size)
 static double
 sum_of (const Share *s, const float *score, int i)
 {
-  const PatchRect *area = &s->area[i];
+  const PatchRect *area = &s->tile[i].area;
   double sum = 0;
   for (int j = 0; j < s->side * s->side && s->tile[i].number > 0; j++)
     if (j / s->side >= area->y0 && j / s->side < area->y1 &&
@@ -138,14 +138,13 @@ share_patches (Kt *kt, const int *size)
   for (int i = 0; i < s.t; i++)
     weight[i] = good ? (long) floor (ldexp (sum[i], 24) + 0.5) : 0;
   KtBuf T = kt_array (kt, s.tile, sizeof *s.tile * s.t),
-        A = kt_array (kt, s.area, sizeof *s.area * s.t),
         X = kt_array (kt, start, sizeof *start * (s.t + 1)),
         W = kt_array (kt, NULL, sizeof *sum * s.t),
         S = kt_array (kt, score, sizeof *score * N);
   kt_work (kt, 4.0 * N, 0);
   KT_EACH (kt, dev, on)
   dev->op->share_patches (
-      dev, T.on[on], X.on[on], W.on[on], S.on[on], A.on[on], s.t, s.side, s.n);
+      dev, T.on[on], X.on[on], W.on[on], S.on[on], s.t, s.side, s.n);
   share_by (&s, weight, share);
   for (int i = 0, first = s.tile[0].first; i < s.t; i++) {
     s.tile[i].n = s.tile[i].number > 0 ? share[i] : s.tile[i].n;

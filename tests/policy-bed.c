@@ -117,17 +117,17 @@ choose_on_device (const VlmCanvas *canvas, const VlmPolicyInput *input,
 /* The tiles of a plan, in all [P]. */
 static int
 list_tiles (const VlmPolicy *policy, const VlmPolicyInput *input,
-    const int *per_tile, PatchTile *tiles, PatchRect *areas)
+    const int *per_tile, PatchTile *tiles)
 {
   const VlmTileGeometry *g = &input->geometry;
   int live[VLM_MAX_TILES], n = vlm_tile_count (g);
   VlmCanvas canvas = policy->best_of (input);
 
-  for (int t = 0; t < n; t++) {
+  for (int t = 0; t < n; t++)
     live[t] = t;
-    areas[t] = t > 0 ? policy->area (input, t) : (PatchRect){ 0 };
-  }
   vlm_pick_tiles (&canvas, g, per_tile, live, n, 0, tiles);
+  for (int t = 1; t < n; t++)
+    tiles[t].area = policy->area (input, t);
   return n;
 }
 
@@ -139,22 +139,20 @@ share_on_device (
   VlmPolicyInput blind = *input;
   int side = input->geometry.side, even[VLM_MAX_TILES], n, shared = 0;
   PatchTile tiles[VLM_MAX_TILES];
-  PatchRect areas[VLM_MAX_TILES];
   gboolean all;
 
   blind.cls_first = NULL;
   g_assert_true (policy->plan (&blind, even, &all, NULL));
-  n = list_tiles (policy, input, even, tiles, areas);
+  n = list_tiles (policy, input, even, tiles);
   for (int t = 1; t < n; t++)
     shared += even[t];
   void *memory[] = { uploaded (tiles, n * sizeof *tiles),
-    uploaded (areas, n * sizeof *areas),
     uploaded (input->cls_first, side * side * sizeof (float)),
     uploaded (NULL, (n + 1) * sizeof (int)),
     uploaded (NULL, n * sizeof (double)) };
 
-  device ()->op->share_patches (device (), memory[0], memory[3], memory[4],
-      memory[2], memory[1], n, side, shared);
+  device ()->op->share_patches (
+      device (), memory[0], memory[2], memory[3], memory[1], n, side, shared);
   device_download (device (), tiles, memory[0], n * sizeof *tiles);
   for (int t = 0; t < n; t++)
     g_assert_cmpint (tiles[t].n, ==, per_tile[t]);

@@ -62,10 +62,10 @@ choose (
 
 static void
 share_patches (Device *dev, PatchTile *tiles, int *start, double *sum,
-    const float *score, const PatchRect *area, int t, int side, int n)
+    const float *score, int t, int side, int n)
 {
   for (int i = 0; i < t; i++)
-    sum[i] = tiles[i].number > 0 ? share_sum (score, &area[i], side) : 0;
+    sum[i] = tiles[i].number > 0 ? share_sum (score, &tiles[i].area, side) : 0;
   share_tiles (tiles, start, sum, t, n);
 }
 

@@ -13,13 +13,12 @@
 #define NONE 0x7fffffff
 
 __global__ void
-__launch_bounds__ (SHARE_MAX_TILES)
-    share_patches_kernel (PatchTile *tiles, int *start, double *sum,
-        const float *score, const PatchRect *area, int t, int side, int n)
+__launch_bounds__ (SHARE_MAX_TILES) share_patches_kernel (PatchTile *tiles,
+    int *start, double *sum, const float *score, int t, int side, int n)
 {
   int i = threadIdx.x;
   if (i < t)
-    sum[i] = tiles[i].number > 0 ? share_sum (score, &area[i], side) : 0;
+    sum[i] = tiles[i].number > 0 ? share_sum (score, &tiles[i].area, side) : 0;
   __syncthreads ();
   if (i == 0)
     share_tiles (tiles, start, sum, t, n);
@@ -27,12 +26,12 @@ __launch_bounds__ (SHARE_MAX_TILES)
 
 static void
 share_patches (Device *dev, PatchTile *tiles, int *start, double *sum,
-    const float *score, const PatchRect *area, int t, int side, int n)
+    const float *score, int t, int side, int n)
 {
   if (t == 0)
     return;
   LAUNCH (share_patches_kernel, 1, SHARE_MAX_TILES, 0, cuda_stream (dev), tiles,
-      start, sum, score, area, t, side, n);
+      start, sum, score, t, side, n);
   cuda_launched (dev, "share_patches");
 }
 
