@@ -297,7 +297,7 @@ mat_clear (Kt *kt, const int *size)
 
 const KtCase kt_cases_matmul[] = {
   { KT_SLOT (mat_init), mat_init,
-      .sizes = { { 1, 1 }, { 3, 7 }, { 16, 32 }, { 37, 577 } } },
+      .sizes = { { 1, 1 }, { 3, 7 }, { 16, 32 }, { 37, 577 }, { 500, 577 } } },
   { KT_SLOT (mat_clear), mat_clear, .sizes = { { 1 } } },
   { KT_SLOT (mat_bytes), mat_init, .sizes = { { 5, 3 } } },
   { KT_SLOT (matmul), matmul, true, .sizes = { SHAPES },

@@ -1,96 +1,9 @@
-/* matmul.cu - weight matrices, which way a product goes, embed
+/* matmul.cu - which way a product goes, embed
  * SPDX-License-Identifier: LGPL-2.1-or-later
- *
- * A matrix is stored in the type of the activations, after its numbers were
- * rounded to the wanted one: both factors of a product are alike.
  */
 #include "kernels/cuda/common.cuh"
 
-#include "kernels/cpu/convert.h"
-
-#include <stdlib.h>
-
 #define THREADS 256
-#define CHUNK 65536 /* numbers converted at a time */
-
-static size_t
-mat_bytes (Device *dev, DataType, DataType, int rows, int cols)
-{
-  size_t bias = rows * (sizeof (float) + dev->act_bytes);
-  return bias + dev->act_bytes * rows * cols;
-}
-
-static void
-mat_clear (Device *dev, Mat *w)
-{
-  device_free (dev, (void *) w->data);
-  device_free (dev, w->bias);
-  device_free (dev, w->pack);
-  *w = Mat ();
-}
-
-/* Converts on the way, `want` being what the values are rounded to. */
-static void
-upload_converted (Device *dev, void *dst, DataType type, DataType want,
-    const void *src, DataType src_type, size_t count)
-{
-  size_t bytes = data_type_bytes (type);
-  char *chunk = (char *) malloc (CHUNK * bytes);
-  for (size_t done = 0; chunk && done < count; done += CHUNK) {
-    size_t n = count - done < CHUNK ? count - done : CHUNK;
-    for (size_t i = 0; i < n; i++) {
-      uint32_t rounded;
-      f32_to_type (&rounded, want, 0, f32_of_type (src, src_type, done + i));
-      f32_to_type (chunk, type, i, f32_of_type (&rounded, want, 0));
-    }
-    device_upload (dev, (char *) dst + done * bytes, chunk, n * bytes);
-  }
-  if (!chunk)
-    device_fail (dev, DEVICE_NO_MEMORY, "no memory to convert weights");
-  free (chunk);
-}
-
-/* The bias as f32 for own kernels, as activations for cuBLASLt. */
-static bool
-upload_bias (Device *dev, Mat *w, const float *bias)
-{
-  w->bias = (float *) device_alloc (dev, w->rows * sizeof (float));
-  if (!w->bias)
-    return false;
-  device_upload (dev, w->bias, bias, w->rows * sizeof (float));
-  if (w->type == TYPE_F32)
-    return true;
-  w->pack = device_alloc (dev, w->rows * dev->act_bytes);
-  if (!w->pack)
-    return false;
-  upload_converted (
-      dev, w->pack, dev->act_type, dev->act_type, bias, TYPE_F32, w->rows);
-  return true;
-}
-
-static void
-mat_init (Device *dev, Mat *w, DataType want, const void *src,
-    DataType src_type, int rows, int cols, const float *bias)
-{
-  size_t count = (size_t) rows * cols;
-  *w = Mat ();
-  w->type = dev->act_type;
-  w->rows = rows;
-  w->cols = cols;
-  w->owns_data = 1;
-  void *data = device_alloc (dev, count * dev->act_bytes);
-  w->data = data;
-  if (!data || (bias && !upload_bias (dev, w, bias))) {
-    mat_clear (dev, w);
-    return;
-  }
-  if (w->type == src_type && want == src_type)
-    device_upload (dev, data, src, count * dev->act_bytes);
-  else
-    upload_converted (dev, data, w->type, want, src, src_type, count);
-}
-
-/* ---- products ---- */
 
 /* y = epilogue (y), in place, N numbers a thread. */
 template <typename T, int N>
@@ -247,9 +160,6 @@ embed (Device *dev, Residual *y, const Mat *table, const int *ids, int n)
 void
 cuda_init_matmul (Ops *op)
 {
-  op->mat_init = mat_init;
-  op->mat_clear = mat_clear;
-  op->mat_bytes = mat_bytes;
   op->matmul = matmul;
   op->matmul_several = matmul_several;
   op->gated = gated;
