@@ -117,12 +117,16 @@ choose (Device *dev, CudaPlan *plan)
   cublasLtMatmulPreference_t preference;
   cublasLtMatmulHeuristicResult_t result;
   size_t workspace = WORKSPACE_BYTES;
+  /* Parts of a sum that are added up in y's type would be rounded to it. */
+  uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   int n_results = 0;
   if (!check (dev, cublasLtMatmulPreferenceCreate (&preference),
           "asking for an algorithm"))
     return false;
   cublasLtMatmulPreferenceSetAttribute (preference,
       CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+  cublasLtMatmulPreferenceSetAttribute (preference,
+      CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reduction, sizeof reduction);
   cublasLtMatmulPreferenceSetAttribute (preference,
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &plan->x_alignment,
       sizeof plan->x_alignment);

@@ -32,6 +32,7 @@ struct cublasLtMatrixLayoutOpaque_t {
 struct cublasLtMatmulPreferenceOpaque_t {
   uint64_t workspace;
   uint32_t alignment[4]; /* of A, B, C, D */
+  uint32_t reductions;   /* how parts of a sum may be added up */
 };
 
 #define ALIGNMENT 256     /* what cuBLASLt takes for granted if not told */
@@ -264,7 +265,8 @@ cublasStatus_t
 cublasLtMatmulPreferenceCreate (cublasLtMatmulPreference_t *preference)
 {
   *preference = new cublasLtMatmulPreferenceOpaque_t{ 0,
-    { ALIGNMENT, ALIGNMENT, ALIGNMENT, ALIGNMENT } };
+    { ALIGNMENT, ALIGNMENT, ALIGNMENT, ALIGNMENT },
+    CUBLASLT_REDUCTION_SCHEME_MASK };
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -282,6 +284,8 @@ cublasLtMatmulPreferenceSetAttribute (cublasLtMatmulPreference_t preference,
 {
   if (attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES)
     memcpy (&preference->workspace, value, bytes);
+  else if (attribute == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
+    memcpy (&preference->reductions, value, bytes);
   else
     memcpy (&preference->alignment[attribute -
                                    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES],
@@ -297,6 +301,9 @@ cublasLtMatmulAlgoGetHeuristic (cublasLtHandle_t, cublasLtMatmulDesc_t desc,
     cublasLtMatmulHeuristicResult_t *results, int *n_results)
 {
   Product p = { *desc, 1, 0, NULL, NULL, NULL, NULL, *a, *b, *c, *d };
+  if (preference->reductions & (CUBLASLT_REDUCTION_SCHEME_INPLACE |
+                                   CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE))
+    emu_die ("cublasLtMatmulAlgoGetHeuristic: parts of a sum may be rounded");
   bool has_bias = p.desc.epilogue == CUBLASLT_EPILOGUE_DEFAULT || p.desc.bias;
   bool some = most > 0 && has_bias && is_supported (p);
   *n_results = some;
