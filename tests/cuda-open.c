@@ -62,6 +62,8 @@ test_refused (void)
       "there are 2 GPUs");
   expect_refusal ("HIREDVLM_EMU_CAPABILITY", "6.1", "cuda", DEVICE_UNAVAILABLE,
       "compute capability 6.1");
+  expect_refusal ("HIREDVLM_EMU_CODE", "10.0", "cuda", DEVICE_UNAVAILABLE,
+      "has no code for Emulation, whose compute capability is 9.0");
   expect_refusal (
       "HIREDVLM_EMU_MEMORY", "8", "cuda", DEVICE_NO_MEMORY, "bytes needed");
 }

@@ -37,6 +37,7 @@ cuda_check (Device *dev, cudaError_t error, const char *what)
 {
   if (error == cudaSuccess)
     return true;
+  cudaGetLastError (); /* reported once, not by the next launch again */
   device_fail (dev,
       error == cudaErrorMemoryAllocation ? DEVICE_NO_MEMORY : DEVICE_LOST,
       "%s: %s failed: %s", dev->name, what, cudaGetErrorString (error));
@@ -125,6 +126,35 @@ refuse (DeviceStatus *status, int index, const char *reason)
   snprintf (status->message, sizeof status->message,
       "cuda:%d cannot be opened: %s", index, reason);
   return false;
+}
+
+__global__ void
+any_kernel ()
+{
+}
+
+/* Whether the module's code runs on the GPU, which becomes the current one, and
+ * for which architecture that was compiled. */
+static bool
+find_code (
+    int index, const cudaDeviceProp *prop, int *arch, DeviceStatus *status)
+{
+  cudaFuncAttributes code = {};
+  char reason[160];
+  cudaError_t error = cudaSetDevice (index);
+  if (error == cudaSuccess)
+    error = cudaFuncGetAttributes (&code, any_kernel);
+  cudaGetLastError ();
+  *arch = code.ptxVersion * 10;
+  if (error == cudaSuccess)
+    return true;
+  if (error != cudaErrorNoKernelImageForDevice)
+    return refuse (status, index, cudaGetErrorString (error));
+  snprintf (reason, sizeof reason,
+      "the CUDA module has no code for %.60s, whose compute capability is "
+      "%d.%d",
+      prop->name, prop->major, prop->minor);
+  return refuse (status, index, reason);
 }
 
 /* Whether there is a GPU of that number that the kernels run on. */
@@ -231,23 +261,16 @@ is_wanted (const char *variable)
   return !wanted || strcmp (wanted, "0");
 }
 
-__global__ void
-any_kernel ()
-{
-}
-
 /* Code for an older GPU that the driver translates does not wait for earlier
  * kernels. */
 static bool
-can_overlap (const cudaDeviceProp *prop)
+can_overlap (const cudaDeviceProp *prop, int arch)
 {
-  cudaFuncAttributes code = {};
   int driver = 0;
   cudaDriverGetVersion (&driver);
   return is_wanted ("HIREDVLM_CUDA_OVERLAP") && driver >= OVERLAP_DRIVER &&
          prop->major * 100 + prop->minor * 10 >= OVERLAP_ARCH &&
-         cudaFuncGetAttributes (&code, any_kernel) == cudaSuccess &&
-         code.ptxVersion * 10 >= OVERLAP_ARCH;
+         arch >= OVERLAP_ARCH;
 }
 
 Device *
@@ -255,13 +278,15 @@ hiredvlm_cuda_open (
     const CudaOpen *options, size_t options_bytes, DeviceStatus *status)
 {
   cudaDeviceProp prop;
+  int arch;
   if (options_bytes != sizeof *options ||
       options->device_bytes != sizeof (Device) ||
       options->ops_bytes != sizeof (Ops)) {
     refuse (status, 0, "the CUDA module is of another version");
     return NULL;
   }
-  if (!find_gpu (options->index, &prop, status))
+  if (!find_gpu (options->index, &prop, status) ||
+      !find_code (options->index, &prop, &arch, status))
     return NULL;
   Device *dev = (Device *) calloc (1, sizeof *dev);
   Cuda *cuda = (Cuda *) calloc (1, sizeof *cuda);
@@ -275,7 +300,7 @@ hiredvlm_cuda_open (
   dev->has_bf16 = dev->act_type == TYPE_BF16;
   dev->records = is_wanted ("HIREDVLM_CUDA_GRAPHS");
   cuda->index = options->index;
-  cuda->overlaps = can_overlap (&prop);
+  cuda->overlaps = can_overlap (&prop, arch);
   snprintf (dev->name, sizeof dev->name, "cuda:%d (%.36s, %s)", cuda->index,
       prop.name, data_type_name (dev->act_type));
   fill_ops (&cuda->op);

@@ -121,6 +121,18 @@ cudaGetDeviceCount (int *count)
   return *count ? cudaSuccess : emu_fail (cudaErrorNoDevice);
 }
 
+/* KiB that a block may ask for: technical specifications of the CUDA
+ * programming guide. */
+static size_t
+shared_limit (int major, int minor)
+{
+  if (major == 7)
+    return 64;
+  if (major == 8)
+    return minor == 6 || minor == 9 ? 99 : 163;
+  return major == 12 ? 99 : 227;
+}
+
 cudaError_t
 cudaGetDeviceProperties (cudaDeviceProp *prop, int device)
 {
@@ -135,7 +147,7 @@ cudaGetDeviceProperties (cudaDeviceProp *prop, int device)
     sscanf (capability, "%d.%d", &prop->major, &prop->minor);
   prop->totalGlobalMem = (size_t) emu_setting ("HIREDVLM_EMU_MEMORY", 2048)
                          << 20;
-  prop->sharedMemPerBlockOptin = (prop->major >= 9 ? 227 : 64) << 10;
+  prop->sharedMemPerBlockOptin = shared_limit (prop->major, prop->minor) << 10;
   return cudaSuccess;
 }
 
@@ -143,8 +155,11 @@ cudaError_t
 emu_func_attributes (cudaFuncAttributes *attributes)
 {
   cudaDeviceProp prop;
+  const char *code = getenv ("HIREDVLM_EMU_CODE");
   cudaGetDeviceProperties (&prop, emu_current_device ());
   attributes->ptxVersion = prop.major * 10 + prop.minor;
+  if (code && atof (code) * 10 > attributes->ptxVersion)
+    return emu_fail (cudaErrorNoKernelImageForDevice);
   return emu_status ();
 }
 

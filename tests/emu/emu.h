@@ -10,6 +10,7 @@
  *   HIREDVLM_EMU_DRIVER      "missing" or "old": what the driver answers
  *   HIREDVLM_EMU_DEVICES     number of devices [1]
  *   HIREDVLM_EMU_CAPABILITY  compute capability [9.0]
+ *   HIREDVLM_EMU_CODE        least one that the module has code for [any]
  *   HIREDVLM_EMU_MEMORY      MiB of each device [2048]
  *   HIREDVLM_EMU_LOSE_AFTER  the device is lost after so many launches [never]
  */
