@@ -139,7 +139,7 @@ cls_attention (Device *dev, float *score, const float *q, const float *k, int t,
   if (!p)
     return;
   size_t shared = (N + 1 + c) * sizeof (float);
-  allow_shared (cls_head_kernel, shared);
+  allow_shared (dev, cls_head_kernel, shared);
   LAUNCH (cls_head_kernel, dim3 (h, t), CLS_THREADS, shared, stream, p, q, k, N,
       c, scale, packed);
   cuda_sum_heads (dev, score, p, NULL, t, N, h, N);

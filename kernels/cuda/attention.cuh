@@ -40,7 +40,7 @@ launch_attention (Device *dev, void (*kernel) (Args), const Args &args,
     int n_rows, int n_sequences)
 {
   size_t shared = Way::bytes (args.c);
-  allow_shared (kernel, shared);
+  allow_shared (dev, kernel, shared);
   LAUNCH (kernel, dim3 (n_rows / Way::QUERIES + n_sequences, args.h),
       ATT_THREADS, shared, cuda_stream (dev), args);
 }

@@ -66,10 +66,16 @@ threads_for (size_t width, unsigned most)
 /* Before a launch with more than 47 KiB of dynamic shared memory. */
 template <typename F>
 static inline void
-allow_shared (F *kernel, size_t bytes)
+allow_shared (Device *dev, F *kernel, size_t bytes)
 {
-  cudaFuncSetAttribute (
+  cudaError_t error = cudaFuncSetAttribute (
       kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) bytes);
+  if (error == cudaErrorInvalidValue)
+    device_fail (dev, DEVICE_UNAVAILABLE,
+        "%s: a block needs %zu bytes of shared memory, more than there are",
+        dev->name, bytes);
+  else
+    cuda_check (dev, error, "asking for shared memory");
 }
 
 /* Waits for all kernels before this one. What comes before it in a kernel that

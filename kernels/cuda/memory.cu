@@ -6,15 +6,20 @@
 #include <string.h>
 
 #define LITTLE_BYTES ((size_t) 64 << 10)
-#define RESERVED_BYTES ((size_t) 64 << 20) /* for the driver's own needs */
+/* For the driver's own needs, kernels that are not loaded yet and graphs: a
+ * part of all memory, and no less than that. */
+#define RESERVED_PART 64
+#define RESERVED_BYTES ((size_t) 64 << 20)
 
 static size_t
 memory_free (Device *dev)
 {
-  size_t room = 0, total;
+  size_t room = 0, total = 0;
   cuda_stream (dev);
   cuda_check (dev, cudaMemGetInfo (&room, &total), "asking for free memory");
-  return room > RESERVED_BYTES ? room - RESERVED_BYTES : 0;
+  size_t part = total / RESERVED_PART;
+  size_t reserved = part > RESERVED_BYTES ? part : RESERVED_BYTES;
+  return room > reserved ? room - reserved : 0;
 }
 
 static void *
@@ -94,12 +99,24 @@ end_upload (Device *dev)
       dev, cudaStreamWaitEvent (cuda->stream, cuda->uploaded, 0), "an upload");
 }
 
+/* A graph would copy what the host's memory holds when it is replayed. */
+static bool
+may_copy (Device *dev, const char *what)
+{
+  if (!cuda_of (dev)->capturing)
+    return true;
+  device_fail (dev, DEVICE_LOST, "%s: %s while recording", dev->name, what);
+  return false;
+}
+
 /* Little goes in the ops' own stream: two that wait for each other take longer
  * than that. */
 static void
 upload (Device *dev, void *dst, const void *src, size_t bytes)
 {
   bool little = bytes <= LITTLE_BYTES;
+  if (!may_copy (dev, "an upload"))
+    return;
   cudaStream_t stream = little ? cuda_stream (dev) : begin_upload (dev);
   for (size_t done = 0; done < bytes;) {
     CudaStage *stage = take_stage (dev);
@@ -156,7 +173,7 @@ host_free (Device *dev, void *ptr)
 static void
 fetch (Device *dev, void *dst, const void *src, size_t bytes)
 {
-  if (bytes)
+  if (bytes && may_copy (dev, "a download"))
     cuda_check (dev,
         cudaMemcpyAsync (
             dst, src, bytes, cudaMemcpyDeviceToHost, cuda_stream (dev)),
