@@ -60,6 +60,15 @@ export GST_PLUGIN_PATH="$build/gst" GST_REGISTRY="$build/registry-gpu.bin"
   fail "there is no CUDA module: expected $HIREDVLM_CUDA_MODULE"
 passed=0 failed=0
 
+# Where cuBLASLt came with Python's packages, the loader does not know of it.
+blas=$(grep -ao 'libcublasLt[.]so[.0-9]*' "$HIREDVLM_CUDA_MODULE" | head -n 1)
+if [ -n "$blas" ] && ! /sbin/ldconfig -p | grep -qF "$blas"; then
+  found=$(find / -path /proc -prune -o -name "$blas" -print 2>/dev/null |
+    head -n 1)
+  [ -n "$found" ] || fail "$blas is not installed"
+  export LD_LIBRARY_PATH="$(dirname "$found")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+fi
+
 # step NAME COMMAND...: one line about it; its output goes to a log
 step () {
   name=$1; shift
@@ -70,6 +79,7 @@ step () {
     failed=$((failed + 1))
     say "FAILED: $name: $logs/$name.log ends with"
     tail -n 5 "$logs/$name.log"
+    return 1
   fi
 }
 
@@ -108,6 +118,9 @@ run_sanitizers () {
     say "FAILED: compute-sanitizer is not installed (it comes with the toolkit)"
     return
   }
+  # Some hosts of virtual machines let no tool look at their GPUs.
+  step sanitizer-works compute-sanitizer --error-exitcode 9 "$test/test-kernels" \
+    --device cuda --slot upload || return
   for tool in memcheck racecheck initcheck synccheck; do
     sanitize $tool kernels "$test/test-kernels" --device cuda --few
     sanitize $tool golden "$test/test-golden" -p /golden/llava -m quick
