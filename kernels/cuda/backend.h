@@ -130,6 +130,7 @@ void cuda_sum_heads (Device *dev, float *score, const float *p,
 
 void cuda_init_memory (Ops *op);
 void cuda_init_recording (Ops *op);
+void cuda_init_foreign (Ops *op);
 void cuda_init_mat (Ops *op);
 void cuda_init_matmul (Ops *op);
 void cuda_init_norm (Ops *op);

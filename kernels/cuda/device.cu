@@ -102,6 +102,7 @@ fill_ops (Ops *op)
   op->close = close_device;
   cuda_init_memory (op);
   cuda_init_recording (op);
+  cuda_init_foreign (op);
   cuda_init_mat (op);
   cuda_init_matmul (op);
   cuda_init_norm (op);

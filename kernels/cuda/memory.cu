@@ -197,15 +197,6 @@ marked_us (Device *dev, int from, int to)
   return ms * 1e3;
 }
 
-/* Addresses are unified: the driver knows whose src is. */
-static void
-copy (Device *dev, void *dst, const void *src, size_t bytes)
-{
-  cudaStream_t stream = cuda_stream (dev);
-  cuda_check (dev, cudaMemcpyAsync (dst, src, bytes, cudaMemcpyDefault, stream),
-      "a copy");
-}
-
 static void
 sync (Device *dev)
 {
@@ -225,6 +216,5 @@ cuda_init_memory (Ops *op)
   op->fetch = fetch;
   op->mark = mark;
   op->marked_us = marked_us;
-  op->copy = copy;
   op->sync = sync;
 }

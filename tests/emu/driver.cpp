@@ -1,5 +1,5 @@
-/* driver.cpp - the driver's calls that gst-cuda makes, on emulated devices
- * SPDX-License-Identifier: LGPL-2.1-or-later
+/* driver.cpp - the driver's calls that gst-cuda and we make, on emulated
+ * devices SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * gst-cuda loads libcuda.so.1; in the tests that is a link to the module that
  * this is part of, so that both see the same memory. The primary context of a
@@ -18,6 +18,7 @@
 
 #define DRIVER extern "C" __attribute__ ((visibility ("default"))) CUresult
 #define PITCH 512
+#define CONTEXT_ATTRIBUTE 1
 
 struct CUctx_st {
   int device;
@@ -189,6 +190,38 @@ cuMemAllocPitch_v2 (CUdeviceptr *ptr, size_t *pitch, size_t width_bytes,
       context->device, &memory, *pitch * height);
   *ptr = (CUdeviceptr) memory;
   return result_of (error);
+}
+
+static CUcontext
+owner_of (CUdeviceptr ptr)
+{
+  const void *context = NULL;
+  int device = emu_owner ((const void *) ptr, &context);
+  if (device < 0)
+    return NULL;
+  return context ? (CUcontext) context : &primaries[device];
+}
+
+DRIVER
+cuPointerGetAttribute (void *value, int attribute, CUdeviceptr ptr)
+{
+  EmuLock lock;
+  CUcontext owner = owner_of (ptr);
+  if (attribute != CONTEXT_ATTRIBUTE || !owner)
+    return CUDA_ERROR_INVALID_VALUE;
+  *(CUcontext *) value = owner;
+  return CUDA_SUCCESS;
+}
+
+DRIVER
+cuMemcpyPeerAsync (CUdeviceptr dst, CUcontext dst_context, CUdeviceptr src,
+    CUcontext src_context, size_t bytes, CUstream stream)
+{
+  EmuLock lock;
+  if (owner_of (dst) != dst_context || owner_of (src) != src_context)
+    emu_die ("cuMemcpyPeerAsync: the memory is not of these contexts");
+  return result_of (emu_copy ((void *) dst, (const void *) src, bytes,
+      cudaMemcpyDeviceToDevice, stream));
 }
 
 DRIVER

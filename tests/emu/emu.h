@@ -89,6 +89,14 @@ cudaError_t emu_allocate_in (
 /* Lets a copy touch the memory around ptr if it is of such a context. */
 void emu_open_foreign (const void *ptr, bool open);
 
+/* The device that memory is of, -1 if it is of none, and its context. */
+int emu_owner (const void *ptr, const void **context);
+
+/* cudaMemcpyAsync, whosever src is; that takes memory of the stream's device
+ * and its primary context only. */
+cudaError_t emu_copy (void *dst, const void *src, size_t bytes,
+    cudaMemcpyKind kind, cudaStream_t stream);
+
 /* One copy more (1) or less (-1) on its way into pinned memory around ptr,
  * which nobody can touch before it is there; a copy opens it for itself. */
 void emu_pend (const void *ptr, int change);

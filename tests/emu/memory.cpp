@@ -118,6 +118,16 @@ emu_open_foreign (const void *ptr, bool open)
     protect (*region, open);
 }
 
+int
+emu_owner (const void *ptr, const void **context)
+{
+  Region *region = find (ptr);
+  if (!region || region->pinned)
+    return -1;
+  *context = region->context;
+  return region->device;
+}
+
 void
 emu_open_pinned (const void *ptr, bool open)
 {

@@ -192,11 +192,23 @@ open_copy (const void *dst, const void *src, bool open)
   emu_open_pinned (dst, open);
 }
 
+cudaError_t
+cudaMemcpyAsync (void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
+    cudaStream_t stream)
+{
+  EmuLock lock;
+  const void *context = NULL;
+  int device = emu_owner (src, &context);
+  if (context || (device >= 0 && device != stream->device))
+    emu_die ("cudaMemcpyAsync: %p is another context's memory", src);
+  return emu_copy (dst, src, bytes, kind, stream);
+}
+
 /* What is read from pageable memory is read at once, what is written to it is
  * there when the call returns; pinned memory is touched when its turn comes,
  * and not before by the host if it is written to. */
 cudaError_t
-cudaMemcpyAsync (void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
+emu_copy (void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
     cudaStream_t stream)
 {
   EmuLock lock;
