@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Every family file has one init that sets its own slots. Ops go to one
- * stream, in the order of the calls; uploads go to another one, which waits
- * for the ops before and is waited for by those behind. Only sync, download
- * and free wait, and uploads when there are more of them than stages.
+ * stream, in the order of the calls, and little uploads with them; others go to
+ * a stream that waits for the ops before and is waited for by those behind.
+ * Only sync, download and free wait, and uploads when there are more of them
+ * than stages.
  */
 #pragma once
 
