@@ -24,26 +24,30 @@ vlm_numbers_parse (VlmWeightType *wanted, const char *name, GError **error)
       "Weights are auto, f32 or bf16, not \"%s\".", name);
 }
 
-Device *
-vlm_numbers_open_device (
-    const char *name, VlmWeightType wanted, int threads, DeviceStatus *status)
-{
-  gboolean full = wanted == VLM_WEIGHTS_F32 && !g_str_has_suffix (name, ":f32");
-  g_autofree char *whole = g_strconcat (name, full ? ":f32" : NULL, NULL);
-  return device_open (whole, threads, status);
-}
-
 static DataType
-suitable_type (const Device *dev, const VlmModel *model)
+stored_type (const VlmModel *model)
 {
   const VlmTensor *table =
       vlm_weights_find (model->weights, "text.embed_tokens.weight");
-  DataType stored = table ? table->type : TYPE_F32;
-  guint64 parameters =
-      vlm_weights_bytes (model->weights) / data_type_bytes (stored);
-  if (parameters < SMALL_PARAMETERS)
-    return TYPE_F32;
-  return dev->has_bf16 ? TYPE_BF16 : stored;
+  return table ? table->type : TYPE_F32;
+}
+
+static gboolean
+is_f32 (VlmWeightType wanted, const VlmModel *model)
+{
+  guint64 parameters = vlm_weights_bytes (model->weights) /
+                       data_type_bytes (stored_type (model));
+  return wanted == VLM_WEIGHTS_F32 ||
+         (wanted == VLM_WEIGHTS_AUTO && parameters < SMALL_PARAMETERS);
+}
+
+Device *
+vlm_numbers_open_device (const char *name, VlmWeightType wanted,
+    const VlmModel *model, int threads, DeviceStatus *status)
+{
+  gboolean full = is_f32 (wanted, model) && !g_str_has_suffix (name, ":f32");
+  g_autofree char *whole = g_strconcat (name, full ? ":f32" : NULL, NULL);
+  return device_open (whole, threads, status);
 }
 
 DataType
@@ -52,13 +56,8 @@ vlm_numbers_choose (
 {
   if (dev->act_type != TYPE_F32)
     return dev->act_type;
-  switch (wanted) {
-  case VLM_WEIGHTS_F32:
+  if (is_f32 (wanted, model))
     return TYPE_F32;
-  case VLM_WEIGHTS_BF16:
-    return TYPE_BF16;
-  case VLM_WEIGHTS_AUTO:
-    break;
-  }
-  return suitable_type (dev, model);
+  return wanted == VLM_WEIGHTS_BF16 || dev->has_bf16 ? TYPE_BF16
+                                                     : stored_type (model);
 }

@@ -16,14 +16,15 @@ G_BEGIN_DECLS
 gboolean vlm_numbers_parse (
     VlmWeightType *wanted, const char *name, GError **error);
 
-/* device_open for weights of the wanted type. */
-Device *vlm_numbers_open_device (
-    const char *name, VlmWeightType wanted, int threads, DeviceStatus *status);
+/* device_open for the model's weights in the wanted type. Of auto: f32 below
+ * 256 million parameters, so that numbers can be checked exactly and every
+ * device keeps the same tokens; above it as vlm_numbers_choose says. */
+Device *vlm_numbers_open_device (const char *name, VlmWeightType wanted,
+    const VlmModel *model, int threads, DeviceStatus *status);
 
-/* What the model's weights are kept in on the device. Of auto: f32 below 256
- * million parameters, so that numbers can be checked exactly; above it bf16
- * where the device multiplies bf16, else as stored: f16 loses nothing then. On
- * a GPU of 16 bits always these. */
+/* What the model's weights are kept in on the device. Of auto, above 256
+ * million parameters: bf16 where the device multiplies bf16, else as stored:
+ * f16 loses nothing then. On a GPU opened for 16 bits always these. */
 DataType vlm_numbers_choose (
     VlmWeightType wanted, const Device *dev, const VlmModel *model);
 

@@ -22,12 +22,13 @@ typedef struct {
 } Progress;
 
 static Device *
-open_device (const VlmOpenOptions *options, GError **error)
+open_device (
+    const VlmOpenOptions *options, const VlmModel *model, GError **error)
 {
   DeviceStatus status = { 0 };
   const char *name = options->device ? options->device : "auto";
   Device *dev = vlm_numbers_open_device (
-      name, options->weights, options->threads, &status);
+      name, options->weights, model, options->threads, &status);
   if (!dev)
     vlm_fail (error,
         status.code == DEVICE_NO_MEMORY ? VLM_ERROR_NO_MEMORY
@@ -45,7 +46,7 @@ vlm_runner_open (const VlmOpenOptions *options, GError **error)
       vlm_model_open_with_tower (options->path, options->tower, error);
   if (!runner->model)
     return NULL;
-  runner->dev = open_device (options, error);
+  runner->dev = open_device (options, runner->model, error);
   if (!runner->dev)
     return NULL;
   VlmNetworks *net = &runner->networks;

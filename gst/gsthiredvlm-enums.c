@@ -70,7 +70,9 @@ gst_hired_vlm_weights_get_type (void)
 {
   static gsize type;
   static const GEnumValue values[] = {
-    { VLM_WEIGHTS_AUTO, "What suits the model and the processor", "auto" },
+    { VLM_WEIGHTS_AUTO,
+        "f32 below 256 million parameters, else what the device is fast with",
+        "auto" },
     { VLM_WEIGHTS_F32, "32 bit, exact; on a GPU of all that is multiplied",
         "f32" },
     { VLM_WEIGHTS_BF16, "16 bit, fast where the processor has them", "bf16" },

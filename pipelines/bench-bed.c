@@ -20,7 +20,7 @@ open_device (BenchBed *bed, const BenchOptions *options, VlmWeightType wanted,
   DeviceStatus status;
 
   bed->dev = vlm_numbers_open_device (
-      options->device, wanted, options->threads, &status);
+      options->device, wanted, bed->model, options->threads, &status);
   if (bed->dev && options->count)
     bench_count_begin (bed->dev);
   if (bed->dev)
@@ -206,11 +206,10 @@ bench_bed_open (BenchBed *bed, const BenchOptions *options, GError **error)
 {
   VlmWeightType wanted;
 
-  if (!vlm_numbers_parse (&wanted, options->weights, error) ||
-      !open_device (bed, options, wanted, error))
+  if (!vlm_numbers_parse (&wanted, options->weights, error))
     return FALSE;
   bed->model = make_model (options, error);
-  if (!bed->model)
+  if (!bed->model || !open_device (bed, options, wanted, error))
     return FALSE;
   if (options->fine_threshold >= 0)
     bed->model->config.zoom.threshold = options->fine_threshold;

@@ -7,6 +7,7 @@
  */
 #include <glib.h>
 
+#include "engine/numbers.h"
 #include "models/quiz.h"
 
 typedef struct {
@@ -149,7 +150,10 @@ main (int argc, char **argv)
   g_assert_no_error (error);
   if (!g_test_slow ())
     quiz_truncate (quiz, 2);
-  const VlmOpenOptions options = { .device = g_getenv ("HIREDVLM_DEVICE") };
+  const char *weights = g_getenv ("HIREDVLM_WEIGHTS");
+  VlmOpenOptions options = { .device = g_getenv ("HIREDVLM_DEVICE") };
+  vlm_numbers_parse (&options.weights, weights ? weights : "auto", &error);
+  g_assert_no_error (error);
   g_autoptr (VlmEngine) engine = vlm_engine_open (&options, &error);
   g_assert_no_error (error);
   Room room = { quiz, engine };

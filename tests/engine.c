@@ -15,7 +15,9 @@
 #define SIDE 60
 
 static char *folder;
-static const char *on_device = "cpu"; /* or as ENGINE_DEVICE says */
+/* or as ENGINE_DEVICE says, in 16 bits */
+static const char *on_device = "cpu";
+static VlmWeightType on_weights = VLM_WEIGHTS_AUTO;
 
 /* Pictures that differ: number i. */
 static void
@@ -154,7 +156,11 @@ static VlmEngine *
 open_model (const char *path, gboolean share)
 {
   VlmOpenOptions options = {
-    .path = path, .device = on_device, .threads = 1, .share = share
+    .path = path,
+    .device = on_device,
+    .weights = on_weights,
+    .threads = 1,
+    .share = share,
   };
   return open_with (&options);
 }
@@ -727,8 +733,10 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  if (g_getenv ("ENGINE_DEVICE"))
+  if (g_getenv ("ENGINE_DEVICE")) {
     on_device = g_getenv ("ENGINE_DEVICE");
+    on_weights = VLM_WEIGHTS_BF16;
+  }
   folder = folder_new ();
   tiny_model_write (folder, NULL);
   g_test_add_func ("/engine/caption", test_caption);

@@ -98,6 +98,7 @@ run_tests () {
     -p /engine/load -p /engine/sampling -p /engine/sharing
   step waits "$test/test-waits"
   step accuracy "$test/test-accuracy" -m slow
+  step accuracy-bf16 env HIREDVLM_WEIGHTS=bf16 "$test/test-accuracy" -m slow
   step element-device "$test/test-element-device"
   [ ! -x "$test/test-element-cuda-memory" ] ||
     step element-cuda-memory "$test/test-element-cuda-memory"
@@ -125,7 +126,7 @@ run_sanitizers () {
     sanitize $tool kernels "$test/test-kernels" --device cuda --few
     sanitize $tool golden "$test/test-golden" -p /golden/llava -m quick
     sanitize $tool element "$pipelines/hiredvlm-describe" --max-tokens 4 \
-      --set device=cuda pipelines/sample.webm
+      --set device=cuda --set weights=bf16 pipelines/sample.webm
   done
 }
 

@@ -112,13 +112,18 @@ answer_free (Answer *answer)
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Answer, answer_free)
 
-static const char *on_device = "cpu"; /* or as ENGINE_DEVICE says */
+/* or as ENGINE_DEVICE says, in 16 bits */
+static const char *on_device = "cpu";
+static VlmWeightType on_weights = VLM_WEIGHTS_AUTO;
 
 static VlmEngine *
 open_model (void)
 {
   VlmOpenOptions options = {
-    .path = folder, .device = on_device, .threads = 1
+    .path = folder,
+    .device = on_device,
+    .weights = on_weights,
+    .threads = 1,
   };
   g_autoptr (GError) error = NULL;
   VlmEngine *engine = vlm_engine_open (&options, &error);
@@ -287,8 +292,10 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  if (g_getenv ("ENGINE_DEVICE"))
+  if (g_getenv ("ENGINE_DEVICE")) {
     on_device = g_getenv ("ENGINE_DEVICE");
+    on_weights = VLM_WEIGHTS_BF16;
+  }
   folder = folder_new ();
   tiny_model_write (folder, NULL);
   g_test_add_func ("/reuse/hits", test_hits);

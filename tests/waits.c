@@ -140,7 +140,7 @@ test_waits (gconstpointer data)
 int
 main (int argc, char **argv)
 {
-  VlmOpenOptions options = { .device = "cuda" };
+  VlmOpenOptions options = { .device = "cuda", .weights = VLM_WEIGHTS_BF16 };
   g_autoptr (GError) error = NULL;
   char *folder = folder_new ();
   int status;

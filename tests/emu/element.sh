@@ -61,6 +61,10 @@ case "$case" in
     answer cpu >cpu.txt
     answer cuda >cuda.txt
     cmp cpu.txt cuda.txt || fail "cuda says something else"
+    # A small model is exact everywhere unless something else is asked for.
+    answer cpu auto >cpu.txt
+    answer cuda auto >cuda.txt
+    cmp cpu.txt cuda.txt || fail "cuda says something else by itself"
     for device in cuda auto; do
       answer $device bf16 >cuda.txt
       [ "$(wc -l <cuda.txt)" = 2 ] || fail "no caption on $device"
@@ -75,7 +79,7 @@ case "$case" in
     refused cuda "cuda:0"
     ;;
   bench)
-    "$bench" --model model --device cuda --no-probes --size 60x40 --nv12 \
+    "$bench" --model model --device cuda --weights bf16 --no-probes --size 60x40 --nv12 \
       --tokens 2 --json >out.json
     grep -q '"decode":' out.json || fail "no figures"
     ;;
