@@ -47,12 +47,17 @@ expected_of (GParamSpec *spec)
   return g_strdup_printf ("a %s", g_type_name (spec->value_type));
 }
 
-/* An enum is set by its nick alone, not by a number or a prefix. */
+/* What GStreamer would take or warn of: an enum by a number or a prefix of its
+ * nick, a number below zero as a huge one, a structure without a name. */
 static gboolean
-is_nick (GParamSpec *spec, const char *text)
+may_be (GParamSpec *spec, const char *text)
 {
-  return !G_IS_PARAM_SPEC_ENUM (spec) ||
-         g_enum_get_value_by_nick (G_PARAM_SPEC_ENUM (spec)->enum_class, text);
+  if (G_IS_PARAM_SPEC_ENUM (spec))
+    return g_enum_get_value_by_nick (
+               G_PARAM_SPEC_ENUM (spec)->enum_class, text) != NULL;
+  if (G_IS_PARAM_SPEC_UINT (spec) || G_IS_PARAM_SPEC_UINT64 (spec))
+    return !strchr (text, '-');
+  return spec->value_type != GST_TYPE_STRUCTURE || g_ascii_isalpha (*text);
 }
 
 static gboolean
@@ -64,7 +69,7 @@ parse (GValue *value, GParamSpec *spec, const char *text)
     return TRUE;
   }
   /* Validating alters a value that is out of range. */
-  return is_nick (spec, text) &&
+  return may_be (spec, text) &&
          gst_value_deserialize_with_pspec (value, text, spec) &&
          !g_param_value_validate (spec, value);
 }

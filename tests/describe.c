@@ -243,6 +243,13 @@ test_errors (void)
   expect_failure (
       describe ("-m", folder, "--set", "draw-tokens=7", picture, NULL),
       "true or false was expected");
+  expect_failure (
+      describe ("-m", folder, "--set", "policy-params=7", picture, NULL),
+      "The property policy-params cannot be \"7\": a GstStructure was "
+      "expected.");
+  expect_failure (
+      describe ("-m", folder, "--set", "interval=-4", picture, NULL),
+      "The property interval cannot be \"-4\": a number from 0 to");
   expect_failure (describe ("-m", folder, "--set", "reuse=x", picture, NULL),
       "joined by +, of ");
   expect_failure (describe ("-m", folder, "--policy", "prumerge", "--set",
