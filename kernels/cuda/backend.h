@@ -51,6 +51,7 @@ typedef struct Cuda {
   struct Ops op;        /* Device.op points here */
   int index;            /* of the GPU */
   bool overlaps;        /* kernels may begin while those before them run */
+  size_t block_shared;  /* most shared memory of a block */
   cudaStream_t stream;  /* of all ops */
   cudaStream_t uploads; /* of copies from the host */
   /* Of products beside the first of several, which wait for `forked` and are

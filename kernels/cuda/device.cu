@@ -302,6 +302,7 @@ hiredvlm_cuda_open (
   dev->records = is_wanted ("HIREDVLM_CUDA_GRAPHS");
   cuda->index = options->index;
   cuda->overlaps = can_overlap (&prop, arch);
+  cuda->block_shared = prop.sharedMemPerBlockOptin;
   snprintf (dev->name, sizeof dev->name, "cuda:%d (%.36s, %s)", cuda->index,
       prop.name, data_type_name (dev->act_type));
   fill_ops (&cuda->op);

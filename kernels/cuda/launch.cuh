@@ -9,6 +9,8 @@
 
 #define WARP 32
 #define OVERLAP_ARCH 900 /* from which on kernels can begin early */
+/* Of dynamic shared memory; a KiB is left for static arrays. */
+#define UNASKED_SHARED ((size_t) 47 << 10)
 
 /* The only two things that the emulation cannot give CUDA's spelling. */
 #ifdef __CUDACC__
@@ -63,19 +65,30 @@ threads_for (size_t width, unsigned most)
   return width < most ? blocks_for (width, WARP) * WARP : most;
 }
 
-/* Before a launch with more than 47 KiB of dynamic shared memory. */
+/* Before a launch whose dynamic shared memory may be more than there is without
+ * asking. What a kernel may have is the same for all devices on a GPU, which
+ * threads of their own use: so it is all that there is or what it was. */
 template <typename F>
 static inline void
 allow_shared (Device *dev, F *kernel, size_t bytes)
 {
-  cudaError_t error = cudaFuncSetAttribute (
-      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) bytes);
-  if (error == cudaErrorInvalidValue)
+  const char *what = "asking for shared memory";
+  cudaFuncAttributes attributes = {};
+  if (bytes <= UNASKED_SHARED)
+    return;
+  cuda_stream (dev);
+  if (!cuda_check (dev, cudaFuncGetAttributes (&attributes, kernel), what))
+    return;
+  size_t most = cuda_of (dev)->block_shared - attributes.sharedSizeBytes;
+  if (bytes > most)
     device_fail (dev, DEVICE_UNAVAILABLE,
-        "%s: a block needs %zu bytes of shared memory, more than there are",
-        dev->name, bytes);
+        "%s: a block needs %zu bytes of shared memory, and can have %zu",
+        dev->name, bytes, most);
   else
-    cuda_check (dev, error, "asking for shared memory");
+    cuda_check (dev,
+        cudaFuncSetAttribute (
+            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) most),
+        what);
 }
 
 /* Waits for all kernels before this one. What comes before it in a kernel that

@@ -158,6 +158,7 @@ emu_func_attributes (cudaFuncAttributes *attributes)
   const char *code = getenv ("HIREDVLM_EMU_CODE");
   cudaGetDeviceProperties (&prop, emu_current_device ());
   attributes->ptxVersion = prop.major * 10 + prop.minor;
+  attributes->sharedSizeBytes = 0;
   if (code && atof (code) * 10 > attributes->ptxVersion)
     return emu_fail (cudaErrorNoKernelImageForDevice);
   return emu_status ();

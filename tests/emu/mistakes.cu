@@ -529,6 +529,15 @@ too_much_shared ()
   end (cudaGetLastError () == cudaSuccess);
 }
 
+static void
+lowered_shared ()
+{
+  cudaFuncSetAttribute (
+      shared_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 64 << 10);
+  cudaFuncSetAttribute (
+      shared_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 56 << 10);
+}
+
 static const struct {
   const char *name;
   void (*run) ();
@@ -557,7 +566,8 @@ static const struct {
   { "wait-in-capture", wait_in_capture },
   { "pageable-in-capture", pageable_in_capture }, { "all-shared", all_shared },
   { "too-many-threads", too_many_threads },
-  { "too-much-shared", too_much_shared } };
+  { "too-much-shared", too_much_shared },
+  { "lowered-shared", lowered_shared } };
 
 int
 main (int argc, char **argv)

@@ -19,7 +19,8 @@
 #define MOST_BEGUN 2 /* kernels behind the one that runs */
 
 static std::vector<cudaStream_t> streams;
-static std::map<const void *, int> shared_limits; /* by kernel */
+static std::map<std::pair<const void *, int>, size_t>
+    shared_limits; /* by kernel and device */
 
 static std::vector<cudaStream_t>
 runnable ()
@@ -95,7 +96,7 @@ static bool
 fits (const EmuLaunch &launch)
 {
   const dim3 &g = launch.grid, &b = launch.block;
-  auto limit = shared_limits.find (launch.kernel);
+  auto limit = shared_limits.find ({ launch.kernel, emu_current_device () });
   size_t shared =
       limit == shared_limits.end () ? UNASKED_SHARED : limit->second;
   return g.x && g.y && g.z && b.x && b.y && b.z && g.y <= MAX_GRID_YZ &&
@@ -168,7 +169,12 @@ emu_func_set_attribute (const void *func, cudaFuncAttribute, int value)
   cudaGetDeviceProperties (&prop, emu_current_device ());
   if ((size_t) value > prop.sharedMemPerBlockOptin)
     return emu_fail (cudaErrorInvalidValue);
-  shared_limits[func] = value;
+  size_t &limit = shared_limits[{ func, emu_current_device () }];
+  if ((size_t) value < std::max<size_t> (limit, UNASKED_SHARED))
+    emu_die ("cudaFuncSetAttribute: %d bytes of shared memory are less than "
+             "before, and another thread may launch with those",
+        value);
+  limit = value;
   return cudaSuccess;
 }
 

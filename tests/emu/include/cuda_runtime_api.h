@@ -106,6 +106,7 @@ cudaError_t cudaGraphLaunch (cudaGraphExec_t exec, cudaStream_t stream);
 
 struct cudaFuncAttributes {
   int ptxVersion; /* of what a kernel was compiled for: major * 10 + minor */
+  size_t sharedSizeBytes; /* of static arrays, which are not known: 0 */
 };
 
 cudaError_t emu_func_attributes (cudaFuncAttributes *attributes);
