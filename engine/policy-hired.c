@@ -71,7 +71,7 @@ hired_plan (
   const VlmTileGeometry *g = &input->geometry;
   int eligible[VLM_MAX_TILES], N = g->side * g->side;
   int sub_eligible = vlm_share_eligible (g, eligible) - N;
-  gint64 weight[VLM_MAX_TILES] = { 0 };
+  Sharing sharing = { .n = g->rows * g->cols };
   int total, full, sub;
 
   if (!vlm_budget_tokens (input, 1e-6, N + sub_eligible, &total, error))
@@ -82,10 +82,12 @@ hired_plan (
   *all = total == N + sub_eligible;
 
   if (input->cls_first && sub > 0 && sub < sub_eligible &&
-      !content_scores (input, weight, error))
+      !content_scores (input, sharing.weight, error))
     return FALSE;
   per_tile[0] = full;
-  share_out (sub, weight, eligible + 1, g->rows * g->cols, per_tile + 1);
+  memcpy (sharing.cap, eligible + 1, sharing.n * sizeof *sharing.cap);
+  share_out (&sharing, sub);
+  memcpy (per_tile + 1, sharing.share, sharing.n * sizeof *per_tile);
   return TRUE;
 }
 

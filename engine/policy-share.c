@@ -38,16 +38,18 @@ gboolean
 vlm_share_plan (const VlmPolicyInput *input, const gint64 *weight,
     const int *eligible, int *per_tile, gboolean *all, GError **error)
 {
-  int n = vlm_tile_count (&input->geometry), sum = 0, total;
-  gint64 even[VLM_MAX_TILES];
+  Sharing sharing = { .n = vlm_tile_count (&input->geometry) };
+  int sum = 0, total;
 
-  for (int t = 0; t < n; t++) {
+  for (int t = 0; t < sharing.n; t++) {
     sum += eligible[t];
-    even[t] = 1;
+    sharing.cap[t] = eligible[t];
+    sharing.weight[t] = weight ? weight[t] : 1;
   }
   if (!vlm_budget_tokens (input, 1e-6, sum, &total, error))
     return FALSE;
-  share_out (total, weight ? weight : even, eligible, n, per_tile);
+  share_out (&sharing, total);
+  memcpy (per_tile, sharing.share, sharing.n * sizeof *per_tile);
   *all = total == sum;
   return TRUE;
 }

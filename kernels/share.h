@@ -20,17 +20,23 @@
  * number of heads. */
 #define SHARE_MAX_SUM (1 << 20)
 
+/* What is shared among n tiles, and the work of sharing. A GPU has it in shared
+ * memory: a thread's own arrays are memory for as many threads as there can be.
+ */
 typedef struct Sharing {
   int n;
-  int64_t left; /* not yet given */
-  int64_t weight[SHARE_MAX_TILES];
-  int64_t sum;                /* of the weights of those that are open */
-  bool open[SHARE_MAX_TILES]; /* may still get some */
+  int64_t weight[SHARE_MAX_TILES]; /* in; overwritten */
+  int cap[SHARE_MAX_TILES];        /* in */
+  int share[SHARE_MAX_TILES];      /* out */
+  int64_t left;                    /* not yet given */
+  int64_t sum;                     /* of the weights of those that are open */
+  bool open[SHARE_MAX_TILES];      /* may still get some */
+  int64_t remainder[SHARE_MAX_TILES];
 } Sharing;
 
 /* Sums what is open; weights that are all zero become the caps. */
 SHARE_RULE void
-share_weigh (Sharing *s, const int *cap)
+share_weigh (Sharing *s)
 {
   for (int round = 0; round < 2; round++) {
     s->sum = 0;
@@ -39,21 +45,21 @@ share_weigh (Sharing *s, const int *cap)
     if (s->sum > 0)
       return;
     for (int i = 0; i < s->n; i++)
-      s->weight[i] = cap[i];
+      s->weight[i] = s->cap[i];
   }
 }
 
 /* Fills the tiles whose quota reaches their cap; false when there is none. */
 SHARE_RULE bool
-share_fill_capped (Sharing *s, const int *cap, int *share)
+share_fill_capped (Sharing *s)
 {
   int64_t given = 0;
   bool any = false;
-  share_weigh (s, cap);
+  share_weigh (s);
   for (int i = 0; i < s->n; i++)
-    if (s->open[i] && s->left * s->weight[i] >= cap[i] * s->sum) {
-      share[i] = cap[i];
-      given += cap[i];
+    if (s->open[i] && s->left * s->weight[i] >= s->cap[i] * s->sum) {
+      s->share[i] = s->cap[i];
+      given += s->cap[i];
       s->open[i] = false;
       any = true;
     }
@@ -62,49 +68,45 @@ share_fill_capped (Sharing *s, const int *cap, int *share)
 }
 
 SHARE_RULE int
-share_largest_remainder (const Sharing *s, const int64_t *remainder)
+share_largest_remainder (const Sharing *s)
 {
   int best = -1;
   for (int i = 0; i < s->n; i++)
-    if (s->open[i] && (best < 0 || remainder[i] > remainder[best]))
+    if (s->open[i] && (best < 0 || s->remainder[i] > s->remainder[best]))
       best = i;
   return best;
 }
 
 SHARE_RULE void
-share_rest (Sharing *s, int *share)
+share_rest (Sharing *s)
 {
-  int64_t remainder[SHARE_MAX_TILES], left = s->left;
+  int64_t left = s->left;
   int next;
   for (int i = 0; i < s->n; i++)
     if (s->open[i]) {
-      share[i] = (int) (s->left * s->weight[i] / s->sum);
-      remainder[i] = s->left * s->weight[i] % s->sum;
-      left -= share[i];
+      s->share[i] = (int) (s->left * s->weight[i] / s->sum);
+      s->remainder[i] = s->left * s->weight[i] % s->sum;
+      left -= s->share[i];
     }
-  for (; left > 0 && (next = share_largest_remainder (s, remainder)) >= 0;
-       left--) {
-    share[next]++;
-    remainder[next] = -1;
+  for (; left > 0 && (next = share_largest_remainder (s)) >= 0; left--) {
+    s->share[next]++;
+    s->remainder[next] = -1;
   }
 }
 
-/* share[n], which add up to `count`, at most the sum of the caps. Products of
- * count or a cap with the sum of the weights must fit 63 bits. */
+/* The shares add up to `count`, at most the sum of the caps. Products of count
+ * or a cap with the sum of the weights must fit 63 bits. */
 SHARE_RULE void
-share_out (int count, const int64_t *weight, const int *cap, int n, int *share)
+share_out (Sharing *s, int count)
 {
-  Sharing s;
-  s.n = n;
-  s.left = count;
-  for (int i = 0; i < n; i++) {
-    s.weight[i] = weight[i];
-    s.open[i] = cap[i] > 0;
-    share[i] = 0;
+  s->left = count;
+  for (int i = 0; i < s->n; i++) {
+    s->open[i] = s->cap[i] > 0;
+    s->share[i] = 0;
   }
-  while (share_fill_capped (&s, cap, share))
+  while (share_fill_capped (s))
     continue;
-  share_rest (&s, share);
+  share_rest (s);
 }
 
 /* A sum of scores as a weight; -1 if it is negative, too large or not a
@@ -130,23 +132,24 @@ share_sum (const float *score, const PatchRect *area, int side)
 
 /* What share_patches does once it has the sums. */
 SHARE_RULE void
-share_tiles (PatchTile *tiles, int *start, const double *sum, int t, int n)
+share_tiles (
+    Sharing *s, PatchTile *tiles, int *start, const double *sum, int t, int n)
 {
-  int64_t weight[SHARE_MAX_TILES];
-  int cap[SHARE_MAX_TILES], share[SHARE_MAX_TILES], first = tiles[0].first;
+  int first = tiles[0].first;
   bool good = true;
+  s->n = t;
   for (int i = 0; i < t; i++) {
     const PatchRect *used = &tiles[i].used;
-    weight[i] = share_weight (sum[i]);
-    good = good && weight[i] >= 0;
-    cap[i] = (used->y1 - used->y0) * (used->x1 - used->x0);
-    cap[i] = tiles[i].number > 0 ? cap[i] : 0;
+    int area = (used->y1 - used->y0) * (used->x1 - used->x0);
+    s->weight[i] = share_weight (sum[i]);
+    good = good && s->weight[i] >= 0;
+    s->cap[i] = tiles[i].number > 0 ? area : 0;
   }
   for (int i = 0; i < t && !good; i++)
-    weight[i] = 0;
-  share_out (n, weight, cap, t, share);
+    s->weight[i] = 0;
+  share_out (s, n);
   for (int i = 0; i < t; i++) {
-    tiles[i].n = tiles[i].number > 0 ? share[i] : tiles[i].n;
+    tiles[i].n = tiles[i].number > 0 ? s->share[i] : tiles[i].n;
     tiles[i].first = first;
     first += tiles[i].n;
     start[i + 1] = first;

@@ -16,14 +16,14 @@ static void
 check_allocation (
     int budget, const char *weights, const char *caps, const char *expected)
 {
-  int weight[8], cap[8], share[8], n = parse_list (weights, weight);
-  gint64 wide[8];
+  int weight[8];
+  Sharing sharing = { .n = parse_list (weights, weight) };
 
-  g_assert_cmpint (parse_list (caps, cap), ==, n);
-  for (int i = 0; i < n; i++)
-    wide[i] = weight[i];
-  share_out (budget, wide, cap, n, share);
-  check_list (expected, share, n);
+  g_assert_cmpint (parse_list (caps, sharing.cap), ==, sharing.n);
+  for (int i = 0; i < sharing.n; i++)
+    sharing.weight[i] = weight[i];
+  share_out (&sharing, budget);
+  check_list (expected, sharing.share, sharing.n);
 }
 
 static void

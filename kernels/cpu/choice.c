@@ -64,9 +64,10 @@ static void
 share_patches (Device *dev, PatchTile *tiles, int *start, double *sum,
     const float *score, int t, int side, int n)
 {
+  Sharing sharing;
   for (int i = 0; i < t; i++)
     sum[i] = tiles[i].number > 0 ? share_sum (score, &tiles[i].area, side) : 0;
-  share_tiles (tiles, start, sum, t, n);
+  share_tiles (&sharing, tiles, start, sum, t, n);
 }
 
 static void

@@ -16,12 +16,13 @@ __global__ void
 __launch_bounds__ (SHARE_MAX_TILES) share_patches_kernel (PatchTile *tiles,
     int *start, double *sum, const float *score, int t, int side, int n)
 {
+  __shared__ Sharing sharing;
   int i = threadIdx.x;
   if (i < t)
     sum[i] = tiles[i].number > 0 ? share_sum (score, &tiles[i].area, side) : 0;
   __syncthreads ();
   if (i == 0)
-    share_tiles (tiles, start, sum, t, n);
+    share_tiles (&sharing, tiles, start, sum, t, n);
 }
 
 static void
