@@ -103,6 +103,8 @@ mat_init (Device *dev, Mat *w, DataType want, const void *src,
     device_upload (dev, data, src, count * dev->act_bytes);
   else
     upload_converted (dev, data, want, src, src_type, count);
+  /* Products fetch weights before they wait for the kernels before them. */
+  cuda_wait (dev, "making a matrix");
 }
 
 void
