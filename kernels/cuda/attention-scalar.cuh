@@ -1,159 +1,167 @@
 /* attention-scalar.cuh - attention of any type and width
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * 32 queries of one head over 32 keys at a time, with a running maximum (Dao
- * et al., FlashAttention, 2022). A warp has eight of the queries: its lanes
- * stand for keys while scores are made, for channels while values are added.
- * A query's arithmetic depends on its own keys alone, from key 0 on in steps
- * of 32, whatever queries it shares the block with.
+ * Up to 32 queries of one head over 32 keys at a time, with a running maximum
+ * (Dao et al., FlashAttention, 2022). A warp has eight of the queries: its
+ * lanes stand for keys while scores are made, for channels while values are
+ * added. Keys and values lie in one place in turn, and come into registers
+ * while the others are used. A query's arithmetic depends on its own keys
+ * alone, from key 0 on in steps of 32, whatever queries it shares the block
+ * with.
  */
 #pragma once
 
 #include "kernels/cuda/attention-block.cuh"
 
 #define ATT_KEYS WARP
-#define ATT_WARP_QUERIES 8
-#define ATT_QUERIES (ATT_WARP_QUERIES * ATT_THREADS / WARP)
+#define ATT_WARPS (ATT_THREADS / WARP)
 
-/* Floats of shared memory: queries, probabilities, keys and values. Keys are
- * padded so that lanes reading 32 of them meet 32 banks. */
-template <typename T> struct AttShared {
-  float *q; /* [ATT_QUERIES,c] */
-  float *p; /* [warps,ATT_KEYS,ATT_WARP_QUERIES] */
-  T *k;     /* [ATT_KEYS,c+PAD] */
-  T *v;     /* [ATT_KEYS,c] */
+/* What a thread has of it. PER: channels of a lane, c <= PER * WARP. */
+template <typename T, int PER> struct AttLane {
+  /* Of a warp; of wide heads no more fit into 64 KiB. */
+  static constexpr int QUERIES = PER > 4 ? 4 : 8;
+  /* Rows are padded so that lanes reading 32 of them meet 32 banks. */
   static constexpr int PAD = 4 / sizeof (T);
 
-  static size_t
+  float *q; /* shared: the warp's queries, [QUERIES,c] */
+  float *p; /* the weights of its keys, [ATT_KEYS,QUERIES] */
+  T *rows;  /* keys or values, [ATT_KEYS,c+PAD] */
+  int c, lane, warp;
+  T coming[ATT_KEYS / ATT_WARPS][PER]; /* of the next rows, its channels */
+  /* The running softmax: maximum, this lane's part of the sum, and the lane's
+   * channels of the values added up. */
+  float largest[QUERIES], sum[QUERIES], y[QUERIES][PER];
+
+  static __host__ __device__ size_t
   bytes (int c)
   {
-    return (ATT_QUERIES * c + ATT_QUERIES * ATT_KEYS) * sizeof (float) +
-           ATT_KEYS * (2 * c + PAD) * sizeof (T);
+    return ATT_WARPS * QUERIES * (c + ATT_KEYS) * sizeof (float) +
+           ATT_KEYS * (c + PAD) * sizeof (T);
   }
 
-  __device__
-  AttShared (float *memory, int c)
+  __device__ __forceinline__
+  AttLane (float *memory, int width)
+      : c (width), lane (threadIdx.x % WARP), warp (threadIdx.x / WARP)
   {
-    q = memory;
-    p = q + ATT_QUERIES * c;
-    k = (T *) (p + ATT_QUERIES * ATT_KEYS);
-    v = k + ATT_KEYS * (c + PAD);
+    q = memory + warp * QUERIES * c;
+    p = memory + ATT_WARPS * QUERIES * c + warp * QUERIES * ATT_KEYS;
+    rows = (T *) (memory + ATT_WARPS * QUERIES * (c + ATT_KEYS));
+    for (int i = 0; i < QUERIES; i++) {
+      largest[i] = -INFINITY;
+      sum[i] = 0;
+      for (int k = 0; k < PER; k++)
+        y[i][k] = 0;
+    }
+  }
+
+  __device__ __forceinline__ void
+  load_queries (const AttQueries<T> &queries)
+  {
+    for (int i = 0; i < QUERIES; i++) {
+      int row = warp * QUERIES + i;
+      for (int channel = lane; channel < c; channel += WARP)
+        q[i * c + channel] =
+            row < queries.n
+                ? to_float (queries.q[(size_t) row * queries.stride + channel])
+                : 0;
+    }
+  }
+
+  /* Every ATT_WARPS-th row from `first` on is on its way; those past the last
+   * are zero: what memory holds there is not read. */
+  template <typename Row>
+  __device__ __forceinline__ void
+  fetch (int first, int last, Row row)
+  {
+    for (int i = 0; i < ATT_KEYS / ATT_WARPS; i++) {
+      int j = first + warp + i * ATT_WARPS;
+      const T *from = j <= last ? row (j) : NULL;
+      for (int k = 0; k < PER; k++)
+        if (from && lane + k * WARP < c)
+          coming[i][k] = from[lane + k * WARP];
+        else
+          store (&coming[i][k], 0);
+    }
+  }
+
+  /* Everybody's rows are there, and those before were used. */
+  __device__ __forceinline__ void
+  arrive ()
+  {
+    __syncthreads ();
+    for (int i = 0; i < ATT_KEYS / ATT_WARPS; i++)
+      for (int k = 0; k < PER; k++)
+        if (lane + k * WARP < c)
+          rows[(warp + i * ATT_WARPS) * (c + PAD) + lane + k * WARP] =
+              coming[i][k];
+    __syncthreads ();
+  }
+
+  /* score[i]: the lane's key against each of the warp's queries. */
+  __device__ __forceinline__ void
+  multiply (float *score, float scale)
+  {
+    const T *key = rows + lane * (c + PAD);
+    for (int i = 0; i < QUERIES; i++)
+      score[i] = 0;
+    for (int channel = 0; channel < c; channel++) {
+      float x = to_float (key[channel]);
+      for (int i = 0; i < QUERIES; i++)
+        score[i] += q[i * c + channel] * x;
+    }
+    for (int i = 0; i < QUERIES; i++)
+      score[i] *= scale;
+  }
+
+  /* Takes the warp's 32 scores of query i; leaves the keys' weights. */
+  __device__ __forceinline__ void
+  weigh (int i, float score, bool seen)
+  {
+    float before = largest[i];
+    largest[i] = fmaxf (before, warp_max (seen ? score : -INFINITY));
+    float rescale = largest[i] == before ? 1 : expf (before - largest[i]);
+    float weight = seen ? expf (score - largest[i]) : 0;
+    sum[i] = sum[i] * rescale + weight;
+    for (int k = 0; k < PER; k++)
+      y[i][k] *= rescale;
+    p[lane * QUERIES + i] = weight;
+  }
+
+  __device__ __forceinline__ void
+  add_values ()
+  {
+    for (int j = 0; j < ATT_KEYS; j++)
+      for (int k = 0; k < PER; k++) {
+        int channel = lane + k * WARP;
+        float v = channel < c ? to_float (rows[j * (c + PAD) + channel]) : 0;
+        for (int i = 0; i < QUERIES; i++)
+          y[i][k] += p[j * QUERIES + i] * v;
+      }
+  }
+
+  __device__ __forceinline__ void
+  finish (const AttQueries<T> &queries)
+  {
+    for (int i = 0; i < QUERIES; i++) {
+      int row = warp * QUERIES + i;
+      float all = warp_sum (sum[i]);
+      T *to = queries.y + (size_t) row * queries.stride;
+      for (int k = 0; k < PER && row < queries.n; k++)
+        if (lane + k * WARP < c)
+          store (&to[lane + k * WARP], y[i][k] / all);
+    }
   }
 };
-
-template <typename T>
-static __device__ void
-att_load_queries (const AttShared<T> &s, const AttQueries<T> &queries, int c)
-{
-  for (int at = threadIdx.x; at < ATT_QUERIES * c; at += ATT_THREADS) {
-    int i = at / c;
-    s.q[at] = i < queries.n
-                  ? to_float (queries.q[(size_t) i * queries.stride + at % c])
-                  : 0;
-  }
-}
-
-/* Rows past the last key are zero: what memory holds there is not read. */
-template <typename T, typename Keys>
-static __device__ void
-att_load_keys (
-    const AttShared<T> &s, const Keys &keys, int first, int last, int c)
-{
-  for (int at = threadIdx.x; at < ATT_KEYS * c; at += ATT_THREADS) {
-    int j = at / c, i = at % c;
-    T k, v;
-    if (first + j <= last) {
-      k = keys.key (first + j)[i];
-      v = keys.value (first + j)[i];
-    } else {
-      store (&k, 0);
-      store (&v, 0);
-    }
-    s.k[j * (c + AttShared<T>::PAD) + i] = k;
-    s.v[at] = v;
-  }
-}
-
-/* score[i]: the lane's key against each of the warp's queries. */
-template <typename T>
-static __device__ __forceinline__ void
-att_scores (float *score, const AttShared<T> &s, int c, float scale)
-{
-  int lane = threadIdx.x % WARP;
-  const float *q = s.q + threadIdx.x / WARP * ATT_WARP_QUERIES * c;
-  const T *k = s.k + lane * (c + AttShared<T>::PAD);
-  for (int i = 0; i < ATT_WARP_QUERIES; i++)
-    score[i] = 0;
-  for (int channel = 0; channel < c; channel++) {
-    float x = to_float (k[channel]);
-    for (int i = 0; i < ATT_WARP_QUERIES; i++)
-      score[i] += q[i * c + channel] * x;
-  }
-  for (int i = 0; i < ATT_WARP_QUERIES; i++)
-    score[i] *= scale;
-}
-
-/* A warp's running softmax: maximum, this lane's part of the sum, and the
- * lane's channels of the values added up. */
-template <int PER> struct AttState {
-  float largest[ATT_WARP_QUERIES], sum[ATT_WARP_QUERIES];
-  float y[ATT_WARP_QUERIES][PER];
-};
-
-/* Takes 32 scores of query i; leaves the key's weight. */
-template <int PER>
-static __device__ __forceinline__ float
-att_weigh (AttState<PER> &state, int i, float score, bool seen)
-{
-  float before = state.largest[i];
-  float largest = fmaxf (before, warp_max (seen ? score : -INFINITY));
-  float rescale = largest == before ? 1 : expf (before - largest);
-  float p = seen ? expf (score - largest) : 0;
-  state.largest[i] = largest;
-  state.sum[i] = state.sum[i] * rescale + p;
-  for (int k = 0; k < PER; k++)
-    state.y[i][k] *= rescale;
-  return p;
-}
-
-template <typename T, int PER>
-static __device__ __forceinline__ void
-att_add_values (
-    AttState<PER> &state, const AttShared<T> &s, const float *p, int c)
-{
-  int lane = threadIdx.x % WARP;
-  for (int j = 0; j < ATT_KEYS; j++)
-    for (int k = 0; k < PER; k++) {
-      int channel = lane + k * WARP;
-      float v = channel < c ? to_float (s.v[j * c + channel]) : 0;
-      for (int i = 0; i < ATT_WARP_QUERIES; i++)
-        state.y[i][k] += p[j * ATT_WARP_QUERIES + i] * v;
-    }
-}
-
-template <typename T, int PER>
-static __device__ void
-att_finish (AttState<PER> &state, const AttQueries<T> &queries, int c)
-{
-  int lane = threadIdx.x % WARP;
-  int first = threadIdx.x / WARP * ATT_WARP_QUERIES;
-  for (int i = 0; i < ATT_WARP_QUERIES; i++) {
-    float sum = warp_sum (state.sum[i]);
-    T *y = queries.y + (size_t) (first + i) * queries.stride;
-    for (int k = 0; k < PER && first + i < queries.n; k++)
-      if (lane + k * WARP < c)
-        store (&y[lane + k * WARP], state.y[i][k] / sum);
-  }
-}
 
 template <typename T, int PER> struct AttScalar {
   typedef T Act;
-  static constexpr int QUERIES = ATT_QUERIES, BLOCKS = 1;
+  typedef AttLane<T, PER> Lane;
+  static constexpr int QUERIES = Lane::QUERIES * ATT_WARPS, BLOCKS = 1;
 
   static size_t
   bytes (int c)
   {
-    return AttShared<T>::bytes (c);
+    return Lane::bytes (c);
   }
 
   /* Keys `first`, rounded down to a whole step, to `last`. */
@@ -162,26 +170,24 @@ template <typename T, int PER> struct AttScalar {
   run (void *memory, const AttQueries<T> &queries, const Keys &keys, int first,
       int last, int c, float scale)
   {
-    AttShared<T> s ((float *) memory, c);
-    AttState<PER> state = {};
-    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    float score[ATT_WARP_QUERIES];
-    float *p = s.p + warp * ATT_KEYS * ATT_WARP_QUERIES;
-    for (int i = 0; i < ATT_WARP_QUERIES; i++)
-      state.largest[i] = -INFINITY;
-    att_load_queries (s, queries, c);
-    for (int at = first / ATT_KEYS * ATT_KEYS; at <= last; at += ATT_KEYS) {
-      __syncthreads ();
-      att_load_keys (s, keys, at, last, c);
-      __syncthreads ();
-      att_scores (score, s, c, scale);
-      for (int i = 0; i < ATT_WARP_QUERIES; i++)
-        p[lane * ATT_WARP_QUERIES + i] = att_weigh (state, i, score[i],
-            queries.range (warp * ATT_WARP_QUERIES + i).has (at + lane));
-      __syncwarp ();
-      att_add_values (state, s, p, c);
-      __syncwarp ();
+    Lane l ((float *) memory, c);
+    float score[Lane::QUERIES];
+    auto key = [&keys] (int j) { return keys.key (j); };
+    auto value = [&keys] (int j) { return keys.value (j); };
+    first = first / ATT_KEYS * ATT_KEYS;
+    l.load_queries (queries);
+    l.fetch (first, last, key);
+    for (int at = first; at <= last; at += ATT_KEYS) {
+      l.arrive ();
+      l.fetch (at, last, value);
+      l.multiply (score, scale);
+      for (int i = 0; i < Lane::QUERIES; i++)
+        l.weigh (i, score[i],
+            queries.range (l.warp * Lane::QUERIES + i).has (at + l.lane));
+      l.arrive ();
+      l.fetch (at + ATT_KEYS, last, key);
+      l.add_values ();
     }
-    att_finish (state, queries, c);
+    l.finish (queries);
   }
 };
