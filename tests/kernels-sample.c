@@ -133,7 +133,7 @@ sample (Kt *kt, const int *size)
 
 const KtCase kt_cases_sample[] = {
   { KT_SLOT (sample), sample,
-      .sizes = { { 1 }, { 2 }, { 17 }, { 577 }, { 1030 } },
+      .sizes = { { 1 }, { 2 }, { 17 }, { 577 }, { 1030 }, { 9001 } },
       .benches = { { 32000 }, { 32000, 1 }, { 151936, 1 } } },
   { NULL },
 };

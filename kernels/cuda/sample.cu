@@ -12,6 +12,7 @@
 #define THREADS 1024
 #define DIGITS 256
 #define MASS_BITS 40
+#define AHEAD 8 /* logits that a thread has asked for before it uses one */
 
 typedef unsigned long long Mass;
 
@@ -21,6 +22,22 @@ key_of (float x)
 {
   unsigned bits = __float_as_uint (x);
   return bits & 0x80000000 ? ~bits : bits | 0x80000000;
+}
+
+/* Calls f with each id and its logit, all lanes of a warp at once: past the
+ * last id with NaN. */
+template <typename F>
+static __device__ __forceinline__ void
+each_logit (const float *logits, int v, F f)
+{
+  for (int first = threadIdx.x; first < v + (int) threadIdx.x;
+       first += AHEAD * THREADS) {
+    float x[AHEAD];
+    for (int k = 0; k < AHEAD; k++)
+      x[k] = first + k * THREADS < v ? logits[first + k * THREADS] : NAN;
+    for (int k = 0; k < AHEAD; k++)
+      f (first + k * THREADS, x[k]);
+  }
 }
 
 __global__ void
@@ -63,9 +80,10 @@ block_largest (const float *logits, int v)
   __shared__ int best_id[WARP];
   int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, id = -1;
   float x = 0;
-  for (int i = threadIdx.x; i < v; i += THREADS)
-    if (!isnan (logits[i]))
-      take_larger (&x, &id, logits[i], i);
+  each_logit (logits, v, [&] (int i, float other) {
+    if (!isnan (other))
+      take_larger (&x, &id, other, i);
+  });
   warp_largest (&x, &id);
   if (lane == 0) {
     best[warp] = x;
@@ -80,7 +98,7 @@ block_largest (const float *logits, int v)
 
 /* NaN at the front is never exceeded: the processor's answer too. */
 __global__ void
-__launch_bounds__ (THREADS) greedy_kernel (int *id, const float *logits, int v)
+__launch_bounds__ (THREADS, 1) greedy_kernel (int *id, const float *logits, int v)
 {
   begin_early ();
   int best = block_largest (logits, v);
@@ -138,13 +156,48 @@ block_scan (Mass x, Mass *total)
   return before_warp + sum - x;
 }
 
+/* Sums of weights by digit, in halves: the GPU adds 32 bits at once, 64 in a
+ * loop that waits for everybody else's. */
+typedef struct Digits {
+  unsigned low[DIGITS], high[DIGITS];
+} Digits;
+
+static __device__ __forceinline__ void
+add_to_digit (Digits *digits, unsigned digit, Mass weight)
+{
+  unsigned low = (unsigned) weight;
+  unsigned before = atomicAdd (&digits->low[digit], low);
+  unsigned high = (unsigned) (weight >> 32) + (before + low < before);
+  if (high)
+    atomicAdd (&digits->high[digit], high);
+}
+
+/* A lane's weight, if it has one. Most of a warp's logits share a few digits:
+ * those of the first `common` are added up before. */
+static __device__ __forceinline__ void
+add_weight (Digits *digits, unsigned digit, Mass weight, int common)
+{
+  unsigned left;
+  while (common-- > 0 && (left = __ballot_sync (ALL_LANES, weight > 0))) {
+    unsigned first = __shfl_sync (ALL_LANES, digit, __ffs (left) - 1);
+    Mass sum = digit == first ? weight : 0;
+    weight -= sum;
+    for (int bits = WARP / 2; bits; bits /= 2)
+      sum += __shfl_xor_sync (ALL_LANES, sum, bits);
+    if (threadIdx.x % WARP == 0)
+      add_to_digit (digits, first, sum);
+  }
+  if (weight > 0)
+    add_to_digit (digits, digit, weight);
+}
+
 /* The key at which the weights, added up from the lowest key on, first exceed
  * `limit`; *below is the weight of all lower keys. */
 static __device__ unsigned
 find_key (
     const float *logits, int v, const Weights &weights, Mass limit, Mass *below)
 {
-  __shared__ Mass digit[DIGITS];
+  __shared__ Digits digits;
   __shared__ Mass found_below;
   __shared__ unsigned found;
   unsigned prefix = 0;
@@ -152,15 +205,19 @@ find_key (
   for (int shift = 24; shift >= 0; shift -= 8) {
     __syncthreads ();
     if (threadIdx.x < DIGITS)
-      digit[threadIdx.x] = 0;
+      digits.low[threadIdx.x] = digits.high[threadIdx.x] = 0;
     __syncthreads ();
-    for (int i = threadIdx.x; i < v; i += THREADS) {
-      unsigned key = key_of (logits[i]);
-      if ((Mass) key >> (shift + 8) == (Mass) prefix >> (shift + 8))
-        atomicAdd (&digit[key >> shift & 255], weight_of (weights, logits[i]));
-    }
+    each_logit (logits, v, [&] (int i, float x) {
+      unsigned key = key_of (x);
+      bool counts =
+          i < v && (Mass) key >> (shift + 8) == (Mass) prefix >> (shift + 8);
+      add_weight (&digits, key >> shift & 255,
+          counts ? weight_of (weights, x) : 0, shift == 24 ? 4 : 1);
+    });
     __syncthreads ();
-    Mass mine = threadIdx.x < DIGITS ? digit[threadIdx.x] : 0;
+    Mass mine = threadIdx.x < DIGITS ? (Mass) digits.high[threadIdx.x] << 32 |
+                                           digits.low[threadIdx.x]
+                                     : 0;
     Mass before = passed + block_scan (mine, &total);
     if (before <= limit && before + mine > limit) {
       found = threadIdx.x;
@@ -205,8 +262,8 @@ static __device__ Mass
 sum_weights (const float *logits, int v, const Weights &weights)
 {
   Mass sum = 0, total;
-  for (int i = threadIdx.x; i < v; i += THREADS)
-    sum += weight_of (weights, logits[i]);
+  each_logit (logits, v,
+      [&] (int i, float x) { sum += i < v ? weight_of (weights, x) : 0; });
   block_scan (sum, &total);
   return total;
 }
@@ -264,7 +321,7 @@ draw_id (int *id, const float *logits, int v, const Weights &mass,
 }
 
 __global__ void
-__launch_bounds__ (THREADS) draw_kernel (int *id, float *logits, int v,
+__launch_bounds__ (THREADS, 1) draw_kernel (int *id, float *logits, int v,
     float temperature, int top_k, float top_p, float draw)
 {
   Weights weights = { 0, 0, false };
