@@ -128,7 +128,9 @@ attention_paged_case (Kt *kt, const int *size)
   if (kt_timing (kt))
     return;
   double *want = paged_twin (kt, &cache, q, h, window, scale);
-  kt_expect (kt, &Y, want, bufs.host.n * h, c, ATTENTION_TOLERANCE (kt));
+  /* The mean of many values is little to compare with. */
+  double many = fmax (1, sqrt (size[1] / 600.0));
+  kt_expect (kt, &Y, want, bufs.host.n * h, c, many * ATTENTION_TOLERANCE (kt));
   check_sequences (kt, &cache, &Q, &Y, h, scale, window);
   if (strncmp (kt_device (kt, 0)->name, "cuda", 4))
     check_alone (kt, &cache, &Q, &Y, h, scale, window);

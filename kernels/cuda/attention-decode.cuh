@@ -78,6 +78,14 @@ add_keys (DecodeState<PER> &state, const float (*q)[PER], const Keys &keys,
   }
 }
 
+/* A part without keys has no weight; one of NaN only has a maximum of minus
+ * infinity too, but a sum. */
+static __device__ __forceinline__ float
+part_weight (const float *part, float largest)
+{
+  return part[1] == 0 ? 0 : part[0] == largest ? 1 : expf (part[0] - largest);
+}
+
 /* Joins parts `stride` floats apart: y[channel] over the common sum. */
 static __device__ float
 join (const float *parts, int n, size_t stride, int channel, float *largest,
@@ -90,11 +98,7 @@ join (const float *parts, int n, size_t stride, int channel, float *largest,
     *largest = fmaxf (*largest, parts[i * stride]);
   for (int i = 0; i < n; i++) {
     const float *part = parts + i * stride;
-    /* A part without keys has no weight; one of NaN only has a maximum of
-     * minus infinity too, but a sum. */
-    float weight = part[1] == 0          ? 0
-                   : part[0] == *largest ? 1
-                                         : expf (part[0] - *largest);
+    float weight = part_weight (part, *largest);
     *sum += part[1] * weight;
     y += part[2 + channel] * weight;
   }
@@ -174,16 +178,44 @@ decode_block (float *parts, const PagedArgs<T> &a, const Keys &keys, int s,
   }
 }
 
-/* y of one head of sequence s from its first `used` parts, by a block. */
+/* y of one head of sequence s from its first `used` parts, by a block: a thread
+ * weighs a part, then has every DECODE_THREADS-th channel. */
 template <typename T>
 static __device__ void
 join_block (const PagedArgs<T> &a, const float *parts, int s, int head,
     int used, int n_splits)
 {
-  float largest, sum;
-  parts += ((size_t) s * a.h + head) * n_splits * part_floats (a.c);
-  for (int i = threadIdx.x; i < a.c; i += DECODE_THREADS) {
-    float y = join (parts, used, part_floats (a.c), i, &largest, &sum);
-    store (&a.y[((size_t) a.q_start[s] * a.h + head) * a.c + i], over (y, sum));
+  constexpr int PER = MAX_HEAD_WIDTH / DECODE_THREADS;
+  __shared__ float weight[DECODE_THREADS], weighed[DECODE_THREADS];
+  size_t stride = part_floats (a.c);
+  float largest = -INFINITY, sum = 0, y[PER] = {};
+  parts += ((size_t) s * a.h + head) * n_splits * stride;
+  for (int i = threadIdx.x; i < used; i += DECODE_THREADS)
+    largest = fmaxf (largest, parts[i * stride]);
+  largest = block_max (largest);
+  for (int from = 0; from < used; from += DECODE_THREADS) {
+    const float *part = parts + (from + threadIdx.x) * stride;
+    int n = min (used - from, DECODE_THREADS);
+    __syncthreads ();
+    if ((int) threadIdx.x < n) {
+      weight[threadIdx.x] = part_weight (part, largest);
+      weighed[threadIdx.x] = part[1] * weight[threadIdx.x];
+    }
+    __syncthreads ();
+    for (int i = 0; i < n; i++) {
+      sum += weighed[i];
+      for (int k = 0; k < PER; k++) {
+        int channel = threadIdx.x + k * DECODE_THREADS;
+        y[k] += channel < a.c
+                    ? weight[i] * parts[(from + i) * stride + 2 + channel]
+                    : 0;
+      }
+    }
+  }
+  for (int k = 0; k < PER; k++) {
+    int channel = threadIdx.x + k * DECODE_THREADS;
+    if (channel < a.c)
+      store (&a.y[((size_t) a.q_start[s] * a.h + head) * a.c + channel],
+          over (y[k], sum));
   }
 }

@@ -1,47 +1,34 @@
 /* key-attention.cu - how much a query attends to some of its keys
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A block is a head of a sequence: its warps take every eighth key, lanes the
- * channels, scores go to working memory and become probabilities there; a
- * second kernel sums heads in ascending order. Bound by reading the keys,
- * kv_len k c act_bytes.
+ * Scores go to working memory and become probabilities there, a block to a
+ * head of a sequence; a third kernel sums heads in ascending order. Bound by
+ * reading the keys, kv_len k c act_bytes.
  */
-#include "kernels/cuda/paged.cuh"
+#include "kernels/cuda/attention-block.cuh"
+#include "kernels/cuda/key-scores.cuh"
 
 #define THREADS 256
-#define WARPS (THREADS / WARP)
 
-template <typename T>
+/* Of all keys and heads: p[n_seqs,h,stride]. */
+template <typename T, int PER>
 __global__ void
-key_scores_kernel (PagedArgs<T> a, float *p, int stride)
+__launch_bounds__ (SCORE_THREADS)
+    scores_kernel (PagedArgs<T> a, float *p, int stride)
 {
-  DYNAMIC_SHARED (float, q);
-  int head = blockIdx.x, s = blockIdx.y, lane = threadIdx.x % WARP;
-  int length = a.kv_len[s];
-  PagedKeys<T> keys = keys_of (a, s, head / (a.h / a.n_kv_heads));
-  p += ((size_t) s * a.h + head) * stride;
-  for (int i = threadIdx.x; i < a.c; i += THREADS)
-    q[i] = to_float (a.q[((size_t) s * a.h + head) * a.c + i]);
-  __syncthreads ();
-  float largest = -INFINITY, sum = 0;
-  for (int j = threadIdx.x / WARP; j < length; j += WARPS) {
-    const T *k = keys.key (j);
-    float dot = 0;
-    for (int i = lane; i < a.c; i += WARP)
-      dot += q[i] * to_float (k[i]);
-    dot = a.scale * warp_sum (dot);
-    if (lane == 0)
-      p[j] = dot;
-  }
-  __syncthreads ();
-  for (int j = threadIdx.x; j < length; j += THREADS)
-    largest = fmaxf (largest, p[j]);
-  largest = block_max (largest);
-  for (int j = threadIdx.x; j < length; j += THREADS)
-    sum += p[j] = expf (p[j] - largest);
-  sum = block_sum (sum);
-  for (int j = threadIdx.x; j < length; j += THREADS)
-    p[j] /= sum;
+  int s = blockIdx.z;
+  ScoreBlock block = score_block (a.h, a.n_kv_heads);
+  size_t row = (size_t) s * a.h + block.head;
+  score_keys<T, PER> (p + row * stride, stride, a.q + row * a.c,
+      keys_of (a, s, block.kv_head), block, 0, a.kv_len[s], a.scale);
+}
+
+__global__ void
+__launch_bounds__ (THREADS)
+    soften_kernel (float *p, const int *kv_len, int h, int stride)
+{
+  int s = blockIdx.y;
+  soften (p + ((size_t) s * h + blockIdx.x) * stride, 0, kv_len[s]);
 }
 
 __global__ void
@@ -83,9 +70,14 @@ key_attention (Device *dev, float *score, const Act *q, const KvLayer *kv,
     PagedArgs<T> args = { NULL, (const T *) q, (const T *) kv->k,
       (const T *) kv->v, batch->q_start, batch->kv_len, batch->page_start,
       batch->pages, batch->n_seqs, h, n_kv_heads, c, 0, scale };
-    LAUNCH (key_scores_kernel<T>, dim3 (h, batch->n_seqs), THREADS,
-        c * sizeof (float), cuda_stream (dev), args, p, stride);
+    with_per (c, [&] (auto per) {
+      auto kernel = scores_kernel<T, decltype (per)::value>;
+      LAUNCH (kernel, score_grid (stride, h, n_kv_heads, batch->n_seqs),
+          SCORE_THREADS, 0, cuda_stream (dev), args, p, stride);
+    });
   });
+  LAUNCH (soften_kernel, dim3 (h, batch->n_seqs), THREADS, 0, cuda_stream (dev),
+      p, batch->kv_len, h, stride);
   cuda_sum_heads (dev, score, p, first, batch->n_seqs, count, h, stride);
   cuda_launched (dev, "key_attention");
 }

@@ -5,6 +5,7 @@
  * what the lists name: a key's row is one piece of memory here.
  */
 #include "kernels/cuda/attention-decode.cuh"
+#include "kernels/cuda/key-scores.cuh"
 #include "kernels/cuda/listed.cuh"
 
 #define THREADS 128
@@ -12,59 +13,19 @@
 
 /* ---- scores ---- */
 
-/* 128 keys of a key head for up to DECODE_GROUP of its query heads: scaled
- * products, minus infinity before the window. */
 template <typename T, int PER>
 __global__ void
-__launch_bounds__ (THREADS) score_kernel (PagedArgs<T> a, float *score)
+__launch_bounds__ (SCORE_THREADS) score_kernel (PagedArgs<T> a, float *score)
 {
-  int s = blockIdx.z, group = a.h / a.n_kv_heads, lane = threadIdx.x % WARP;
-  int n_groups = (group + DECODE_GROUP - 1) / DECODE_GROUP;
-  int kv_head = blockIdx.y / n_groups;
-  int from = blockIdx.y % n_groups * DECODE_GROUP;
-  int head = kv_head * group + from, n_heads = min (group - from, DECODE_GROUP);
-  int length = a.kv_len[s], first = blockIdx.x * DECODE_SPLIT;
+  int s = blockIdx.z, length = a.kv_len[s];
   int low = a.window > 0 ? max (length - a.window, 0) : 0;
   if (!listed_has_token (a.q_start, s))
     return;
-  PagedKeys<T> keys = keys_of (a, s, kv_head);
-  size_t stride = listed_stride (a.page_start, s);
-  score += listed_at (a.page_start, s, a.h, head);
-  for (int j = first + threadIdx.x / WARP;
-       j < min (first + DECODE_SPLIT, length); j += WARPS) {
-    float k[PER];
-    for (int i = 0; i < PER; i++)
-      k[i] = j >= low && lane + i * WARP < a.c
-                 ? to_float (keys.key (j)[lane + i * WARP])
-                 : 0;
-    for (int i = 0; i < n_heads; i++) {
-      const T *q = a.q + ((size_t) a.q_start[s] * a.h + head + i) * a.c;
-      float sum = 0;
-      for (int p = 0; p < PER; p++)
-        sum += lane + p * WARP < a.c ? to_float (q[lane + p * WARP]) * k[p] : 0;
-      sum = warp_sum (sum);
-      if (lane == 0)
-        score[i * stride + j] = j < low ? -INFINITY : a.scale * sum;
-    }
-  }
-}
-
-/* One query head's scores from `low` on to probabilities. A thread has every
- * THREADS-th key throughout. */
-static __device__ void
-soften (float *x, int low, int n)
-{
-  float largest = -INFINITY, sum = 0;
-  for (int j = threadIdx.x; j < n; j += THREADS)
-    largest = j < low ? largest : fmaxf (largest, x[j]);
-  largest = block_max (largest);
-  for (int j = threadIdx.x; j < n; j += THREADS)
-    if (j >= low)
-      sum += x[j] = expf (x[j] - largest);
-  sum = block_sum (sum);
-  for (int j = threadIdx.x; j < n; j += THREADS)
-    if (j >= low)
-      x[j] /= sum;
+  ScoreBlock block = score_block (a.h, a.n_kv_heads);
+  score_keys<T, PER> (score + listed_at (a.page_start, s, a.h, block.head),
+      listed_stride (a.page_start, s),
+      a.q + ((size_t) a.q_start[s] * a.h + block.head) * a.c,
+      keys_of (a, s, block.kv_head), block, low, length, a.scale);
 }
 
 /* Sums over each page's keys go to the page's place, in front of or among the
@@ -127,7 +88,7 @@ key_scores (Device *dev, float *score, const Act *q, const KvLayer *kv,
     const PagedBatch *batch, KeyGroup group, int h, int n_kv_heads, int c,
     float scale, int window)
 {
-  int rows = h / n_kv_heads, n_groups = blocks_for (rows, DECODE_GROUP);
+  int rows = h / n_kv_heads;
   bool pages = group == PAGES_OF_KV_HEAD;
   if (batch->n_seqs == 0)
     return;
@@ -135,11 +96,11 @@ key_scores (Device *dev, float *score, const Act *q, const KvLayer *kv,
     typedef decltype (act) T;
     PagedArgs<T> args =
         make_args<T> (NULL, q, kv, batch, h, n_kv_heads, c, scale, window);
-    dim3 grid (blocks_for (batch->max_kv_len, DECODE_SPLIT),
-        n_kv_heads * n_groups, batch->n_seqs);
     with_per (c, [&] (auto per) {
       auto kernel = score_kernel<T, decltype (per)::value>;
-      LAUNCH (kernel, grid, THREADS, 0, cuda_stream (dev), args, score);
+      LAUNCH (kernel,
+          score_grid (batch->max_kv_len, h, n_kv_heads, batch->n_seqs),
+          SCORE_THREADS, 0, cuda_stream (dev), args, score);
     });
     if (pages || (group == KEYS_OF_KV_HEAD && rows > 1))
       LAUNCH (combine_kernel<T>, dim3 (n_kv_heads, batch->n_seqs), THREADS, 0,
