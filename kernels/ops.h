@@ -435,7 +435,9 @@ typedef struct Ops {
   /* ---- sample ---- */
 
   /* *id (device) from logits[v], which is overwritten. Order of processing as
-   * transformers: repetition penalty, temperature, top-k, top-p, draw. */
+   * transformers: repetition penalty, temperature, top-k, top-p, draw. A draw
+   * never takes what is not a number; if the largest is infinite, it takes the
+   * first of these. */
   void (*sample) (
       Device *dev, int *id, float *logits, int v, const SampleParams *params);
 

@@ -17,8 +17,9 @@ probabilities (Kt *kt, const float *logits, int v, const SampleParams *params)
          *kept = kt_bytes (kt, sizeof *x * v),
          *p = kt_bytes (kt, sizeof *x * v);
   double largest = -INFINITY, sum = 0, mass = 0;
+  int first = 0;
   for (int i = 0; i < v; i++)
-    x[i] = logits[i];
+    x[i] = isnan (logits[i]) ? -INFINITY : logits[i];
   for (int i = 0; i < params->n_seen; i++) {
     double *s = &x[params->seen[i]];
     *s = *s > 0 ? *s / params->repetition_penalty
@@ -26,6 +27,8 @@ probabilities (Kt *kt, const float *logits, int v, const SampleParams *params)
   }
   for (int i = 0; i < v; i++)
     x[i] /= params->temperature, largest = fmax (largest, x[i]);
+  while (x[first] < largest)
+    first++;
   for (int i = 0; i < v; i++) {
     int n_larger = 0;
     for (int j = 0; j < v; j++)
@@ -37,7 +40,7 @@ probabilities (Kt *kt, const float *logits, int v, const SampleParams *params)
     double below = 0;
     for (int j = 0; j < v; j++)
       below += x[j] < x[i] || (x[j] == x[i] && j >= i) ? kept[j] / sum : 0;
-    bool stays = x[i] == largest || below > 1 - params->top_p;
+    bool stays = i == first || below > 1 - params->top_p;
     mass += p[i] = stays ? kept[i] : 0;
   }
   for (int i = 0; i < v; i++)
@@ -61,8 +64,9 @@ check_draws (Kt *kt, const float *logits, int v, SampleParams params)
   KtBuf L = kt_array (kt, logits, sizeof *logits * v),
         S = kt_array (kt, params.seen, sizeof (int) * params.n_seen),
         I = kt_array (kt, NULL, sizeof (int));
-  for (int step = 0; step < 20; step++) {
-    params.draw = (step + 0.5f) / 20;
+  int n_steps = v < 2000 ? 20 : 4;
+  for (int step = 0; step < n_steps; step++) {
+    params.draw = (step + 0.5f) / n_steps;
     double walked = 0;
     int want = 0;
     while (want < v - 1 && (walked += p[want]) <= params.draw)
@@ -79,6 +83,41 @@ check_draws (Kt *kt, const float *logits, int v, SampleParams params)
                 fabs (walked - p[want] - params.draw) < 1e-5;
     if (got < 0 || got >= v || p[got] <= 0 || (got != want && !near))
       kt_fail (kt, "draw %g chose %d, expected %d", params.draw, got, want);
+  }
+}
+
+/* Of zeros of both signs, beside what is not a number. Where many are alike, no
+ * share of them may be 1 - p but for rounding. */
+static void
+check_odd_draws (Kt *kt, int v, SampleParams params)
+{
+  static const float odd[] = { 0, -0.0f, 0, 1, -0.0f, -1, NAN, -INFINITY };
+  float *logits = kt_bytes (kt, sizeof *logits * v);
+  for (int i = 0; i < v; i++)
+    logits[i] = i ? odd[kt_below (kt, 8)] : 0;
+  params.top_p = params.top_p < 1 ? 0.8131f : 1;
+  check_draws (kt, logits, v, params);
+}
+
+/* Nothing to draw from: the first of the largest. */
+static void
+check_no_draw (Kt *kt, int v, SampleParams params)
+{
+  static const float largest[] = { NAN, -INFINITY, INFINITY };
+  float *logits = kt_bytes (kt, sizeof *logits * v);
+  KtBuf L = kt_array (kt, NULL, sizeof *logits * v),
+        I = kt_array (kt, NULL, sizeof (int));
+  params.n_seen = 0;
+  for (int k = 0; k < 3; k++) {
+    int want = k == 2 ? v / 2 : 0;
+    for (int i = 0; i < v; i++)
+      logits[i] = i < want ? NAN : largest[k];
+    KT_EACH (kt, dev, on)
+    {
+      device_upload (dev, L.on[on], logits, sizeof *logits * v);
+      dev->op->sample (dev, I.on[on], L.on[on], v, &params);
+    }
+    kt_expect_same (kt, &I, &want);
   }
 }
 
@@ -128,6 +167,8 @@ sample (Kt *kt, const int *size)
     params.top_k = i & 2 ? 5 : 0;
     params.top_p = i & 4 ? 0.8f : 1;
     check_draws (kt, logits, v, params);
+    check_odd_draws (kt, v, params);
+    check_no_draw (kt, v, params);
   }
 }
 

@@ -147,7 +147,12 @@ sample (Device *dev, int *id, float *logits, int v, const SampleParams *params)
   if (!list)
     return;
   for (int i = 0; i < v; i++)
-    logits[i] /= params->temperature;
+    logits[i] = isnan (logits[i]) ? -INFINITY : logits[i] / params->temperature;
+  int best = first_largest (logits, v);
+  if (!isfinite (logits[best])) {
+    *id = best;
+    return;
+  }
   int n = choose_top_k (list, (float *) (list + v), logits, v, params->top_k);
   qsort (list, n, sizeof *list, compare_candidates);
   n = count_top_p (list, n, params->top_p);

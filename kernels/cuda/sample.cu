@@ -16,11 +16,11 @@
 
 typedef unsigned long long Mass;
 
-/* Ascending keys for ascending numbers. */
+/* Ascending keys for ascending numbers; both zeros have the same. */
 static __device__ __forceinline__ unsigned
 key_of (float x)
 {
-  unsigned bits = __float_as_uint (x);
+  unsigned bits = x == 0 ? 0 : __float_as_uint (x);
   return bits & 0x80000000 ? ~bits : bits | 0x80000000;
 }
 
@@ -98,7 +98,8 @@ block_largest (const float *logits, int v)
 
 /* NaN at the front is never exceeded: the processor's answer too. */
 __global__ void
-__launch_bounds__ (THREADS, 1) greedy_kernel (int *id, const float *logits, int v)
+__launch_bounds__ (THREADS, 1)
+    greedy_kernel (int *id, const float *logits, int v)
 {
   begin_early ();
   int best = block_largest (logits, v);
@@ -120,8 +121,7 @@ typedef struct Weights {
 static __device__ __forceinline__ Mass
 mass_of (float x, float largest)
 {
-  float p = expf (x - largest);
-  return p >= 0 ? (Mass) (p * (float) (1ull << MASS_BITS)) : 0; /* not NaN */
+  return (Mass) (expf (x - largest) * (float) (1ull << MASS_BITS));
 }
 
 static __device__ __forceinline__ Mass
@@ -328,12 +328,15 @@ __launch_bounds__ (THREADS, 1) draw_kernel (int *id, float *logits, int v,
   Mass below;
   begin_early ();
   for (int i = threadIdx.x; i < v; i += THREADS)
-    logits[i] /= temperature;
+    logits[i] = isnan (logits[i]) ? -INFINITY : logits[i] / temperature;
   __syncthreads ();
   int best = block_largest (logits, v);
-  weights.largest = logits[best < 0 ? 0 : best];
-  if (threadIdx.x == 0)
-    *id = best < 0 ? 0 : best; /* if nothing can be drawn */
+  weights.largest = logits[best];
+  if (!isfinite (weights.largest)) {
+    if (threadIdx.x == 0)
+      *id = best;
+    return;
+  }
   if (top_k > 0 && top_k < v)
     weights.least = find_key (logits, v, weights, (Mass) (v - top_k), &below);
   weights.as_mass = true;
