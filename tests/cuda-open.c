@@ -3,6 +3,7 @@
  *
  * Over the emulation, which plays drivers and devices; see tests/emu/emu.h.
  */
+#include <dlfcn.h>
 #include <glib.h>
 #include <string.h>
 
@@ -64,8 +65,69 @@ test_refused (void)
       "compute capability 6.1");
   expect_refusal ("HIREDVLM_EMU_CODE", "10.0", "cuda", DEVICE_UNAVAILABLE,
       "has no code for Emulation, whose compute capability is 9.0");
-  expect_refusal (
-      "HIREDVLM_EMU_MEMORY", "8", "cuda", DEVICE_NO_MEMORY, "bytes needed");
+}
+
+/* What a device takes for itself it takes with the first allocation. */
+static void
+test_small (void)
+{
+  DeviceStatus status;
+  Device *dev;
+
+  g_setenv ("HIREDVLM_EMU_MEMORY", "8", TRUE);
+  dev = device_open ("cuda", 1, &status);
+  g_assert_nonnull (dev);
+  g_assert_cmpuint (device_memory_free (dev), ==, 0);
+  g_assert_null (device_alloc (dev, 1));
+  g_assert_cmpint (dev->status.code, ==, DEVICE_NO_MEMORY);
+  g_assert_nonnull (strstr (dev->status.message, "bytes needed"));
+  device_close (dev);
+  g_unsetenv ("HIREDVLM_EMU_MEMORY");
+}
+
+typedef int (*GetCurrent) (void **context);
+typedef int (*Create) (void **context, unsigned flags, int device);
+typedef int (*Pop) (void **context);
+
+static void
+expect_current (GetCurrent get, void *context)
+{
+  void *found;
+
+  g_assert_cmpint (get (&found), ==, 0);
+  g_assert_true (found == context);
+}
+
+static void
+check_calls (GetCurrent get, void *context)
+{
+  DeviceStatus status;
+  Device *dev = device_open ("cuda", 1, &status);
+
+  expect_current (get, context);
+  g_assert_cmpuint (device_memory_free (dev), >, 0);
+  expect_current (get, context);
+  device_close (dev);
+  expect_current (get, context);
+}
+
+/* What an application's thread may call leaves it the context it has. */
+static void
+test_contexts (void)
+{
+  void *library = dlopen ("libcuda.so.1", RTLD_LAZY), *before, *own;
+
+  g_assert_nonnull (library);
+  GetCurrent get = (GetCurrent) dlsym (library, "cuCtxGetCurrent");
+  Create create = (Create) dlsym (library, "cuCtxCreate_v2");
+  Pop pop = (Pop) dlsym (library, "cuCtxPopCurrent_v2");
+  g_assert_cmpint (get (&before), ==, 0);
+  check_calls (get, before);
+  g_assert_cmpint (create (&own, 0, 0), ==, 0);
+  check_calls (get, own);
+  g_assert_cmpint (pop (NULL), ==, 0);
+  expect_current (get, before);
+  dlclose (library);
 }
 
 static void
@@ -156,6 +218,8 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/cuda/refused", test_refused);
+  g_test_add_func ("/cuda/contexts", test_contexts);
+  g_test_add_func ("/cuda/small", test_small);
   g_test_add_func ("/cuda/types", test_types);
   g_test_add_func ("/cuda/two-devices", test_two_devices);
   g_test_add_func ("/cuda/lost", test_lost);

@@ -18,6 +18,8 @@
 #define CUDA_N_STAGES 64
 #define CUDA_STAGE_BYTES ((size_t) 256 << 10)
 #define CUDA_ANSWER_BYTES ((size_t) 64 << 10) /* larger downloads go direct */
+#define CUDA_SCRATCH_BYTES ((size_t) 16 << 20) /* to begin with */
+#define CUDA_WORKSPACE_BYTES ((size_t) 32 << 20) /* of a product */
 
 /* A piece of pinned memory that uploads pass through. */
 typedef struct CudaStage {
@@ -52,6 +54,7 @@ typedef struct Cuda {
   int index;            /* of the GPU */
   bool overlaps;        /* kernels may begin while those before them run */
   size_t block_shared;  /* most shared memory of a block */
+  bool settled;         /* has what it needs for itself: see cuda_settle */
   cudaStream_t stream;  /* of all ops */
   cudaStream_t uploads; /* of copies from the host */
   /* Of products beside the first of several, which wait for `forked` and are
@@ -86,6 +89,18 @@ cuda_of (const Device *dev)
 /* The stream that ops go to, with its GPU current on the calling thread. */
 cudaStream_t cuda_stream (Device *dev);
 
+/* Takes scratch, workspaces and pinned memory. The first allocation does: what
+ * only asks what the device is called costs next to nothing. */
+bool cuda_settle (Device *dev);
+
+/* On threads that are not the engine's own: the context that is current there
+ * is so again at the end. */
+struct CudaVisit {
+  void *before;
+  CudaVisit ();
+  ~CudaVisit ();
+};
+
 /* Waits for all that was submitted. */
 bool cuda_wait (Device *dev, const char *what);
 
@@ -111,6 +126,7 @@ bool cuda_blas_matmul (Device *dev, int lane, void *y, DataType out,
     const void *x, const void *w, const void *bias, DataType type, int n,
     int rows, int cols, bool adds);
 bool cuda_blas_open (Device *dev);
+bool cuda_blas_settle (Device *dev);
 void cuda_blas_close (Device *dev);
 
 /* Rows of x, CUDA_FEW_ROWS at a time, each in the same arithmetic whatever n

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORKSPACE_BYTES ((size_t) 32 << 20)
 #define MAX_PLANS 512
 
 static bool
@@ -29,13 +28,21 @@ cuda_blas_open (Device *dev)
 {
   Cuda *cuda = cuda_of (dev);
   cuda->plans = (CudaPlan *) calloc (MAX_PLANS, sizeof *cuda->plans);
-  for (int i = 0; i < MAX_PRODUCTS; i++) {
-    cuda->workspace[i] = device_alloc (dev, WORKSPACE_BYTES);
-    if (!cuda->workspace[i])
-      return false;
-  }
   return cuda->plans &&
          check (dev, cublasLtCreate (&cuda->blas), "opening cuBLASLt");
+}
+
+bool
+cuda_blas_settle (Device *dev)
+{
+  void **workspace = cuda_of (dev)->workspace;
+  for (int i = 0; i < MAX_PRODUCTS; i++) {
+    if (!workspace[i])
+      workspace[i] = device_alloc (dev, CUDA_WORKSPACE_BYTES);
+    if (!workspace[i])
+      return false;
+  }
+  return true;
 }
 
 static void
@@ -116,7 +123,7 @@ choose (Device *dev, CudaPlan *plan)
 {
   cublasLtMatmulPreference_t preference;
   cublasLtMatmulHeuristicResult_t result;
-  size_t workspace = WORKSPACE_BYTES;
+  size_t workspace = CUDA_WORKSPACE_BYTES;
   /* Parts of a sum that are added up in y's type would be rounded to it. */
   uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   int n_results = 0;
@@ -241,7 +248,7 @@ cuda_blas_matmul (Device *dev, int lane, void *y, DataType out, const void *x,
   check (dev,
       cublasLtMatmul (cuda->blas, plan->desc, &one, w, plan->w, x, plan->x,
           &beta, y, plan->y, y, plan->y, &plan->algo, cuda->workspace[lane],
-          WORKSPACE_BYTES, lane ? cuda->beside[lane - 1] : stream),
+          CUDA_WORKSPACE_BYTES, lane ? cuda->beside[lane - 1] : stream),
       "a product");
   return true;
 }

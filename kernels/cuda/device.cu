@@ -11,7 +11,6 @@
 #define MIN_CAPABILITY 75 /* major * 10 + minor */
 #define BF16_CAPABILITY 80
 #define OVERLAP_DRIVER 12030 /* from which on graphs keep early launches */
-#define SCRATCH_BYTES ((size_t) 16 << 20) /* to begin with */
 
 cudaStream_t
 cuda_stream (Device *dev)
@@ -77,6 +76,7 @@ close_streams (const Cuda *cuda)
 static void
 close_device (Device *dev)
 {
+  CudaVisit visit;
   Cuda *cuda = cuda_of (dev);
   if (cuda->stream)
     cudaStreamSynchronize (cuda_stream (dev));
@@ -214,6 +214,8 @@ make_stages (Device *dev)
 {
   for (int i = 0; i < CUDA_N_STAGES; i++) {
     CudaStage *stage = &cuda_of (dev)->stages[i];
+    if (stage->done)
+      continue;
     if (!cuda_check (dev,
             cudaHostAlloc (
                 (void **) &stage->data, CUDA_STAGE_BYTES, cudaHostAllocDefault),
@@ -221,10 +223,21 @@ make_stages (Device *dev)
         !make_event (dev, &stage->done, cudaEventDisableTiming))
       return false;
   }
-  return cuda_check (dev,
-      cudaHostAlloc ((void **) &cuda_of (dev)->answer, CUDA_ANSWER_BYTES,
-          cudaHostAllocDefault),
-      "allocating pinned memory");
+  char **answer = &cuda_of (dev)->answer;
+  return *answer || cuda_check (dev,
+                        cudaHostAlloc ((void **) answer, CUDA_ANSWER_BYTES,
+                            cudaHostAllocDefault),
+                        "allocating pinned memory");
+}
+
+bool
+cuda_settle (Device *dev)
+{
+  Cuda *cuda = cuda_of (dev);
+  cuda->settled = true; /* what follows allocates */
+  cuda->settled = make_stages (dev) && cuda_scratch (dev, CUDA_SCRATCH_BYTES) &&
+                  cuda_blas_settle (dev);
+  return cuda->settled;
 }
 
 static bool
@@ -250,8 +263,7 @@ start (Device *dev)
 {
   Cuda *cuda = cuda_of (dev);
   return cuda_check (dev, cudaSetDevice (cuda->index), "choosing the GPU") &&
-         make_streams (dev) && make_stages (dev) &&
-         cuda_scratch (dev, SCRATCH_BYTES) && cuda_blas_open (dev);
+         make_streams (dev) && cuda_blas_open (dev);
 }
 
 /* HIREDVLM_CUDA_GRAPHS=0 and HIREDVLM_CUDA_OVERLAP=0 are for comparing. */
@@ -278,6 +290,7 @@ Device *
 hiredvlm_cuda_open (
     const CudaOpen *options, size_t options_bytes, DeviceStatus *status)
 {
+  CudaVisit visit;
   cudaDeviceProp prop;
   int arch;
   if (options_bytes != sizeof *options ||

@@ -1,4 +1,4 @@
-/* foreign.cu - copies, also from memory of another context or GPU
+/* foreign.cu - contexts of other code: its memory, and its threads
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The runtime knows primary contexts only. The driver tells whose memory is,
@@ -15,10 +15,15 @@ typedef unsigned long long Address; /* CUdeviceptr */
 typedef int (*GetAttribute) (void *value, int attribute, Address address);
 typedef int (*CopyPeer) (Address dst, void *dst_context, Address src,
     void *src_context, size_t bytes, cudaStream_t stream);
+typedef int (*GetCurrent) (void **context);
+typedef int (*SetCurrent) (void *context);
 
+/* Its functions, NULL where there is none. */
 struct Driver {
-  GetAttribute get_attribute; /* NULL: there is none */
+  GetAttribute get_attribute;
   CopyPeer copy_peer;
+  GetCurrent get_current;
+  SetCurrent set_current;
 };
 
 static Driver
@@ -32,6 +37,8 @@ find_driver ()
   if (driver.copy_peer)
     driver.get_attribute =
         (GetAttribute) dlsym (library, "cuPointerGetAttribute");
+  driver.set_current = (SetCurrent) dlsym (library, "cuCtxSetCurrent");
+  driver.get_current = (GetCurrent) dlsym (library, "cuCtxGetCurrent");
   return driver;
 }
 
@@ -40,6 +47,19 @@ driver ()
 {
   static const Driver found = find_driver ();
   return &found;
+}
+
+/* A driver that nobody has used yet has no context and says so by an error. */
+CudaVisit::CudaVisit () : before (NULL)
+{
+  if (driver ()->get_current && driver ()->get_current (&before))
+    before = NULL;
+}
+
+CudaVisit::~CudaVisit ()
+{
+  if (driver ()->get_current && driver ()->set_current)
+    driver ()->set_current (before);
 }
 
 /* NULL if nobody knows. */

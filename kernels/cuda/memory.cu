@@ -14,11 +14,14 @@
 static size_t
 memory_free (Device *dev)
 {
+  CudaVisit visit;
   size_t room = 0, total = 0;
   cuda_stream (dev);
   cuda_check (dev, cudaMemGetInfo (&room, &total), "asking for free memory");
   size_t part = total / RESERVED_PART;
   size_t reserved = part > RESERVED_BYTES ? part : RESERVED_BYTES;
+  if (!cuda_of (dev)->settled)
+    reserved += CUDA_SCRATCH_BYTES + MAX_PRODUCTS * CUDA_WORKSPACE_BYTES;
   return room > reserved ? room - reserved : 0;
 }
 
@@ -26,6 +29,8 @@ static void *
 alloc (Device *dev, size_t bytes)
 {
   void *ptr = NULL;
+  if (!cuda_of (dev)->settled && !cuda_settle (dev))
+    return NULL;
   cuda_stream (dev);
   cudaError_t error = cudaMalloc (&ptr, bytes ? bytes : 1);
   if (error == cudaSuccess)

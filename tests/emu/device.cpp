@@ -164,6 +164,8 @@ emu_func_attributes (cudaFuncAttributes *attributes)
   return emu_status ();
 }
 
+void (*emu_device_was_set) (int device);
+
 cudaError_t
 cudaSetDevice (int device)
 {
@@ -171,6 +173,8 @@ cudaSetDevice (int device)
   if (device < 0 || device >= emu_n_devices ())
     return emu_fail (cudaErrorInvalidDevice);
   devices[std::this_thread::get_id ()] = device;
+  if (emu_device_was_set)
+    emu_device_was_set (device);
   return cudaSuccess;
 }
 

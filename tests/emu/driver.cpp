@@ -37,6 +37,20 @@ result_of (cudaError_t error)
                                               : CUDA_ERROR_INVALID_VALUE;
 }
 
+/* The runtime has made a device's primary context current. */
+static void
+make_primary_current (int device)
+{
+  std::vector<CUcontext> &stack = stacks[std::this_thread::get_id ()];
+  primaries[device].device = device;
+  primaries[device].primary = true;
+  if (stack.empty ())
+    stack.push_back (NULL);
+  stack.back () = &primaries[device];
+}
+
+static const bool hooked = (emu_device_was_set = make_primary_current, true);
+
 /* Current on this thread. */
 static CUcontext
 current_context ()
@@ -159,6 +173,27 @@ cuCtxPopCurrent_v2 (CUcontext *context)
   stacks[std::this_thread::get_id ()].pop_back ();
   if (context)
     *context = top;
+  return CUDA_SUCCESS;
+}
+
+DRIVER
+cuCtxGetCurrent (CUcontext *context)
+{
+  EmuLock lock;
+  std::vector<CUcontext> &stack = stacks[std::this_thread::get_id ()];
+  *context = stack.empty () ? NULL : stack.back ();
+  return hooked ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
+}
+
+DRIVER
+cuCtxSetCurrent (CUcontext context)
+{
+  EmuLock lock;
+  std::vector<CUcontext> &stack = stacks[std::this_thread::get_id ()];
+  if (!stack.empty ())
+    stack.pop_back ();
+  if (context)
+    stack.push_back (context);
   return CUDA_SUCCESS;
 }
 

@@ -46,6 +46,9 @@ long emu_setting (const char *name, long fallback);
 int emu_n_devices ();
 int emu_current_device ();
 
+/* What cudaSetDevice tells the driver, if there is one. */
+extern void (*emu_device_was_set) (int device);
+
 /* The error that calls return from now on. */
 cudaError_t emu_fail (cudaError_t error);
 cudaError_t emu_status ();
