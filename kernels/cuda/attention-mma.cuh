@@ -21,28 +21,45 @@
 /* MMA_ROWS rows of WIDTH numbers in shared memory. The chunks of a row change
  * places, so that a chunk of eight rows below each other is in all banks. */
 template <typename T, int WIDTH> struct MmaTile {
-  static constexpr int PER_CHUNK = 16 / sizeof (T), N_CHUNKS = WIDTH / 8;
-  T *memory;
+  static constexpr int CHUNK = 16, PER_CHUNK = CHUNK / sizeof (T);
+  static constexpr int N_CHUNKS = WIDTH / PER_CHUNK;
+  SharedAddress memory;
 
-  __device__ __forceinline__ T *
-  chunk (int row, int i) const
+  /* A chunk, from which those of rows 8 apart and pairs of chunks are found. */
+  struct Place {
+    SharedAddress row;
+    uint32_t chunk; /* bytes */
+
+    __device__ __forceinline__ SharedAddress
+    at (int rows_below, int pair) const
+    {
+      return row + rows_below * N_CHUNKS * CHUNK +
+             (chunk ^ (uint32_t) (pair * 2 * CHUNK));
+    }
+  };
+
+  __device__ __forceinline__ Place
+  place (int row, int i) const
   {
     int swap = N_CHUNKS % 8 ? row / 2 % 4 : row % 8;
-    return memory + (row * N_CHUNKS + (i ^ swap)) * PER_CHUNK;
+    Place place = { memory + row * N_CHUNKS * CHUNK,
+      (uint32_t) ((i ^ swap) * CHUNK) };
+    return place;
   }
 
   /* Begins to bring n rows of c numbers, `stride` apart; else zeros. */
-  __device__ void
+  __device__ __forceinline__ void
   fill (const T *from, size_t stride, int n, int c) const
   {
-    UNROLL (8)
-    for (int k = 0; k < MMA_ROWS * N_CHUNKS / ATT_THREADS; k++) {
-      int at = threadIdx.x + k * ATT_THREADS;
-      int row = at / N_CHUNKS, i = at % N_CHUNKS;
-      bool there = row < n && i * PER_CHUNK < c;
-      size_t place = there ? row * stride + i * PER_CHUNK : 0;
-      copy_async (chunk (row, i), from + place, there);
-    }
+    constexpr int LANES = N_CHUNKS == 12 ? 16 : N_CHUNKS; /* to a row */
+    constexpr int STEP = ATT_THREADS / LANES;
+    int first = threadIdx.x / LANES, i = threadIdx.x % LANES;
+    Place to = place (first, i);
+    n = i * PER_CHUNK < c ? n : 0;
+    from += first * stride + i * PER_CHUNK;
+    if (i < N_CHUNKS)
+      for (int row = 0; row < MMA_ROWS; row += STEP, from += STEP * stride)
+        copy_async (to.at (row, 0), from, first + row < n);
   }
 };
 
@@ -51,17 +68,17 @@ template <typename T, int WIDTH> struct MmaShared {
   typedef MmaTile<T, WIDTH> Tile;
   static constexpr int COUNT = MMA_ROWS * WIDTH;
   static constexpr size_t BYTES = 4 * COUNT * sizeof (T);
-  T *memory;
+  SharedAddress memory;
 
   __device__ __forceinline__ Tile
   k (int stage) const
   {
-    return Tile{ memory + 2 * stage * COUNT };
+    return Tile{ memory + 2 * stage * COUNT * (int) sizeof (T) };
   }
   __device__ __forceinline__ Tile
   v (int stage) const
   {
-    return Tile{ memory + (2 * stage + 1) * COUNT };
+    return Tile{ memory + (2 * stage + 1) * COUNT * (int) sizeof (T) };
   }
 };
 
@@ -82,9 +99,12 @@ mma_take_queries (MmaState<WIDTH> &state, const MmaTile<T, WIDTH> &q)
   int lane = threadIdx.x % WARP, first = threadIdx.x / WARP * 16;
   state = {};
   state.largest[0] = state.largest[1] = -INFINITY;
+  auto place = q.place (first + lane % 16, lane / 16);
   for (int i = 0; i < WIDTH / 16; i++)
-    load_matrices (state.q[i], q.chunk (first + lane % 16, 2 * i + lane / 16));
+    load_matrices (state.q[i], place.at (0, i), T ());
 }
+
+#define MMA_GROUPS (MMA_ROWS / 16)
 
 /* Of 64 keys, those that the warp's rows see, the same for all its lanes. */
 struct MmaSeen {
@@ -100,24 +120,25 @@ mma_seen (const AttQueries<T> &queries, int at)
   int first = threadIdx.x / WARP * 16, end = min (first + 16, queries.n);
   AttRange least = queries.range (first), most = queries.range (end - 1);
   int groups = first < end ? (most.high - at + 16) / 16 : 0;
-  MmaSeen seen = { min (max (groups, 0), MMA_ROWS / 16),
+  MmaSeen seen = { min (max (groups, 0), MMA_GROUPS),
     first < end && at > most.low && at + MMA_ROWS - 1 <= least.high };
   return seen;
 }
 
-template <typename T, int WIDTH>
+/* Below, ALL: every row sees every key, and there is nothing to ask. */
+template <bool ALL, typename T, int WIDTH>
 static __device__ __forceinline__ void
 mma_scores (MmaScores &s, const MmaState<WIDTH> &state,
-    const MmaTile<T, WIDTH> &k, const MmaSeen &seen)
+    const MmaTile<T, WIDTH> &k, int groups)
 {
   int lane = threadIdx.x % WARP;
+  auto place = k.place (lane / 16 * 8 + lane % 8, lane / 8 % 2);
   uint32_t b[4];
   UNROLL (4)
-  for (int j = 0; j < MMA_ROWS / 16; j++)
-    if (j < seen.groups)
+  for (int j = 0; j < MMA_GROUPS; j++)
+    if (ALL || j < groups)
       for (int i = 0; i < WIDTH / 16; i++) {
-        load_matrices (b,
-            k.chunk (16 * j + lane / 16 * 8 + lane % 8, 2 * i + lane / 8 % 2));
+        load_matrices (b, place.at (16 * j, i), T ());
         mma (s[2 * j], state.q[i], b, T ());
         mma (s[2 * j + 1], state.q[i], b + 2, T ());
       }
@@ -144,22 +165,26 @@ quad_sum (float x)
 template <bool ALL, int WIDTH>
 static __device__ __forceinline__ void
 mma_weigh (MmaState<WIDTH> &state, MmaScores &s, int half, AttRange range,
-    int at, float scale)
+    int groups, int at, float scale)
 {
   int key = at + threadIdx.x % 4 * 2;
   float before = state.largest[half], largest = before, sum = 0;
-  for (int i = 0; i < 2 * (MMA_ROWS / 8); i++) {
-    float *x = &s[i / 2][2 * half + i % 2];
-    if (!ALL && !range.has (key + i / 2 * 8 + i % 2))
-      *x = -INFINITY;
-    largest = fmaxf (largest, *x);
-  }
+  UNROLL (4)
+  for (int j = 0; j < MMA_GROUPS; j++)
+    for (int i = 0; i < 4 && (ALL || j < groups); i++) {
+      float *x = &s[2 * j + i / 2][2 * half + i % 2];
+      if (!ALL && !range.has (key + j * 16 + i / 2 * 8 + i % 2))
+        *x = -INFINITY;
+      largest = fmaxf (largest, *x);
+    }
   state.largest[half] = largest = quad_max (largest);
   float base = largest == -INFINITY ? 0 : largest * scale;
-  for (int i = 0; i < 2 * (MMA_ROWS / 8); i++) {
-    float *x = &s[i / 2][2 * half + i % 2];
-    sum += *x = power_of_two (*x * scale - base);
-  }
+  UNROLL (4)
+  for (int j = 0; j < MMA_GROUPS; j++)
+    for (int i = 0; i < 4 && (ALL || j < groups); i++) {
+      float *x = &s[2 * j + i / 2][2 * half + i % 2];
+      sum += *x = power_of_two (*x * scale - base);
+    }
   float rescale = power_of_two (before * scale - base);
   state.sum[half] = state.sum[half] * rescale + sum;
   for (int i = 0; i < WIDTH / 8; i++) {
@@ -169,23 +194,24 @@ mma_weigh (MmaState<WIDTH> &state, MmaScores &s, int half, AttRange range,
 }
 
 /* Two fragments of weights side by side are one of the left operand. */
-template <typename T, int WIDTH>
+template <bool ALL, typename T, int WIDTH>
 static __device__ __forceinline__ void
 mma_add_values (MmaState<WIDTH> &state, const MmaScores &p,
-    const MmaTile<T, WIDTH> &v, const MmaSeen &seen)
+    const MmaTile<T, WIDTH> &v, int groups)
 {
   int lane = threadIdx.x % WARP;
+  auto place = v.place (lane % 16, lane / 16);
   UNROLL (4)
-  for (int j = 0; j < MMA_ROWS / 16; j++) {
+  for (int j = 0; j < MMA_GROUPS; j++) {
     uint32_t a[4], b[4];
-    if (j >= seen.groups)
+    if (!ALL && j >= groups)
       continue;
     for (int i = 0; i < 4; i++) {
       const float *two = &p[2 * j + i / 2][i % 2 * 2];
       a[i] = pack_pair (two[0], two[1], T ());
     }
     for (int i = 0; i < WIDTH / 16; i++) {
-      load_transposed (b, v.chunk (16 * j + lane % 16, 2 * i + lane / 16));
+      load_transposed (b, place.at (16 * j, i), T ());
       mma (state.y[2 * i], a, b, T ());
       mma (state.y[2 * i + 1], a, b + 2, T ());
     }
@@ -199,12 +225,12 @@ mma_finish (MmaState<WIDTH> &state, const AttQueries<T> &queries, int c)
   int lane = threadIdx.x % WARP, first = threadIdx.x / WARP * 16 + lane / 4;
   for (int half = 0; half < 2; half++) {
     int row = first + 8 * half;
-    float sum = quad_sum (state.sum[half]);
+    float share = 1 / quad_sum (state.sum[half]);
     T *y = queries.y + (size_t) row * queries.stride + lane % 4 * 2;
     for (int i = 0; i < WIDTH / 8; i++)
       if (row < queries.n && i * 8 < c)
-        *(uint32_t *) (y + i * 8) = pack_pair (
-            state.y[i][2 * half] / sum, state.y[i][2 * half + 1] / sum, T ());
+        *(uint32_t *) (y + i * 8) = pack_pair (state.y[i][2 * half] * share,
+            state.y[i][2 * half + 1] * share, T ());
   }
 }
 
@@ -231,21 +257,18 @@ template <typename T, int WIDTH> struct AttMma {
   }
 
   /* 64 keys from `at` on, of which the warp's rows see some. */
+  template <bool ALL>
   static __device__ __forceinline__ void
   step (MmaState<WIDTH> &state, const MmaShared<T, WIDTH> &shared, int stage,
-      const AttQueries<T> &queries, const MmaSeen &seen, int at, float scale)
+      const AttQueries<T> &queries, int groups, int at, float scale)
   {
     int row = threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4;
     MmaScores s = {};
-    mma_scores (s, state, shared.k (stage), seen);
-    for (int half = 0; half < 2; half++) {
-      AttRange range = queries.range (row + 8 * half);
-      if (seen.all)
-        mma_weigh<true> (state, s, half, range, at, scale);
-      else
-        mma_weigh<false> (state, s, half, range, at, scale);
-    }
-    mma_add_values (state, s, shared.v (stage), seen);
+    mma_scores<ALL> (s, state, shared.k (stage), groups);
+    for (int half = 0; half < 2; half++)
+      mma_weigh<ALL> (
+          state, s, half, queries.range (row + 8 * half), groups, at, scale);
+    mma_add_values<ALL> (state, s, shared.v (stage), groups);
   }
 
   /* Keys `first`, rounded down to a whole step, to `last`. */
@@ -254,7 +277,7 @@ template <typename T, int WIDTH> struct AttMma {
   run (void *memory, const AttQueries<T> &queries, const Keys &keys, int first,
       int last, int c, float scale)
   {
-    MmaShared<T, WIDTH> shared = { (T *) memory };
+    MmaShared<T, WIDTH> shared = { shared_address (memory) };
     MmaState<WIDTH> state;
     int stage = 0;
     first = first / MMA_ROWS * MMA_ROWS;
@@ -269,8 +292,12 @@ template <typename T, int WIDTH> struct AttMma {
       if (at + MMA_ROWS <= last)
         fill (shared, stage ^ 1, keys, at + MMA_ROWS, last, c);
       MmaSeen seen = mma_seen (queries, at);
-      if (seen.groups > 0)
-        step (state, shared, stage, queries, seen, at, scale * LOG2_E);
+      if (seen.all)
+        step<true> (
+            state, shared, stage, queries, MMA_GROUPS, at, scale * LOG2_E);
+      else if (seen.groups > 0)
+        step<false> (
+            state, shared, stage, queries, seen.groups, at, scale * LOG2_E);
     }
     mma_finish (state, queries, c);
   }

@@ -33,7 +33,8 @@ with_attention (int c, bool aligned, F f)
   with_per (c, [&] (auto per) { f (AttScalar<T, decltype (per)::value> ()); });
 }
 
-/* Launches a kernel over pieces and heads. */
+/* Launches a kernel over heads and pieces, a piece's heads side by side: the
+ * pieces with the most keys come first, of all heads. */
 template <typename Way, typename Args>
 static inline void
 launch_attention (Device *dev, void (*kernel) (Args), const Args &args,
@@ -41,6 +42,6 @@ launch_attention (Device *dev, void (*kernel) (Args), const Args &args,
 {
   size_t shared = Way::bytes (args.c);
   allow_shared (dev, kernel, shared);
-  LAUNCH (kernel, dim3 (n_rows / Way::QUERIES + n_sequences, args.h),
+  LAUNCH (kernel, dim3 (args.h, n_rows / Way::QUERIES + n_sequences),
       ATT_THREADS, shared, cuda_stream (dev), args);
 }

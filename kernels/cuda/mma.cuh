@@ -140,6 +140,26 @@ mma (float *d, const uint32_t *a, const uint32_t *b, T)
 }
 #endif
 
+/* ---- shared memory, by addresses of 32 bits where there are such ---- */
+
+#ifdef __CUDA_ARCH__
+typedef uint32_t SharedAddress;
+
+static __device__ __forceinline__ SharedAddress
+shared_address (const void *ptr)
+{
+  return (SharedAddress) __cvta_generic_to_shared (ptr);
+}
+#else
+typedef uintptr_t SharedAddress;
+
+static __device__ __forceinline__ SharedAddress
+shared_address (const void *ptr)
+{
+  return (SharedAddress) ptr;
+}
+#endif
+
 /* ---- four matrices of 8 by 8 from shared memory ----
  *
  * Lane 8 m + i gives where row i of matrix m is: 16 bytes, aligned to that.
@@ -170,29 +190,29 @@ load_matrices_plain (uint32_t *r, const T *row)
   asm volatile("ldmatrix.sync.aligned.m8n8.x4" form ".shared.b16 "             \
                "{%0,%1,%2,%3}, [%4];"                                          \
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])                \
-               : "r"((uint32_t) __cvta_generic_to_shared (row))                \
+               : "r"(row)                                                      \
                : "memory")
 #endif
 
 template <typename T>
 static __device__ __forceinline__ void
-load_matrices (uint32_t *r, const T *row)
+load_matrices (uint32_t *r, SharedAddress row, T)
 {
 #ifdef __CUDA_ARCH__
   LDMATRIX_X4 ("");
 #else
-  load_matrices_plain<false> (r, row);
+  load_matrices_plain<false> (r, (const T *) row);
 #endif
 }
 
 template <typename T>
 static __device__ __forceinline__ void
-load_transposed (uint32_t *r, const T *row)
+load_transposed (uint32_t *r, SharedAddress row, T)
 {
 #ifdef __CUDA_ARCH__
   LDMATRIX_X4 (".trans");
 #else
-  load_matrices_plain<true> (r, row);
+  load_matrices_plain<true> (r, (const T *) row);
 #endif
 }
 
@@ -202,18 +222,22 @@ load_transposed (uint32_t *r, const T *row)
  * copy at once before compute capability 8.0. A thread waits for its own
  * copies; the others of the block see them behind a barrier after that. */
 
-/* 16 bytes, aligned to that, into shared memory; zeros if not `there`. */
+/* 16 bytes, aligned to that, into shared memory; zeros, and `from` is not read,
+ * if not `there`. */
 static __device__ __forceinline__ void
-copy_async (void *to, const void *from, bool there)
+copy_async (SharedAddress to, const void *from, bool there)
 {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                :
-               : "r"((uint32_t) __cvta_generic_to_shared (to)), "l"(from),
-               "r"(there ? 16 : 0)
+               : "r"(to), "l"(from), "r"(there ? 16 : 0)
                : "memory");
+#elif defined(__CUDA_ARCH__)
+  uint4 zeros = {};
+  *(uint4 *) __cvta_shared_to_generic (to) =
+      there ? *(const uint4 *) from : zeros;
 #else
-  __pipeline_memcpy_async (to, from, 16, there ? 0 : 16);
+  __pipeline_memcpy_async ((void *) to, from, 16, there ? 0 : 16);
 #endif
 }
 

@@ -91,7 +91,7 @@ async_kernel (int *y, const int *x, bool wait)
 {
   __shared__ int4 shared[N / 4];
   int at = threadIdx.x;
-  copy_async (&shared[at], &x[4 * at], true);
+  copy_async (shared_address (&shared[at]), &x[4 * at], true);
   if (wait)
     copies_wait ();
   ((int4 *) y)[at] = shared[at];
