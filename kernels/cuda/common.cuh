@@ -51,7 +51,19 @@ block_max (float x)
   return warp_max (lane < n_warps ? parts[lane] : -INFINITY);
 }
 
-/* What matmul does with p; y is what was there. */
+/* p times the sigmoid of x. What will be rounded to a T of 16 bits is made by
+ * the GPU's own quotient and exponential, a few units of f32 off. */
+template <typename T>
+static __device__ __forceinline__ float
+times_sigmoid (float p, float x)
+{
+  if constexpr (sizeof (T) == 2)
+    return __fdividef (p, 1.0f + __expf (-x));
+  return p / (1.0f + expf (-x));
+}
+
+/* What matmul does with p; y is what was there, and becomes a T. */
+template <typename T>
 static __device__ __forceinline__ float
 apply (Epilogue epilogue, float y, float p)
 {
@@ -61,14 +73,15 @@ apply (Epilogue epilogue, float y, float p)
   case EPILOGUE_GELU:
     return p * 0.5f * (1.0f + erff (p * 0.70710678f));
   case EPILOGUE_QUICK_GELU:
-    return p / (1.0f + expf (-1.702f * p));
+    return times_sigmoid<T> (p, 1.702f * p);
   default:
     return p;
   }
 }
 
+template <typename T>
 static __device__ __forceinline__ float
 silu_times (float gate, float up)
 {
-  return gate / (1.0f + expf (-gate)) * up;
+  return times_sigmoid<T> (gate, gate) * up;
 }

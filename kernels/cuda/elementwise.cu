@@ -188,7 +188,7 @@ __launch_bounds__ (THREADS) swiglu_kernel (Some<T, N> *y,
   Some<float, N> g = gate[i], u = up[i];
   Some<T, N> result;
   for (int j = 0; j < N; j++)
-    store (&result.v[j], silu_times (g.v[j], u.v[j]));
+    store (&result.v[j], silu_times<T> (g.v[j], u.v[j]));
   y[i] = result;
 }
 

@@ -127,9 +127,9 @@ finish_row (const FewProduct<W> &product, const float (*sum)[N], int row)
     size_t at = (size_t) i * product.rows + row;
     float *wide = (float *) product.y + at;
     if constexpr (F::MATS == 2)
-      result = silu_times (p, biased (sum[1][i], product.up_bias, row));
+      result = silu_times<float> (p, biased (sum[1][i], product.up_bias, row));
     else
-      result = apply (
+      result = apply<float> (
           product.epilogue, product.epilogue == EPILOGUE_ADD ? *wide : 0, p);
     if (lane != i)
       continue;

@@ -16,7 +16,7 @@ __launch_bounds__ (THREADS)
     return;
   Some<T, N> some = y[i];
   for (int k = 0; k < N; k++)
-    store (&some.v[k], apply (epilogue, 0, to_float (some.v[k])));
+    store (&some.v[k], apply<T> (epilogue, 0, to_float (some.v[k])));
   y[i] = some;
 }
 

@@ -303,6 +303,7 @@ __threadfence ()
 /* ---- arithmetic ---- */
 
 #define __expf(x) expf (x) /* libm has an __expf of its own */
+#define __fdividef(x, y) ((x) / (y))
 
 static inline float
 __fmul_rn (float a, float b)
