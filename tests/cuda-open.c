@@ -87,6 +87,7 @@ test_small (void)
 
 typedef int (*GetCurrent) (void **context);
 typedef int (*Create) (void **context, unsigned flags, int device);
+typedef int (*Destroy) (void *context);
 typedef int (*Pop) (void **context);
 
 static void
@@ -120,12 +121,14 @@ test_contexts (void)
   g_assert_nonnull (library);
   GetCurrent get = (GetCurrent) dlsym (library, "cuCtxGetCurrent");
   Create create = (Create) dlsym (library, "cuCtxCreate_v2");
+  Destroy destroy = (Destroy) dlsym (library, "cuCtxDestroy_v2");
   Pop pop = (Pop) dlsym (library, "cuCtxPopCurrent_v2");
   g_assert_cmpint (get (&before), ==, 0);
   check_calls (get, before);
   g_assert_cmpint (create (&own, 0, 0), ==, 0);
   check_calls (get, own);
   g_assert_cmpint (pop (NULL), ==, 0);
+  g_assert_cmpint (destroy (own), ==, 0);
   expect_current (get, before);
   dlclose (library);
 }

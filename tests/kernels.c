@@ -3,7 +3,8 @@
  *
  * kernels [--device NAME] [--slot NAME] [--threads N] [--few] [--bench]
  *
- * --few runs the first three sizes of each case with uniform values only.
+ * --few runs the first size of each case, one amid and the last, with uniform
+ * values only.
  * Without --device: plain C against double precision, then every level the
  * processor has against plain C. A device that is not there skips (77).
  */
@@ -21,7 +22,6 @@ static const KtCase *const families[] = { kt_cases_memory, kt_cases_matmul,
   kt_cases_norm, kt_cases_elementwise, kt_cases_merge, kt_cases_attention,
   kt_cases_listed, kt_cases_share, kt_cases_choice, kt_cases_rope,
   kt_cases_sample, kt_cases_image, kt_cases_onednn };
-#define FEW_SIZES 3
 #define N_FAMILIES (int) (sizeof families / sizeof *families)
 
 typedef struct Options {
@@ -60,14 +60,24 @@ check_slots (const Device *dev)
   n_passed += failed == n_failed;
 }
 
+static bool
+is_one_of_few (int i, int n)
+{
+  return i == 0 || i == n / 2 || i == n - 1;
+}
+
 static void
 run_case (Kt *kt, const KtCase *c, bool few)
 {
-  int n_sizes = few ? FEW_SIZES : KT_MOST_SIZES;
+  int n_sizes = 0;
   int n_fills = c->fills && !few ? KT_N_FILLS : 1;
   kt->name = c->slot;
   kt->n_failures = 0;
-  for (int i = 0; i < n_sizes && c->sizes[i][0]; i++)
+  while (n_sizes < KT_MOST_SIZES && c->sizes[n_sizes][0])
+    n_sizes++;
+  for (int i = 0; i < n_sizes; i++) {
+    if (few && !is_one_of_few (i, n_sizes))
+      continue;
     for (int fill = 0; fill < n_fills; fill++) {
       kt->size = c->sizes[i];
       kt->fill = (KtFill) fill;
@@ -75,6 +85,7 @@ run_case (Kt *kt, const KtCase *c, bool few)
       c->run (kt, kt->size);
       kt_release (kt);
     }
+  }
   *(kt->n_failures ? &n_failed : &n_passed) += 1;
 }
 

@@ -50,7 +50,7 @@ add_keys (DecodeState<PER> &state, const float (*q)[PER], const Keys &keys,
       v[j][i] = there ? to_float (value[lane + i * WARP]) : 0;
     }
   }
-  UNROLL (8)
+#pragma unroll 8
   for (int head = 0; head < DECODE_GROUP; head++) {
     if (head >= n_heads)
       continue;
@@ -111,7 +111,7 @@ static __device__ void
 leave_parts (float *parts, const DecodeState<PER> &state, int n_heads, int c)
 {
   int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  UNROLL (8)
+#pragma unroll 8
   for (int head = 0; head < DECODE_GROUP; head++) {
     if (head >= n_heads)
       continue;

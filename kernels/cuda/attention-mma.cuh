@@ -134,7 +134,7 @@ mma_scores (MmaScores &s, const MmaState<WIDTH> &state,
   int lane = threadIdx.x % WARP;
   auto place = k.place (lane / 16 * 8 + lane % 8, lane / 8 % 2);
   uint32_t b[4];
-  UNROLL (4)
+#pragma unroll 4
   for (int j = 0; j < MMA_GROUPS; j++)
     if (ALL || j < groups)
       for (int i = 0; i < WIDTH / 16; i++) {
@@ -169,7 +169,7 @@ mma_weigh (MmaState<WIDTH> &state, MmaScores &s, int half, AttRange range,
 {
   int key = at + threadIdx.x % 4 * 2;
   float before = state.largest[half], largest = before, sum = 0;
-  UNROLL (4)
+#pragma unroll 4
   for (int j = 0; j < MMA_GROUPS; j++)
     for (int i = 0; i < 4 && (ALL || j < groups); i++) {
       float *x = &s[2 * j + i / 2][2 * half + i % 2];
@@ -179,7 +179,7 @@ mma_weigh (MmaState<WIDTH> &state, MmaScores &s, int half, AttRange range,
     }
   state.largest[half] = largest = quad_max (largest);
   float base = largest == -INFINITY ? 0 : largest * scale;
-  UNROLL (4)
+#pragma unroll 4
   for (int j = 0; j < MMA_GROUPS; j++)
     for (int i = 0; i < 4 && (ALL || j < groups); i++) {
       float *x = &s[2 * j + i / 2][2 * half + i % 2];
@@ -201,7 +201,7 @@ mma_add_values (MmaState<WIDTH> &state, const MmaScores &p,
 {
   int lane = threadIdx.x % WARP;
   auto place = v.place (lane % 16, lane / 16);
-  UNROLL (4)
+#pragma unroll 4
   for (int j = 0; j < MMA_GROUPS; j++) {
     uint32_t a[4], b[4];
     if (!ALL && j >= groups)

@@ -88,7 +88,7 @@ dot (const float *q, const float *k, int c, bool packed)
       sum += q[i] * k[i];
     return sum;
   }
-  UNROLL (8)
+#pragma unroll 8
   for (int i = 0; i < c; i += 4) {
     float4 part = *(const float4 *) (k + i);
     sum += q[i] * part.x;

@@ -49,7 +49,7 @@ template <typename W, typename F> struct Ahead {
   __device__ __forceinline__ void
   fetch (const W *const *w, int j, int cols)
   {
-    UNROLL (4)
+#pragma unroll 4
     for (int i = 0; i < F::AHEAD; i++)
       for (int row = 0; row < F::ROWS; row++)
         if (j + i * STEP < cols)
@@ -92,7 +92,7 @@ add_packs (Sums<N, F> &sum, Ahead<W, F> &ahead, const W *const *w, const T *x,
     bool whole = at + F::AHEAD * STEP <= cols;
     j = at + lane * Ahead<W, F>::COUNT;
     ahead.fetch (w, j + F::AHEAD * STEP, cols);
-    UNROLL (4)
+#pragma unroll 4
     for (int i = 0; i < F::AHEAD; i++)
       if (whole || j + i * STEP < cols)
         add_pack<T, W, N, F> (sum, now.packs[i], x + j + i * STEP, cols);
@@ -166,7 +166,7 @@ __launch_bounds__ (THREADS) few_rows_kernel (const T *x, FewArgs<W> args)
     add_packs<T, W, N, F> (sum, ahead, of, x, args.cols, lane);
   else
     add_singles<T, W, N, F> (sum, of, x, args.cols, lane);
-  UNROLL (4)
+#pragma unroll 4
   for (int i = 0; i < F::OUT; i++)
     if (first + i < product.rows)
       finish_row<W, N, F> (product, sum.v + i * F::MATS, first + i);

@@ -37,10 +37,6 @@ launch_as (bool early, void (*kernel) (P...), dim3 grid, dim3 block,
 #define DYNAMIC_SHARED(type, name)                                             \
   extern __shared__ __align__ (16) unsigned char dynamic_shared[];             \
   type *name = (type *) dynamic_shared
-#define PRAGMA(text) _Pragma (#text)
-#define UNROLL(n) PRAGMA (unroll n)
-#else
-#define UNROLL(n)
 #endif
 
 #define LAUNCH(kernel, grid, block, shared, stream, ...)                       \

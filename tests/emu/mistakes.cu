@@ -24,6 +24,15 @@ reverse_kernel (int *y, const int *x, bool wait)
   y[threadIdx.x] = shared[N - 1 - threadIdx.x];
 }
 
+/* The same of a warp, whose lanes need not be in step. */
+__global__ void
+reverse_warp_kernel (int *y, const int *x)
+{
+  __shared__ int shared[WARP];
+  shared[threadIdx.x] = x[threadIdx.x];
+  y[threadIdx.x] = shared[WARP - 1 - threadIdx.x];
+}
+
 /* The second barrier of a loop keeps fast threads from overwriting what slow
  * ones still read. */
 __global__ void
@@ -163,6 +172,17 @@ static void
 missing_barrier ()
 {
   reverse (false);
+}
+
+static void
+missing_warp_barrier ()
+{
+  LAUNCH (reverse_warp_kernel, 1, WARP, 0, stream, y, x);
+  fetch (stream);
+  bool right = true;
+  for (int i = 0; i < WARP; i++)
+    right = right && host[i] == WARP - 1 - i;
+  end (right);
 }
 
 static void
@@ -544,6 +564,7 @@ static const struct {
 } mistakes[] = { { "none", none }, { "ordered-streams", ordered_streams },
   { "graph-twice", graph_twice }, { "missing-barrier", missing_barrier },
   { "missing-second-barrier", missing_second_barrier },
+  { "missing-warp-barrier", missing_warp_barrier },
   { "divergent-barrier", divergent_barrier },
   { "divergent-shuffle", divergent_shuffle }, { "awaited-copy", awaited_copy },
   { "unawaited-copy", unawaited_copy }, { "read-past-end", read_past_end },
