@@ -5,7 +5,7 @@
 
 #include "engine/error.h"
 
-#define SMALL_PARAMETERS (256u << 20)
+#define SMALL_PARAMETERS 256000000u
 
 gboolean
 vlm_numbers_parse (VlmWeightType *wanted, const char *name, GError **error)
