@@ -15,6 +15,7 @@
 #   speed       hiredvlm-bench's tables, and the kernels'
 # Every step leaves a log in BUILD/gpu-logs.
 set -u
+from=$PWD
 cd "$(dirname "$0")/.." || exit 1
 . pipelines/dependencies.sh
 
@@ -25,7 +26,7 @@ skip () { say "tests/run --gpu: skipped: $*"; exit 0; }
 
 build=
 if [ "${1-}" = --built ]; then
-  build=$(cd "${2-}" 2>/dev/null && pwd) ||
+  [ -n "${2-}" ] && build=$(cd "$from" && cd "$2" 2>/dev/null && pwd) ||
     fail "--built: expected a build folder, found \"${2-}\""
   shift 2
 fi
@@ -94,6 +95,10 @@ run_tests () {
   step flexattention "$test/test-flex-model"
   step tidal "$test/test-tidal" -p /tidal/all-listed/cuda:f32 \
     -p /tidal/batch/cuda:f32
+  step policy-baselines env POLICY_DEVICE=cuda "$test/test-policy-baselines"
+  step numbers "$test/test-numbers"
+  step bad-scores "$test/test-bad-scores"
+  step reuse "$test/test-reuse" -p /reuse/hits
   step engine "$test/test-engine" -p /engine/cancel -p /engine/length \
     -p /engine/load -p /engine/sampling -p /engine/sharing
   step waits "$test/test-waits"
