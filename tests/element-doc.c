@@ -53,6 +53,10 @@ add_pads (GString *out, GstElementClass *klass)
         GST_PAD_TEMPLATE_DIRECTION (t) == GST_PAD_SINK ? "sink" : "src",
         presence[GST_PAD_TEMPLATE_PRESENCE (t)], caps);
   }
+  /* caps_text leaves these out: they depend on what it was built with. */
+  g_string_append (out,
+      "\nBuilt with gstreamer-cuda-1.0, `sink` and `src` take\n"
+      "`video/x-raw(memory:CUDAMemory)`, too.\n");
 }
 
 /* "sync", "0.2", ... of a value. */
