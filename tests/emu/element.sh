@@ -6,7 +6,8 @@
 #
 # absent: no module; driverless: a module, but no driver; emulated: captions of
 # the processor and of the emulation are the same; small and lost: a device
-# without memory, one that goes away; bench: the tool runs on it.
+# without memory, one that goes away; bench: the tool runs on it; film: frames
+# of changing size, on one GPU and on two.
 set -eu
 # Meson names programs from the build folder, which is left below.
 absolute () { case "$1" in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
@@ -47,6 +48,25 @@ without () {
   [ "$(answer auto)" = "$(answer cpu)" ] || fail "auto is not the processor"
 }
 
+# film OUTPUT DEVICE...: an element for each device captions the same frames
+film () {
+  out=$1; shift
+  elements= texts= n=0
+  for device in "$@"; do
+    elements="$elements ! hiredvlm name=v$n device=$device weights=f32
+      model-path=model mode=sync interval=0 max-tokens=4"
+    texts="$texts v$n.text_src ! text/x-raw,format=utf8
+      ! filesink location=$out.$n"
+    n=$((n + 1))
+  done
+  gst-launch-1.0 -q concat name=c $elements ! fakesink $texts \
+    videotestsrc num-buffers=3 pattern=ball \
+      ! video/x-raw,format=NV12,width=60,height=40 ! c. \
+    videotestsrc num-buffers=2 pattern=smpte \
+      ! video/x-raw,format=I420,width=90,height=30 ! c. >launch.txt 2>&1 ||
+    fail "no film on $*: $(cat launch.txt)"
+}
+
 case "$case" in
   absent)
     export HIREDVLM_CUDA_MODULE=/nowhere/cuda.so
@@ -82,6 +102,16 @@ case "$case" in
     "$bench" --model model --device cuda --weights bf16 --no-probes --size 60x40 --nv12 \
       --tokens 2 --json >out.json
     grep -q '"decode":' out.json || fail "no figures"
+    ;;
+  film)
+    export HIREDVLM_EMU_DEVICES=2
+    film cpu cpu
+    film cuda cuda
+    film both cuda:0 cuda:1
+    [ -s cpu.0 ] || fail "no text"
+    for text in cuda.0 both.0 both.1; do
+      cmp cpu.0 $text || fail "$text is another text"
+    done
     ;;
   *) fail "no such case" ;;
 esac
