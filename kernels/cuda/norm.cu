@@ -1,99 +1,126 @@
 /* norm.cu - layer_norm and rms_norm: the residual stream to activations
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A block per row, of no more warps than the row fills. The row is read once
- * and kept in shared memory while it fits; bound by memory: d (4 + act_bytes)
- * a row.
+ * A block per row, which its threads keep in registers; bound by memory:
+ * d (4 + act_bytes) a row.
  */
 #include "kernels/cuda/common.cuh"
 
 #define MAX_THREADS 1024
-#define MAX_SHARED 11776 /* floats: 48 KiB less what sums take, rounded */
 
-/* Numbers from x, or from shared memory once they are there: only the thread
- * that put them there reads them. */
+/* How many loads a thread of most rows has. The encoder norms thousands of rows
+ * at once: a warp for each, up to 1,024 numbers, never waits for another. A
+ * decoder also norms a single one, which is done sooner by more threads. */
+#define LAYER_NORM_LOADS 8
+#define RMS_NORM_LOADS 2
+
 template <int N>
 static __device__ __forceinline__ Some<float, N>
-some_of (const Residual *x, const float *row, int j)
+some_at (const float *x, int j)
 {
-  return *(const Some<float, N> *) ((row ? row : x) + j);
+  return *(const Some<float, N> *) (x + j);
 }
 
-/* Calls f with each column of the thread from which it has N. */
-template <int N, typename F>
-static __device__ __forceinline__ void
-each_some (int d, F f)
-{
-  for (int j = threadIdx.x * N; j < d; j += blockDim.x * N)
-    f (j);
-}
+/* A thread's part of a row: N neighbours at a time, LOADS of them in registers;
+ * the rest of a row too long for that is read each time. */
+template <int N, int LOADS> struct Row {
+  const Residual *x;
+  int d;
+  Some<float, N> held[LOADS];
 
-template <int N>
-static __device__ __forceinline__ float
-read_row (float *row, const Residual *x, int d)
-{
-  float sum = 0;
-  each_some<N> (d, [&] (int j) {
-    Some<float, N> some = some_of<N> (x, NULL, j);
-    if (row)
-      *(Some<float, N> *) (row + j) = some;
-    for (int i = 0; i < N; i++)
-      sum += some.v[i];
-  });
-  return sum;
-}
+  __device__ __forceinline__ int
+  column (int load) const
+  {
+    return (load * blockDim.x + threadIdx.x) * N;
+  }
+
+  __device__ __forceinline__ void
+  read (const Residual *from, int width)
+  {
+    x = from;
+    d = width;
+#pragma unroll
+    for (int i = 0; i < LOADS; i++)
+      if (column (i) < d)
+        held[i] = some_at<N> (x, column (i));
+  }
+
+  /* Calls f (column, N numbers) for all of them. */
+  template <typename F>
+  __device__ __forceinline__ void
+  each (F f) const
+  {
+#pragma unroll
+    for (int i = 0; i < LOADS; i++)
+      if (column (i) < d)
+        f (column (i), held[i]);
+    for (int i = LOADS; column (i) < d; i++)
+      f (column (i), some_at<N> (x, column (i)));
+  }
+
+  /* Of the whole row, f of each number summed. */
+  template <typename F>
+  __device__ __forceinline__ float
+  sum (F f) const
+  {
+    float sum = 0;
+    each ([&] (int, const Some<float, N> &some) {
+      for (int i = 0; i < N; i++)
+        sum += f (some.v[i]);
+    });
+    return block_sum (sum);
+  }
+};
 
 /* In both, y may be x. */
 template <typename T, int N>
 __global__ void
-__launch_bounds__ (MAX_THREADS) layer_norm_kernel (T *y, const Residual *x,
-    const float *w, const float *b, int d, float eps, bool keep)
+__launch_bounds__ (MAX_THREADS) layer_norm_kernel (
+    T *y, const Residual *x, const float *w, const float *b, int d, float eps)
 {
-  DYNAMIC_SHARED (float, shared);
-  float *row = keep ? shared : NULL, squares = 0;
+  Row<N, LAYER_NORM_LOADS> row;
   begin_early ();
-  x += (size_t) blockIdx.x * d;
+  row.read (x + (size_t) blockIdx.x * d, d);
   y += (size_t) blockIdx.x * d;
-  float mean = block_sum (read_row<N> (row, x, d)) / d;
-  each_some<N> (d, [&] (int j) {
-    Some<float, N> some = some_of<N> (x, row, j);
-    for (int i = 0; i < N; i++)
-      squares += (some.v[i] - mean) * (some.v[i] - mean);
-  });
-  float scale = 1 / sqrtf (block_sum (squares) / d + eps);
-  each_some<N> (d, [&] (int j) {
-    Some<float, N> some = some_of<N> (x, row, j);
+  float mean = row.sum ([] (float v) { return v; }) / d;
+  float squares =
+      row.sum ([mean] (float v) { return (v - mean) * (v - mean); });
+  float scale = 1 / sqrtf (squares / d + eps);
+  row.each ([&] (int j, const Some<float, N> &some) {
+    Some<float, N> weight = some_at<N> (w, j), bias = some_at<N> (b, j);
     Some<T, N> result;
     for (int i = 0; i < N; i++)
-      store (&result.v[i], (some.v[i] - mean) * scale * w[j + i] + b[j + i]);
+      store (
+          &result.v[i], (some.v[i] - mean) * scale * weight.v[i] + bias.v[i]);
     *(Some<T, N> *) (y + j) = result;
   });
 }
 
 template <typename T, int N>
 __global__ void
-__launch_bounds__ (MAX_THREADS) rms_norm_kernel (
-    T *y, const Residual *x, const float *w, int d, float eps, bool keep)
+__launch_bounds__ (MAX_THREADS)
+    rms_norm_kernel (T *y, const Residual *x, const float *w, int d, float eps)
 {
-  DYNAMIC_SHARED (float, shared);
-  float *row = keep ? shared : NULL, squares = 0;
+  Row<N, RMS_NORM_LOADS> row;
   begin_early ();
-  x += (size_t) blockIdx.x * d;
+  row.read (x + (size_t) blockIdx.x * d, d);
   y += (size_t) blockIdx.x * d;
-  read_row<N> (row, x, d);
-  each_some<N> (d, [&] (int j) {
-    Some<float, N> some = some_of<N> (x, row, j);
-    for (int i = 0; i < N; i++)
-      squares += some.v[i] * some.v[i];
-  });
-  float scale = 1 / sqrtf (block_sum (squares) / d + eps);
-  each_some<N> (d, [&] (int j) {
-    Some<float, N> some = some_of<N> (x, row, j);
+  float squares = row.sum ([] (float v) { return v * v; });
+  float scale = 1 / sqrtf (squares / d + eps);
+  row.each ([&] (int j, const Some<float, N> &some) {
+    Some<float, N> weight = some_at<N> (w, j);
     Some<T, N> result;
     for (int i = 0; i < N; i++)
-      store (&result.v[i], some.v[i] * scale * w[j + i]);
+      store (&result.v[i], some.v[i] * scale * weight.v[i]);
     *(Some<T, N> *) (y + j) = result;
   });
+}
+
+/* Threads for a row of d, N at a time and LOADS times. */
+static int
+row_threads (int d, int n, int loads)
+{
+  return threads_for ((d / n + loads - 1) / loads, MAX_THREADS);
 }
 
 template <typename T>
@@ -101,14 +128,12 @@ static void
 launch_layer_norm (Device *dev, T *y, const Residual *x, const float *w,
     const float *b, int n, int d, float eps)
 {
-  bool keep = d <= MAX_SHARED;
   if (n == 0)
     return;
-  with_some (d, x, y, [&] (auto some) {
+  with_some (is_aligned (w) && is_aligned (b) ? d : 1, x, y, [&] (auto some) {
     constexpr int N = decltype (some)::value;
     LAUNCH_EARLY ((layer_norm_kernel<T, N>), n,
-        threads_for (d / N, MAX_THREADS), keep ? d * sizeof (float) : 0, dev, y,
-        x, w, b, d, eps, keep);
+        row_threads (d, N, LAYER_NORM_LOADS), 0, dev, y, x, w, b, d, eps);
   });
   cuda_launched (dev, "layer_norm");
 }
@@ -134,13 +159,12 @@ static void
 launch_rms_norm (Device *dev, T *y, const Residual *x, const float *w, int n,
     int d, float eps)
 {
-  bool keep = d <= MAX_SHARED;
   if (n == 0)
     return;
-  with_some (d, x, y, [&] (auto some) {
+  with_some (is_aligned (w) ? d : 1, x, y, [&] (auto some) {
     constexpr int N = decltype (some)::value;
-    LAUNCH_EARLY ((rms_norm_kernel<T, N>), n, threads_for (d / N, MAX_THREADS),
-        keep ? d * sizeof (float) : 0, dev, y, x, w, d, eps, keep);
+    LAUNCH_EARLY ((rms_norm_kernel<T, N>), n,
+        row_threads (d, N, RMS_NORM_LOADS), 0, dev, y, x, w, d, eps);
   });
   cuda_launched (dev, "rms_norm");
 }
