@@ -5,18 +5,31 @@
  */
 #include "kernels/cuda/attention-decode.cuh"
 
-/* Those of the window. */
-template <typename T> struct WindowKeys : PagedKeys<T> {
-  int low, high;
+/* The keys of a split, which lies in one page: k and v are its first's. */
+template <typename T> struct SplitKeys {
+  const T *k, *v;
+  int first, c;
 
   __device__ bool
-  sees (int j) const
+  sees (int) const
   {
-    return j >= low && j <= high;
+    return true;
+  }
+  __device__ const T *
+  key (int j) const
+  {
+    return k + (j - first) * c;
+  }
+  __device__ const T *
+  value (int j) const
+  {
+    return v + (j - first) * c;
   }
 };
 
-template <typename T, int PER>
+static_assert (KV_PAGE_TOKENS % DECODE_SPLIT == 0, "a split lies in one page");
+
+template <typename T, typename Shape>
 __global__ void
 __launch_bounds__ (DECODE_THREADS)
     decode_kernel (PagedArgs<T> a, float *out, int n_splits)
@@ -30,11 +43,12 @@ __launch_bounds__ (DECODE_THREADS)
   int length = a.kv_len[s], first = blockIdx.x * DECODE_SPLIT;
   int low = a.window > 0 ? max (length - a.window, 0) : 0;
   int high = min (first + DECODE_SPLIT, length) - 1;
-  if (a.q_start[s + 1] - a.q_start[s] != 1)
+  if (a.q_start[s + 1] - a.q_start[s] != 1 || first >= length)
     return;
-  WindowKeys<T> keys = { keys_of (a, s, kv_head), low, high };
-  decode_block<T, PER> (parts, a, keys, s, kv_head * group + from,
-      min (group - from, DECODE_GROUP), first, high, out, n_splits);
+  PagedKeys<T> all = keys_of (a, s, kv_head);
+  SplitKeys<T> keys = { all.key (first), all.value (first), first, a.c };
+  decode_block<T, Shape> (parts, a, keys, s, kv_head * group + from,
+      min (group - from, DECODE_GROUP), max (first, low), high, out, n_splits);
 }
 
 template <typename T>
@@ -64,8 +78,8 @@ attend_single (Device *dev, const PagedArgs<T> &args, int max_kv_len)
     if (!parts)
       return;
   }
-  with_per (args.c, [&] (auto per) {
-    auto kernel = decode_kernel<T, decltype (per)::value>;
+  with_shape (args, group, [&] (auto shape) {
+    auto kernel = decode_kernel<T, decltype (shape)>;
     LAUNCH_EARLY (kernel,
         dim3 (n_splits, args.n_kv_heads * n_groups, args.n_seqs),
         DECODE_THREADS, min (group, DECODE_GROUP) * DECODE_WARPS * part, dev,

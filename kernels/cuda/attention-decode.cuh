@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A block takes 64 keys of one key head and all query heads that read it
- * (eight at most), a warp every fourth group of four keys, its lanes the
- * channels; the splits are joined afterwards (Dao et al., Flash-Decoding,
- * 2023). Where splits begin depends on the sequence alone.
+ * (eight at most), a warp a quarter of them, its lanes the channels; the splits
+ * are joined afterwards (Dao et al., Flash-Decoding, 2023). Where splits begin
+ * depends on the sequence alone. There are few warps for a sequence, so each
+ * asks for all its keys and values at once, if registers hold them.
  */
 #pragma once
 
@@ -15,7 +16,6 @@
 #define DECODE_WARPS (DECODE_THREADS / WARP)
 #define DECODE_SPLIT 64 /* keys of a block */
 #define DECODE_GROUP 8  /* query heads of a block */
-#define DECODE_STEP 4   /* keys at a time */
 
 /* What a split leaves of a query head: maximum, sum, values [c]. */
 static __host__ __device__ __forceinline__ int
@@ -24,41 +24,107 @@ part_floats (int c)
   return 2 + c;
 }
 
-/* Loops over heads have DECODE_GROUP rounds and leave at n_heads: unrolled, so
- * that these arrays are registers. */
-template <int PER> struct DecodeState {
-  float largest[DECODE_GROUP], sum[DECODE_GROUP], y[DECODE_GROUP][PER];
-};
+/* How a block works: on HEADS query heads at most, of which a lane has PER
+ * channels, N neighbours at a time. Loops over heads are unrolled and leave out
+ * those from n_heads on, so that arrays are registers. */
+template <int HEADS_, int PER_, int N_> struct DecodeShape {
+  static constexpr int HEADS = HEADS_, PER = PER_, N = N_;
 
-/* DECODE_STEP keys from `first` on: keys.sees (i) says which there are,
- * keys.key (i) and keys.value (i) point to rows of c. */
-template <typename T, int PER, typename Keys>
-static __device__ __forceinline__ void
-add_keys (DecodeState<PER> &state, const float (*q)[PER], const Keys &keys,
-    int first, int n_heads, int c, float scale)
-{
-  int lane = threadIdx.x % WARP;
-  float k[DECODE_STEP][PER], v[DECODE_STEP][PER];
-  bool seen[DECODE_STEP];
-  for (int j = 0; j < DECODE_STEP; j++) {
-    seen[j] = keys.sees (first + j);
-    const T *key = seen[j] ? keys.key (first + j) : NULL;
-    const T *value = seen[j] ? keys.value (first + j) : NULL;
-    for (int i = 0; i < PER; i++) {
-      bool there = seen[j] && lane + i * WARP < c;
-      k[j][i] = there ? to_float (key[lane + i * WARP]) : 0;
-      v[j][i] = there ? to_float (value[lane + i * WARP]) : 0;
+  static __device__ __forceinline__ int
+  channel (int i)
+  {
+    return (i / N * WARP + threadIdx.x % WARP) * N + i % N;
+  }
+
+  /* A lane's part of a row of c, without asking, so that many reads can be
+   * under way: past the row's end are its last channels. */
+  template <typename T>
+  static __device__ __forceinline__ void
+  read (T *to, const T *row, int c)
+  {
+#pragma unroll
+    for (int i = 0; i < PER; i += N) {
+      Some<T, N> some = *(const Some<T, N> *) (row + min (channel (i), c - N));
+      for (int j = 0; j < N; j++)
+        to[i + j] = some.v[j];
     }
   }
-#pragma unroll 8
-  for (int head = 0; head < DECODE_GROUP; head++) {
+
+  /* Keys at a time: 128 bytes of a lane's registers, and as many for values;
+   * half of it where queries and sums of wide heads need them. */
+  template <typename T>
+  static __device__ constexpr int
+  step ()
+  {
+    constexpr int bytes = HEADS * PER < 64 ? 128 : 64;
+    constexpr int fit = bytes / (PER * (int) sizeof (T));
+    constexpr int all = DECODE_SPLIT / DECODE_WARPS;
+    return fit < all ? fit : all;
+  }
+};
+
+/* Calls f with a shape for groups of `group` heads. */
+template <int PER, int N, typename F>
+static inline void
+with_heads (int group, F f)
+{
+  if (group == 1)
+    f (DecodeShape<1, PER, N> ());
+  else
+    f (DecodeShape<DECODE_GROUP, PER, N> ());
+}
+
+/* Rows of any width can be read one number at a time. */
+template <typename T, typename F>
+static inline void
+with_shape (const PagedArgs<T> &a, int group, F f)
+{
+  constexpr int MOST = 16 / sizeof (T) < 8 ? 16 / sizeof (T) : 8;
+  bool aligned = is_aligned (a.q) && is_aligned (a.k) && is_aligned (a.v);
+  if (a.c <= WARP)
+    with_heads<1, 1> (group, f);
+  else if (aligned && a.c <= 2 * WARP && a.c % 2 == 0)
+    with_heads<2, 2> (group, f);
+  else if (aligned && a.c <= 4 * WARP && a.c % 4 == 0)
+    with_heads<4, 4> (group, f);
+  else if (aligned && a.c % 8 == 0)
+    with_heads<8, MOST> (group, f);
+  else
+    with_heads<ATT_MAX_PER, 1> (group, f);
+}
+
+/* What a warp has of its keys so far. */
+template <typename Shape> struct DecodeState {
+  float largest[Shape::HEADS], sum[Shape::HEADS];
+  float y[Shape::HEADS][Shape::PER];
+};
+
+/* The keys of first .. high from `at` on, as many as go at a time; past high
+ * its row is read again. */
+template <typename T, typename Shape, typename Keys>
+static __device__ __forceinline__ void
+add_keys (DecodeState<Shape> &state, const float (*q)[Shape::PER],
+    const Keys &keys, int at, int high, int n_heads, int c, float scale)
+{
+  constexpr int PER = Shape::PER, STEP = Shape::template step<T> ();
+  T k[STEP][PER], v[STEP][PER];
+  bool seen[STEP];
+#pragma unroll
+  for (int j = 0; j < STEP; j++) {
+    int key = min (at + j, high);
+    seen[j] = at + j <= high && keys.sees (key);
+    Shape::read (k[j], keys.key (key), c);
+    Shape::read (v[j], keys.value (key), c);
+  }
+#pragma unroll
+  for (int head = 0; head < Shape::HEADS; head++) {
     if (head >= n_heads)
       continue;
-    float score[DECODE_STEP], largest = state.largest[head];
-    for (int j = 0; j < DECODE_STEP; j++) {
+    float score[STEP], largest = state.largest[head];
+    for (int j = 0; j < STEP; j++) {
       float sum = 0;
       for (int i = 0; i < PER; i++)
-        sum += q[head][i] * k[j][i];
+        sum += q[head][i] * to_float (k[j][i]);
       score[j] = scale * warp_sum (sum);
       if (seen[j])
         largest = fmaxf (largest, score[j]);
@@ -69,11 +135,11 @@ add_keys (DecodeState<PER> &state, const float (*q)[PER], const Keys &keys,
     state.sum[head] *= rescale;
     for (int i = 0; i < PER; i++)
       state.y[head][i] *= rescale;
-    for (int j = 0; j < DECODE_STEP; j++) {
+    for (int j = 0; j < STEP; j++) {
       float p = seen[j] ? expf (score[j] - largest) : 0;
       state.sum[head] += p;
       for (int i = 0; i < PER; i++)
-        state.y[head][i] += p * v[j][i];
+        state.y[head][i] += p * to_float (v[j][i]);
     }
   }
 }
@@ -106,13 +172,13 @@ join (const float *parts, int n, size_t stride, int channel, float *largest,
 }
 
 /* The warps' states as parts in shared memory, [heads,DECODE_WARPS]. */
-template <int PER>
+template <typename Shape>
 static __device__ void
-leave_parts (float *parts, const DecodeState<PER> &state, int n_heads, int c)
+leave_parts (float *parts, const DecodeState<Shape> &state, int n_heads, int c)
 {
   int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-#pragma unroll 8
-  for (int head = 0; head < DECODE_GROUP; head++) {
+#pragma unroll
+  for (int head = 0; head < Shape::HEADS; head++) {
     if (head >= n_heads)
       continue;
     float *part = parts + (head * DECODE_WARPS + warp) * part_floats (c);
@@ -120,9 +186,9 @@ leave_parts (float *parts, const DecodeState<PER> &state, int n_heads, int c)
       part[0] = state.largest[head];
       part[1] = state.sum[head];
     }
-    for (int i = 0; i < PER; i++)
-      if (lane + i * WARP < c)
-        part[2 + lane + i * WARP] = state.y[head][i];
+    for (int i = 0; i < Shape::PER; i++)
+      if (Shape::channel (i) < c)
+        part[2 + Shape::channel (i)] = state.y[head][i];
   }
 }
 
@@ -133,28 +199,33 @@ over (float y, float sum)
   return sum == 0 ? 0 : y / sum;
 }
 
-/* Keys `first` .. `high` for query heads head .. head+n_heads-1 of sequence s,
- * which has one token. out: parts [n_seqs,h,n_splits], or NULL if there is one
- * split: then y is written. */
-template <typename T, int PER, typename Keys>
+/* Keys first .. high, DECODE_SPLIT at most, for query heads
+ * head .. head+n_heads-1 of sequence s, which has one token: keys.key (i) and
+ * keys.value (i) are rows of c, keys.sees (i) says whether they count. out:
+ * parts [n_seqs,h,n_splits], or NULL if there is one split: then y is
+ * written. */
+template <typename T, typename Shape, typename Keys>
 static __device__ void
 decode_block (float *parts, const PagedArgs<T> &a, const Keys &keys, int s,
     int head, int n_heads, int first, int high, float *out, int n_splits)
 {
-  int lane = threadIdx.x % WARP, row = a.q_start[s];
-  DecodeState<PER> state = {};
-  float q[DECODE_GROUP][PER];
-  for (int i = 0; i < DECODE_GROUP; i++) {
+  constexpr int PER = Shape::PER, STEP = Shape::template step<T> ();
+  int row = a.q_start[s];
+  DecodeState<Shape> state = {};
+  float q[Shape::HEADS][PER];
+#pragma unroll
+  for (int i = 0; i < Shape::HEADS; i++) {
+    T of_head[PER];
+    Shape::read (of_head,
+        a.q + ((size_t) row * a.h + head + min (i, n_heads - 1)) * a.c, a.c);
+    for (int k = 0; k < PER; k++)
+      q[i][k] = Shape::channel (k) < a.c ? to_float (of_head[k]) : 0;
     state.largest[i] = -INFINITY;
-    for (int k = 0; k < PER; k++) {
-      bool there = i < n_heads && lane + k * WARP < a.c;
-      const T *from_q = a.q + ((size_t) row * a.h + head + i) * a.c;
-      q[i][k] = there ? to_float (from_q[lane + k * WARP]) : 0;
-    }
   }
-  for (int at = first + threadIdx.x / WARP * DECODE_STEP; at <= high;
-       at += DECODE_WARPS * DECODE_STEP)
-    add_keys<T, PER> (state, q, keys, at, n_heads, a.c, a.scale);
+  if (first <= high)
+    for (int at = 0; at < DECODE_SPLIT; at += DECODE_WARPS * STEP)
+      add_keys<T> (state, q, keys, first + at + threadIdx.x / WARP * STEP, high,
+          n_heads, a.c, a.scale);
   leave_parts (parts, state, n_heads, a.c);
   __syncthreads ();
   for (int at = threadIdx.x; at < n_heads * a.c; at += DECODE_THREADS) {

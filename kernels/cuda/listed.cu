@@ -115,7 +115,7 @@ key_scores (Device *dev, float *score, const Act *q, const KvLayer *kv,
 template <typename T> struct ListedKeys : PagedKeys<T> {
   const int *list;
   bool whole_pages;
-  int n, low, length; /* entries as keys; what is seen of the sequence */
+  int low, length; /* what is seen of the sequence */
 
   __device__ int
   position (int i) const
@@ -127,20 +127,24 @@ template <typename T> struct ListedKeys : PagedKeys<T> {
   __device__ bool
   sees (int i) const
   {
-    if (i >= n)
-      return false;
     int j = position (i);
     return j >= low && j < length;
+  }
+  /* In the place of a key that is not seen, the last. */
+  __device__ int
+  place (int i) const
+  {
+    return sees (i) ? position (i) : length - 1;
   }
   __device__ const T *
   key (int i) const
   {
-    return PagedKeys<T>::key (position (i));
+    return PagedKeys<T>::key (place (i));
   }
   __device__ const T *
   value (int i) const
   {
-    return PagedKeys<T>::value (position (i));
+    return PagedKeys<T>::value (place (i));
   }
 };
 
@@ -153,7 +157,7 @@ listed_keys (const KeyChoice &choice, int kv_len)
 }
 
 /* n_lists: of a sequence. */
-template <typename T, int PER>
+template <typename T, typename Shape>
 __global__ void
 __launch_bounds__ (DECODE_THREADS) listed_kernel (PagedArgs<T> a,
     const int *lists, KeyChoice choice, int n_lists, float *out, int n_splits)
@@ -169,8 +173,8 @@ __launch_bounds__ (DECODE_THREADS) listed_kernel (PagedArgs<T> a,
     return;
   PagedKeys<T> all = keys_of (a, s, row / (a.h / a.n_kv_heads));
   ListedKeys<T> keys = { all, lists + listed_at (a.page_start, s, a.h, row),
-    choice.group == PAGES_OF_KV_HEAD, n, low, length };
-  decode_block<T, PER> (parts, a, keys, s, row + from,
+    choice.group == PAGES_OF_KV_HEAD, low, length };
+  decode_block<T, Shape> (parts, a, keys, s, row + from,
       min (rows - from, DECODE_GROUP), first, min (first + DECODE_SPLIT, n) - 1,
       out, n_splits);
 }
@@ -202,8 +206,8 @@ attend_listed (Device *dev, const PagedArgs<T> &args, const int *lists,
     if (!parts)
       return;
   }
-  with_per (args.c, [&] (auto per) {
-    auto kernel = listed_kernel<T, decltype (per)::value>;
+  with_shape (args, rows, [&] (auto shape) {
+    auto kernel = listed_kernel<T, decltype (shape)>;
     LAUNCH (kernel, dim3 (n_splits, n_lists * n_groups, args.n_seqs),
         DECODE_THREADS, min (rows, DECODE_GROUP) * DECODE_WARPS * part,
         cuda_stream (dev), args, lists, choice, n_lists, parts, n_splits);
