@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A block takes 64 keys of one key head and all query heads that read it
- * (eight at most), a warp a quarter of them, its lanes the channels; the splits
+ * (four at most), a warp a quarter of them, its lanes the channels; the splits
  * are joined afterwards (Dao et al., Flash-Decoding, 2023). Where splits begin
  * depends on the sequence alone. There are few warps for a sequence, so each
  * asks for all its keys and values at once, if registers hold them.
@@ -15,7 +15,7 @@
 #define DECODE_THREADS 128
 #define DECODE_WARPS (DECODE_THREADS / WARP)
 #define DECODE_SPLIT 64 /* keys of a block */
-#define DECODE_GROUP 8  /* query heads of a block */
+#define DECODE_GROUP 4  /* query heads of a block */
 
 /* What a split leaves of a query head: maximum, sum, values [c]. */
 static __host__ __device__ __forceinline__ int
@@ -50,14 +50,12 @@ template <int HEADS_, int PER_, int N_> struct DecodeShape {
     }
   }
 
-  /* Keys at a time: 128 bytes of a lane's registers, and as many for values;
-   * half of it where queries and sums of wide heads need them. */
+  /* Keys at a time: 128 bytes of a lane's registers, and as many for values. */
   template <typename T>
   static __device__ constexpr int
   step ()
   {
-    constexpr int bytes = HEADS * PER < 64 ? 128 : 64;
-    constexpr int fit = bytes / (PER * (int) sizeof (T));
+    constexpr int fit = 128 / (PER * (int) sizeof (T));
     constexpr int all = DECODE_SPLIT / DECODE_WARPS;
     return fit < all ? fit : all;
   }
@@ -79,18 +77,16 @@ template <typename T, typename F>
 static inline void
 with_shape (const PagedArgs<T> &a, int group, F f)
 {
-  constexpr int MOST = 16 / sizeof (T) < 8 ? 16 / sizeof (T) : 8;
+  constexpr int MOST = sizeof (T) == 2 ? 8 : 4;
   bool aligned = is_aligned (a.q) && is_aligned (a.k) && is_aligned (a.v);
-  if (a.c <= WARP)
-    with_heads<1, 1> (group, f);
-  else if (aligned && a.c <= 2 * WARP && a.c % 2 == 0)
+  if (aligned && a.c <= 2 * WARP && a.c % 2 == 0)
     with_heads<2, 2> (group, f);
   else if (aligned && a.c <= 4 * WARP && a.c % 4 == 0)
     with_heads<4, 4> (group, f);
   else if (aligned && a.c % 8 == 0)
     with_heads<8, MOST> (group, f);
   else
-    with_heads<ATT_MAX_PER, 1> (group, f);
+    f (DecodeShape<DECODE_GROUP, MAX_HEAD_WIDTH / WARP, 1> ());
 }
 
 /* What a warp has of its keys so far. */
