@@ -43,7 +43,8 @@ __launch_bounds__ (DECODE_THREADS)
   int length = a.kv_len[s], first = blockIdx.x * DECODE_SPLIT;
   int low = a.window > 0 ? max (length - a.window, 0) : 0;
   int high = min (first + DECODE_SPLIT, length) - 1;
-  if (a.q_start[s + 1] - a.q_start[s] != 1 || first >= length)
+  if (never_here<T> () || a.q_start[s + 1] - a.q_start[s] != 1 ||
+      first >= length)
     return;
   PagedKeys<T> all = keys_of (a, s, kv_head);
   SplitKeys<T> keys = { all.key (first), all.value (first), first, a.c };

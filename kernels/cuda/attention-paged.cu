@@ -96,7 +96,8 @@ __launch_bounds__ (ATT_THREADS, Way::BLOCKS)
   typedef typename Way::Act T;
   DYNAMIC_SHARED (float, memory);
   int s, row, head = blockIdx.x, d = a.h * a.c;
-  if (!att_find_piece (gridDim.y - 1 - blockIdx.y, Way::QUERIES, a.q_start,
+  if (never_here<T> () ||
+      !att_find_piece (gridDim.y - 1 - blockIdx.y, Way::QUERIES, a.q_start,
           a.n_seqs, &s, &row) ||
       a.q_start[s + 1] - a.q_start[s] == 1)
     return;

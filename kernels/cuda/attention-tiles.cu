@@ -45,7 +45,8 @@ __launch_bounds__ (ATT_THREADS, Way::BLOCKS)
   typedef typename Way::Act T;
   DYNAMIC_SHARED (float, memory);
   int tile, row, d = a.h * a.c, head = blockIdx.x;
-  if (!att_find_piece (blockIdx.y, Way::QUERIES, a.q_start, a.t, &tile, &row))
+  if (never_here<T> () ||
+      !att_find_piece (blockIdx.y, Way::QUERIES, a.q_start, a.t, &tile, &row))
     return;
   size_t keys_at = (size_t) tile * a.n_keys * d + head * a.c;
   size_t rows_at = (size_t) row * d + head * a.c;

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIN_CAPABILITY 75 /* major * 10 + minor */
-#define BF16_CAPABILITY 80
+#define MIN_CAPABILITY 75    /* major * 10 + minor */
 #define OVERLAP_DRIVER 12030 /* from which on graphs keep early launches */
 
 cudaStream_t
@@ -304,12 +303,13 @@ hiredvlm_cuda_open (
     return NULL;
   Device *dev = (Device *) calloc (1, sizeof *dev);
   Cuda *cuda = (Cuda *) calloc (1, sizeof *cuda);
-  bool has_bf16 = prop.major * 10 + prop.minor >= BF16_CAPABILITY;
   dev->op = &cuda->op;
   dev->backend = cuda;
   dev->gpu = options->index;
   dev->n_threads = options->n_threads > 0 ? options->n_threads : 1;
-  dev->act_type = options->full ? TYPE_F32 : has_bf16 ? TYPE_BF16 : TYPE_F16;
+  dev->act_type = options->full       ? TYPE_F32
+                  : arch >= BF16_ARCH ? TYPE_BF16
+                                      : TYPE_F16;
   dev->act_bytes = data_type_bytes (dev->act_type);
   dev->has_bf16 = dev->act_type == TYPE_BF16;
   dev->records = is_wanted ("HIREDVLM_CUDA_GRAPHS");

@@ -19,6 +19,8 @@ __launch_bounds__ (SCORE_THREADS)
   int s = blockIdx.z;
   ScoreBlock block = score_block (a.h, a.n_kv_heads);
   size_t row = (size_t) s * a.h + block.head;
+  if (never_here<T> ())
+    return;
   score_keys<T, PER> (p + row * stride, stride, a.q + row * a.c,
       keys_of (a, s, block.kv_head), block, 0, a.kv_len[s], a.scale);
 }

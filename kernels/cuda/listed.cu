@@ -19,7 +19,7 @@ __launch_bounds__ (SCORE_THREADS) score_kernel (PagedArgs<T> a, float *score)
 {
   int s = blockIdx.z, length = a.kv_len[s];
   int low = a.window > 0 ? max (length - a.window, 0) : 0;
-  if (!listed_has_token (a.q_start, s))
+  if (never_here<T> () || !listed_has_token (a.q_start, s))
     return;
   ScoreBlock block = score_block (a.h, a.n_kv_heads);
   score_keys<T, PER> (score + listed_at (a.page_start, s, a.h, block.head),
@@ -169,7 +169,7 @@ __launch_bounds__ (DECODE_THREADS) listed_kernel (PagedArgs<T> a,
   int from = blockIdx.y % n_groups * DECODE_GROUP;
   int n = listed_keys (choice, length), first = blockIdx.x * DECODE_SPLIT;
   int low = a.window > 0 ? max (length - a.window, 0) : 0;
-  if (!listed_has_token (a.q_start, s))
+  if (never_here<T> () || !listed_has_token (a.q_start, s))
     return;
   PagedKeys<T> all = keys_of (a, s, row / (a.h / a.n_kv_heads));
   ListedKeys<T> keys = { all, lists + listed_at (a.page_start, s, a.h, row),
