@@ -17,7 +17,7 @@
 /* More than the uploads of a frame, as each waits for the ops before it. */
 #define CUDA_N_STAGES 64
 #define CUDA_STAGE_BYTES ((size_t) 256 << 10)
-#define CUDA_ANSWER_BYTES ((size_t) 64 << 10) /* larger downloads go direct */
+#define CUDA_ANSWER_BYTES ((size_t) 64 << 10)  /* larger downloads go direct */
 #define CUDA_SCRATCH_BYTES ((size_t) 16 << 20) /* to begin with */
 #define CUDA_WORKSPACE_BYTES ((size_t) 32 << 20) /* of a product */
 

@@ -42,7 +42,8 @@ finish (Device *dev, Act *y, size_t count, Epilogue epilogue)
   cuda_launched (dev, "a product's epilogue");
 }
 
-/* cuBLASLt adds bias and residual; what is left is done in place. False, and
+/* cuBLASLt adds bias and residual. GELUs are done in place behind it: its own
+ * is the approximation by tanh, not erf, and it has no quick one. False, and
  * nothing is done, if it has no algorithm. */
 static bool
 multiply_many (Device *dev, int lane, const MatProduct *p, const Act *x, int n)
