@@ -43,6 +43,7 @@ template <int N, int LOADS> struct Row {
     for (int i = 0; i < LOADS; i++)
       if (column (i) < d)
         held[i] = some_at<N> (x, column (i));
+    __syncwarp (); /* the compiler would read each where it is needed */
   }
 
   /* Calls f (column, N numbers) for all of them. */
@@ -72,11 +73,11 @@ template <int N, int LOADS> struct Row {
   }
 };
 
-/* In both, y may be x. */
+/* In both, y may be x; nothing else may be y. */
 template <typename T, int N>
 __global__ void
-__launch_bounds__ (MAX_THREADS) layer_norm_kernel (
-    T *y, const Residual *x, const float *w, const float *b, int d, float eps)
+__launch_bounds__ (MAX_THREADS) layer_norm_kernel (T *y, const Residual *x,
+    const float *__restrict__ w, const float *__restrict__ b, int d, float eps)
 {
   Row<N, LAYER_NORM_LOADS> row;
   begin_early ();
@@ -98,8 +99,8 @@ __launch_bounds__ (MAX_THREADS) layer_norm_kernel (
 
 template <typename T, int N>
 __global__ void
-__launch_bounds__ (MAX_THREADS)
-    rms_norm_kernel (T *y, const Residual *x, const float *w, int d, float eps)
+__launch_bounds__ (MAX_THREADS) rms_norm_kernel (
+    T *y, const Residual *x, const float *__restrict__ w, int d, float eps)
 {
   Row<N, RMS_NORM_LOADS> row;
   begin_early ();
