@@ -32,7 +32,7 @@ typedef enum KtFill {
 
 #define KT_N_SIZES 8
 #define KT_N_BENCHES 9
-#define KT_MOST_SIZES 24
+#define KT_MOST_SIZES 28
 
 typedef struct Kt Kt;
 

@@ -1,7 +1,7 @@
 /* attention-decode.cu - one token's attention, its keys split among blocks
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Bound by memory: 2 kv_len k c act_bytes.
+ * Bound by memory: 2 kv_len k c act_bytes, once for four query heads.
  */
 #include "kernels/cuda/attention-decode.cuh"
 
@@ -10,20 +10,11 @@ template <typename T> struct SplitKeys {
   const T *k, *v;
   int first, c;
 
-  __device__ bool
-  sees (int) const
+  __device__ size_t
+  find (int i, bool *seen) const
   {
-    return true;
-  }
-  __device__ const T *
-  key (int j) const
-  {
-    return k + (j - first) * c;
-  }
-  __device__ const T *
-  value (int j) const
-  {
-    return v + (j - first) * c;
+    *seen = true;
+    return (i - first) * c;
   }
 };
 

@@ -72,18 +72,24 @@ with_heads (int group, F f)
     f (DecodeShape<DECODE_GROUP, PER, N> ());
 }
 
-/* Rows of any width can be read one number at a time. */
+/* Rows of any width can be read one number at a time. The width's affair where
+ * the arrays are aligned, so that a token's result does not depend on others.
+ */
 template <typename T, typename F>
 static inline void
 with_shape (const PagedArgs<T> &a, int group, F f)
 {
   constexpr int MOST = sizeof (T) == 2 ? 8 : 4;
-  bool aligned = is_aligned (a.q) && is_aligned (a.k) && is_aligned (a.v);
-  if (aligned && a.c <= 2 * WARP && a.c % 2 == 0)
+  auto fits = [&] (int most, int n) {
+    size_t bytes = n * sizeof (T);
+    return a.c <= most && a.c % n == 0 && (uintptr_t) a.q % bytes == 0 &&
+           (uintptr_t) a.k % bytes == 0 && (uintptr_t) a.v % bytes == 0;
+  };
+  if (fits (2 * WARP, 2))
     with_heads<2, 2> (group, f);
-  else if (aligned && a.c <= 4 * WARP && a.c % 4 == 0)
+  else if (fits (4 * WARP, 4))
     with_heads<4, 4> (group, f);
-  else if (aligned && a.c % 8 == 0)
+  else if (fits (8 * WARP, MOST) && a.c % 8 == 0)
     with_heads<8, MOST> (group, f);
   else
     f (DecodeShape<DECODE_GROUP, MAX_HEAD_WIDTH / WARP, 1> ());
@@ -104,14 +110,18 @@ add_keys (DecodeState<Shape> &state, const float (*q)[Shape::PER],
 {
   constexpr int PER = Shape::PER, STEP = Shape::template step<T> ();
   T k[STEP][PER], v[STEP][PER];
+  size_t row[STEP];
   bool seen[STEP];
+  for (int j = 0; j < STEP; j++) {
+    row[j] = keys.find (min (at + j, high), &seen[j]);
+    seen[j] = seen[j] && at + j <= high;
+  }
 #pragma unroll
   for (int j = 0; j < STEP; j++) {
-    int key = min (at + j, high);
-    seen[j] = at + j <= high && keys.sees (key);
-    Shape::read (k[j], keys.key (key), c);
-    Shape::read (v[j], keys.value (key), c);
+    Shape::read (k[j], keys.k + row[j], c);
+    Shape::read (v[j], keys.v + row[j], c);
   }
+  __syncwarp (); /* the compiler would read each where it is needed */
 #pragma unroll
   for (int head = 0; head < Shape::HEADS; head++) {
     if (head >= n_heads)
@@ -132,7 +142,9 @@ add_keys (DecodeState<Shape> &state, const float (*q)[Shape::PER],
     for (int i = 0; i < PER; i++)
       state.y[head][i] *= rescale;
     for (int j = 0; j < STEP; j++) {
-      float p = seen[j] ? expf (score[j] - largest) : 0;
+      if (!seen[j])
+        continue;
+      float p = expf (score[j] - largest);
       state.sum[head] += p;
       for (int i = 0; i < PER; i++)
         state.y[head][i] += p * to_float (v[j][i]);
@@ -196,9 +208,9 @@ over (float y, float sum)
 }
 
 /* Keys first .. high, DECODE_SPLIT at most, for query heads
- * head .. head+n_heads-1 of sequence s, which has one token: keys.key (i) and
- * keys.value (i) are rows of c, keys.sees (i) says whether they count. out:
- * parts [n_seqs,h,n_splits], or NULL if there is one split: then y is
+ * head .. head+n_heads-1 of sequence s, which has one token: keys.find (i)
+ * says where behind keys.k and keys.v a row of c is, and whether it counts.
+ * out: parts [n_seqs,h,n_splits], or NULL if there is one split: then y is
  * written. */
 template <typename T, typename Shape, typename Keys>
 static __device__ void

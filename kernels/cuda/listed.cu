@@ -124,27 +124,13 @@ template <typename T> struct ListedKeys : PagedKeys<T> {
                ? list[i / KV_PAGE_TOKENS] * KV_PAGE_TOKENS + i % KV_PAGE_TOKENS
                : list[i];
   }
-  __device__ bool
-  sees (int i) const
+  /* In the place of a key that is not seen, the last. */
+  __device__ size_t
+  find (int i, bool *seen) const
   {
     int j = position (i);
-    return j >= low && j < length;
-  }
-  /* In the place of a key that is not seen, the last. */
-  __device__ int
-  place (int i) const
-  {
-    return sees (i) ? position (i) : length - 1;
-  }
-  __device__ const T *
-  key (int i) const
-  {
-    return PagedKeys<T>::key (place (i));
-  }
-  __device__ const T *
-  value (int i) const
-  {
-    return PagedKeys<T>::value (place (i));
+    *seen = j >= low && j < length;
+    return this->row (*seen ? j : length - 1);
   }
 };
 
